@@ -1,0 +1,90 @@
+//! What a run tells whoever listens. The rooms below emit events; `ui` shows them and decides nothing.
+
+use serde::Serialize;
+
+/// One thing that happened. Serialised as one JSON line under `--format json`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A run begins: the script, where it was found, and its parameters (secrets as dots).
+    RunStarted {
+        script: String,
+        origin: String,
+        parameters: serde_json::Value,
+    },
+    /// A run ended well; `seconds` of wall time.
+    RunDone {
+        script: String,
+        seconds: f64,
+    },
+    /// A module or script was taken from `origin` ("built in" or a path).
+    Loaded {
+        module: String,
+        origin: String,
+    },
+    StepStarted {
+        path: String,
+    },
+    StepDone {
+        path: String,
+        seconds: f64,
+    },
+    StepFailed {
+        path: String,
+        seconds: f64,
+        code: String,
+        message: String,
+    },
+    UndoStarted {
+        path: String,
+    },
+    UndoDone {
+        path: String,
+    },
+    UndoFailed {
+        path: String,
+        message: String,
+    },
+    /// A mutating primitive is about to act; `command` is what an operator would type for it.
+    Effect {
+        command: String,
+    },
+    Say {
+        text: String,
+    },
+    Warn {
+        text: String,
+    },
+    /// A table for people; the same rows for machines.
+    Table {
+        title: String,
+        columns: Vec<String>,
+        rows: Vec<Vec<String>>,
+    },
+    /// One line of a child's or container's output, as it comes.
+    Output {
+        source: String,
+        line: String,
+    },
+    /// A long stream moves on; `done` and `total` in `unit` ("bytes", "tables"). `finished` closes it.
+    Progress {
+        id: u64,
+        label: String,
+        unit: &'static str,
+        done: u64,
+        total: Option<u64>,
+        finished: bool,
+    },
+}
+
+/// Hears events; must not block for long.
+pub trait Listener: Send + Sync {
+    fn hear(&self, event: &Event);
+}
+
+/// Nobody listens (tests, `check`).
+pub struct Silent;
+
+impl Listener for Silent {
+    fn hear(&self, _: &Event) {}
+}

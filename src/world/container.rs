@@ -1,0 +1,290 @@
+//! The container engine: containers, images, networks and volumes as the Docker API names them.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Result;
+
+/// Labels that Compose puts on what it creates; how a stack is found, never by a container's name.
+pub const LABEL_PROJECT: &str = "com.docker.compose.project";
+pub const LABEL_SERVICE: &str = "com.docker.compose.service";
+pub const LABEL_NETWORK: &str = "com.docker.compose.network";
+pub const LABEL_VOLUME: &str = "com.docker.compose.volume";
+/// On every container that pgscript makes for itself; its value names the purpose.
+pub const LABEL_HELPER: &str = "pgscript.helper";
+
+/// The engine that answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// Where it was reached, as the operator would write it: `unix:///var/run/docker.sock`.
+    pub endpoint: String,
+    /// `20.10.24`
+    pub version: String,
+    /// The negotiated API version, `1.41`.
+    pub api_version: String,
+    /// The host name the engine reports.
+    pub host: String,
+    /// The engine's root directory on its host; below `<uid>.<gid>` with `userns-remap`.
+    pub root_dir: String,
+    /// Whether containers run in a remapped user namespace.
+    pub userns_remap: bool,
+    /// Whether the engine's files can be read at the paths it names: same machine, reached by its socket.
+    pub is_local: bool,
+}
+
+/// A mount of a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// `volume`, `bind` or `tmpfs`.
+    pub kind: String,
+    /// The volume's name; empty for a bind.
+    pub name: String,
+    /// The path on the engine's host.
+    pub source: String,
+    /// The path in the container.
+    pub destination: String,
+    pub read_only: bool,
+}
+
+/// A container's place in a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    pub network: String,
+    pub ip: String,
+    pub aliases: Vec<String>,
+}
+
+/// A container as `docker inspect` shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Container {
+    /// The full 64-digit id.
+    pub id: String,
+    /// Without the leading slash.
+    pub name: String,
+    /// The image reference it was created from, `postgres:15`.
+    pub image: String,
+    /// The image's id, `sha256:…`.
+    pub image_id: String,
+    /// `created`, `running`, `paused`, `restarting`, `exited` or `dead`.
+    pub state: String,
+    /// RFC 3339; changes at each start, so a restart behind our back can be seen.
+    pub started_at: String,
+    pub exit_code: i64,
+    pub restart_count: i64,
+    /// `starting`, `healthy`, `unhealthy`; empty without a health check.
+    pub health: String,
+    /// `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`.
+    pub restart_policy: String,
+    /// From the Compose labels; empty where there are none.
+    pub project: String,
+    pub service: String,
+    pub labels: BTreeMap<String, String>,
+    /// `KEY=value`, as configured.
+    pub env: Vec<String>,
+    pub mounts: Vec<Mount>,
+    pub networks: Vec<Attachment>,
+    /// The whole answer of the engine: what is needed to create the same container again.
+    pub inspect: serde_json::Value,
+}
+
+impl Container {
+    pub fn is_running(&self) -> bool {
+        self.state == "running"
+    }
+
+    /// The value of an environment variable as configured.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.env.iter().find_map(|e| e.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+/// Which containers: all conditions given must hold. Every state counts, also `created` and `exited`.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerFilter {
+    pub project: Option<String>,
+    pub service: Option<String>,
+    /// Mounts this volume.
+    pub volume: Option<String>,
+    /// `label` or `label=value`.
+    pub labels: Vec<String>,
+}
+
+/// What to create. With `like`, an inspect answer, everything not set here is taken from it
+/// (command, environment, labels, mounts, networks with aliases, limits, health check …).
+#[derive(Clone, Debug, Default)]
+pub struct ContainerSpec {
+    pub name: Option<String>,
+    pub image: Option<String>,
+    pub like: Option<serde_json::Value>,
+    pub entrypoint: Option<Vec<String>>,
+    pub command: Option<Vec<String>>,
+    /// `KEY=value`; added to or replacing those of `like`.
+    pub env: Vec<String>,
+    /// Replace those of `like` when given.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Added to those of `like`; same destination replaces. `kind` "volume" uses `name`, "bind" uses `source`.
+    pub mounts: Vec<Mount>,
+    /// `none`, `container:<id>`, `host` or a network's name; replaces the networks and published ports of `like`.
+    pub network: Option<String>,
+    pub user: Option<String>,
+    /// Out of the engine's user namespace remapping (`--userns=host`).
+    pub host_user_namespace: bool,
+    pub restart_policy: Option<String>,
+}
+
+/// A command in a running container: argv, never a shell string; never a terminal.
+#[derive(Clone, Debug, Default)]
+pub struct ExecSpec {
+    pub argv: Vec<String>,
+    /// `KEY=value`; the place for a password.
+    pub env: Vec<String>,
+    /// As in `docker exec --user`; the container's own user when `None`.
+    pub user: Option<String>,
+    pub working_dir: Option<String>,
+}
+
+/// The ends of a command's streams. Bytes pass as they are; both directions have back-pressure.
+#[derive(Default)]
+pub struct Streams<'a> {
+    pub stdin: Option<&'a mut (dyn Read + Send)>,
+    pub stdout: Option<&'a mut (dyn Write + Send)>,
+    pub stderr: Option<&'a mut (dyn Write + Send)>,
+}
+
+/// What a small command gave; for large outputs use [`Streams`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    pub exit_code: i64,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+/// An image the engine has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Image {
+    pub id: String,
+    pub tags: Vec<String>,
+    /// `repo@sha256:…` where it came from a registry.
+    pub digests: Vec<String>,
+    pub env: Vec<String>,
+    /// Destinations the image declares with `VOLUME`.
+    pub volumes: Vec<String>,
+    pub size: i64,
+}
+
+impl Image {
+    /// The value of an environment variable the image sets, `PG_MAJOR` for one.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.env.iter().find_map(|e| e.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Network {
+    pub id: String,
+    pub name: String,
+    pub driver: String,
+    pub labels: BTreeMap<String, String>,
+    /// Names of the containers attached now.
+    pub containers: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Volume {
+    pub name: String,
+    pub driver: String,
+    /// Where the engine keeps it on its host.
+    pub mount_point: String,
+    pub labels: BTreeMap<String, String>,
+    /// Driver options, `type=nfs` and the like.
+    pub options: BTreeMap<String, String>,
+    /// RFC 3339: tells a volume recreated under the same name from the old one.
+    pub created_at: String,
+}
+
+/// A Docker engine. Ids and names are both accepted where a parameter is called `container`.
+///
+/// Errors carry the codes `docker.unreachable`, `docker.not_found`, `docker.conflict`,
+/// `docker.image_missing`, `docker.timeout`, `docker.failed`, and name the object.
+pub trait ContainerEngine: Send + Sync {
+    fn info(&self) -> Result<EngineInfo>;
+
+    fn containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>>;
+    fn container(&self, container: &str) -> Result<Container>;
+    fn create(&self, spec: &ContainerSpec) -> Result<Container>;
+    fn start(&self, container: &str) -> Result<()>;
+    /// Sends the image's stop signal, then SIGKILL after `timeout`. Stopped already: nothing happens.
+    fn stop(&self, container: &str, timeout: Duration) -> Result<()>;
+    /// Removes the container, not its named volumes. `force` ends a running one.
+    fn remove(&self, container: &str, force: bool) -> Result<()>;
+    fn rename(&self, container: &str, name: &str) -> Result<()>;
+    fn set_restart_policy(&self, container: &str, policy: &str) -> Result<()>;
+    /// The last `tail` lines of stdout and stderr.
+    fn logs(&self, container: &str, tail: usize) -> Result<String>;
+
+    /// Runs a command in a running container; gives its exit code. Cancelled: the command is ended, too.
+    fn exec(&self, container: &str, spec: &ExecSpec, streams: Streams<'_>) -> Result<i64>;
+
+    /// [`ContainerEngine::exec`] with small outputs collected (1 MiB of each stream at most, the rest is an error).
+    fn exec_output(&self, container: &str, spec: &ExecSpec) -> Result<Output> {
+        let mut stdout = Bounded::default();
+        let mut stderr = Bounded::default();
+        let streams = Streams { stdin: None, stdout: Some(&mut stdout), stderr: Some(&mut stderr) };
+        let exit_code = self.exec(container, spec, streams)?;
+        Ok(Output { exit_code, stdout: stdout.0, stderr: stderr.0 })
+    }
+
+    /// Creates a container, waits for its end, removes it (also when cancelled), gives output and exit code.
+    fn run(&self, spec: &ContainerSpec) -> Result<Output>;
+
+    fn image(&self, reference: &str) -> Result<Option<Image>>;
+    fn pull(&self, reference: &str) -> Result<Image>;
+
+    fn networks(&self, project: Option<&str>) -> Result<Vec<Network>>;
+    fn network(&self, name: &str) -> Result<Option<Network>>;
+    fn create_network(&self, name: &str, driver: &str, labels: &BTreeMap<String, String>) -> Result<Network>;
+    fn remove_network(&self, name: &str) -> Result<()>;
+    fn connect_network(&self, network: &str, container: &str, aliases: &[String]) -> Result<()>;
+    fn disconnect_network(&self, network: &str, container: &str) -> Result<()>;
+
+    fn volumes(&self, project: Option<&str>) -> Result<Vec<Volume>>;
+    fn volume(&self, name: &str) -> Result<Option<Volume>>;
+    fn create_volume(
+        &self,
+        name: &str,
+        driver: &str,
+        labels: &BTreeMap<String, String>,
+        options: &BTreeMap<String, String>,
+    ) -> Result<Volume>;
+    fn remove_volume(&self, name: &str) -> Result<()>;
+
+    /// Streams a path of a container (running or not) as tar into `sink`; gives the bytes written.
+    fn copy_out(&self, container: &str, path: &str, sink: &mut (dyn Write + Send)) -> Result<u64>;
+    /// Unpacks a tar stream below a directory of a container (running or not), owners as in the stream.
+    fn copy_in(&self, container: &str, directory: &str, source: &mut (dyn Read + Send)) -> Result<()>;
+}
+
+/// Collects at most [`Bounded::LIMIT`] bytes, then refuses.
+#[derive(Default)]
+struct Bounded(Vec<u8>);
+
+impl Bounded {
+    const LIMIT: usize = 1 << 20;
+}
+
+impl Write for Bounded {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + buf.len() > Self::LIMIT {
+            return Err(std::io::Error::other("more than 1 MiB of output; use a stream"));
+        }
+        self.0.extend_from_slice(buf);
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! The machine pgscript runs on: files, space, commands, clock.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::container::Output;
+use super::error::Result;
+
+/// A file or directory as `stat` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub path: PathBuf,
+    pub is_dir: bool,
+    /// Bytes of a file; 0 for a directory.
+    pub size: u64,
+    /// Permission bits, `0o600`.
+    pub mode: u32,
+    /// Seconds since the epoch.
+    pub modified: i64,
+}
+
+/// A file system's room, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub free: u64,
+    pub total: u64,
+    /// Tells two paths on one file system from two file systems.
+    pub device: u64,
+}
+
+/// A command on this machine: argv, never a shell string.
+#[derive(Clone, Debug, Default)]
+pub struct Command {
+    pub argv: Vec<String>,
+    pub dir: Option<PathBuf>,
+    pub env: Vec<(String, String)>,
+    /// Show its lines as they come (`Event::Output`).
+    pub stream: bool,
+}
+
+/// Files are private by default: 0600, directories 0700. Codes `host.*`.
+pub trait Host: Send + Sync {
+    fn entry(&self, path: &Path) -> Result<Option<Entry>>;
+    fn list(&self, dir: &Path) -> Result<Vec<Entry>>;
+    /// Creates a directory (and missing parents) as 0700; an existing last one must be private and ours.
+    fn create_private_dir(&self, path: &Path) -> Result<()>;
+    fn read(&self, path: &Path) -> Result<Vec<u8>>;
+    /// Written under a temporary name, synced, renamed; 0600. `overwrite` false: an existing file is `host.exists`.
+    fn write(&self, path: &Path, content: &[u8], overwrite: bool) -> Result<()>;
+    fn remove_file(&self, path: &Path) -> Result<()>;
+    /// Removes a directory with everything in it.
+    fn remove_dir(&self, path: &Path) -> Result<()>;
+    fn space(&self, path: &Path) -> Result<Space>;
+    /// As `sha256sum` prints it.
+    fn sha256(&self, path: &Path) -> Result<String>;
+    fn run(&self, command: &Command) -> Result<Output>;
+    fn hostname(&self) -> Result<String>;
+    /// RFC 3339, UTC, seconds.
+    fn now(&self) -> String;
+    /// Returns early with `cancelled` on Ctrl-C.
+    fn sleep(&self, duration: Duration) -> Result<()>;
+}

@@ -1,0 +1,1 @@
+//! Child processes: streamed lines, ended as a group when cancelled.

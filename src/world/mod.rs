@@ -1,0 +1,33 @@
+//! Everything outside the process, behind one trait per thing. Nothing here knows of scripts.
+//!
+//! The traits are synchronous: a script runs on its own thread and waits for each primitive. The
+//! live world ([`live`]) bridges to the asynchronous libraries and stops an operation within a
+//! tenth of a second when [`cancel::Cancel`] fires.
+
+pub mod ansible;
+pub mod cancel;
+pub mod container;
+pub mod error;
+pub mod host;
+pub mod live;
+pub mod postgres;
+pub mod secret;
+pub mod volume;
+
+use std::sync::Arc;
+
+pub use cancel::Cancel;
+pub use error::{Error, Kind, Result};
+pub use secret::{Redactor, Secret};
+
+/// The outside as a script sees it.
+#[derive(Clone)]
+pub struct World {
+    pub containers: Arc<dyn container::ContainerEngine>,
+    pub volumes: Arc<dyn volume::VolumeArchive>,
+    pub postgres: Arc<dyn postgres::Postgres>,
+    pub ansible: Arc<dyn ansible::Ansible>,
+    pub host: Arc<dyn host::Host>,
+    pub cancel: Cancel,
+    pub redactor: Redactor,
+}

@@ -1,0 +1,178 @@
+//! A PostgreSQL server in a container: questions, statements, dumps, restores.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Result;
+use super::secret::Secret;
+
+/// Where a server is and as whom to speak to it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Full id of the container the server runs in.
+    pub container: String,
+    pub container_name: String,
+    /// A superuser role; the official image's `POSTGRES_USER`.
+    pub user: String,
+    /// For sites whose `pg_hba.conf` asks for one even on the local socket; goes by environment, never argv.
+    pub password: Option<Secret>,
+    /// Database to connect to when none is named.
+    pub database: String,
+}
+
+/// A server's version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerVersion {
+    /// `17`
+    pub major: u32,
+    /// `17.6 (Debian 17.6-0+deb13u1)`
+    pub text: String,
+}
+
+/// One value bound to a psql variable: use it as `:'name'` (literal) or `:"name"` (identifier).
+#[derive(Clone, Debug)]
+pub struct Binding {
+    pub name: String,
+    pub value: String,
+}
+
+/// How a dump is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Globals as SQL and one directory dump per database, in parallel.
+    Directory,
+    /// One plain SQL stream, as `pg_dumpall` writes it (zstd-compressed when the path ends in `.zst`).
+    Plain,
+}
+
+/// What to dump and with what.
+#[derive(Clone, Debug)]
+pub struct DumpOptions {
+    pub format: Format,
+    /// Image whose client programs are used, at least as new as the source; the server's own when `None`.
+    pub client_image: Option<String>,
+    /// Parallel jobs per database (directory format).
+    pub jobs: u32,
+    /// As `pg_dump --compress` takes it; a fast one the client knows when `None`.
+    pub compress: Option<String>,
+    /// Only these databases; all that allow connections when empty.
+    pub databases: Vec<String>,
+}
+
+/// One database in a dump.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DumpedDatabase {
+    pub name: String,
+    /// Entry in the dump's directory, relative; empty in plain format.
+    pub path: String,
+    /// Entries of its table of contents; 0 in plain format.
+    pub entries: u64,
+    /// Tables with data.
+    pub tables: u64,
+}
+
+/// A dump on disk, complete and checked. `<path>/dump.json` or `<path>.json` holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dump {
+    pub path: PathBuf,
+    pub format: Format,
+    /// Major of the server it was taken from, and of the client that wrote it.
+    pub server_major: u32,
+    pub client_major: u32,
+    pub superuser: String,
+    pub databases: Vec<DumpedDatabase>,
+    pub bytes: u64,
+    /// Checksum of each file, relative path first.
+    pub files: Vec<(String, String)>,
+    pub created_at: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct RestoreOptions {
+    pub client_image: Option<String>,
+    pub jobs: u32,
+}
+
+/// An error of the restore that the closed list knows, and why it is no loss.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedError {
+    pub sqlstate: String,
+    pub message: String,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RestoreReport {
+    pub databases: Vec<String>,
+    pub expected: Vec<ExpectedError>,
+}
+
+/// Speaks to servers through the client programs of a container: no terminal, no psqlrc, `ON_ERROR_STOP`.
+///
+/// Codes: `postgres.not_ready`, `postgres.login_refused`, `psql.failed` (message has the server's error and
+/// SQLSTATE), `dump.exists`, `dump.failed`, `dump.incomplete`, `dump.damaged`, `restore.unexpected_error`,
+/// `restore.sessions_connected`, `postgres.client_too_old`.
+pub trait Postgres: Send + Sync {
+    /// Waits until the server answers over TCP, so that the image's temporary init server does not count.
+    fn wait_ready(&self, server: &Server, timeout: Duration) -> Result<ServerVersion>;
+
+    /// Rows of a single SELECT (or VALUES, TABLE, WITH … SELECT) as JSON objects, column order kept.
+    fn query(
+        &self,
+        server: &Server,
+        database: &str,
+        sql: &str,
+        bindings: &[Binding],
+    ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>>;
+
+    /// Statements one after another; stops at the first error. Gives the command tags (`UPDATE 3`).
+    fn execute(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<String>>;
+
+    /// A psql script as a stream, of any size; its output goes to `output`. Stops at the first error.
+    fn script(
+        &self,
+        server: &Server,
+        database: &str,
+        script: &mut (dyn Read + Send),
+        output: &mut (dyn Write + Send),
+    ) -> Result<()>;
+
+    /// The whole cluster into a new file or directory (0600/0700); whole and checked, or an error and no file.
+    fn dump(&self, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump>;
+
+    /// Only roles, memberships, settings and tablespaces, as SQL, into a new file (0600).
+    fn dump_globals(&self, server: &Server, path: &Path, client_image: Option<&str>) -> Result<()>;
+
+    /// One database into a new file, in pg_dump's own `plain` or `custom` format, or a directory.
+    fn dump_database(
+        &self,
+        server: &Server,
+        database: &str,
+        path: &Path,
+        format: &str,
+        client_image: Option<&str>,
+    ) -> Result<()>;
+
+    /// Reads a dump's record; for a plain file without one, looks at the file itself.
+    fn open_dump(&self, path: &Path) -> Result<Dump>;
+
+    /// Reads the dump to its end: checksums, trailer, CR and NUL damage, every data member.
+    fn verify_dump(&self, dump: &Dump, client_image: Option<&str>) -> Result<()>;
+
+    /// Restores into a cluster in which nobody is connected. Databases that the dump holds and the cluster has
+    /// are replaced. Errors not on the closed list stop at once.
+    fn restore(&self, dump: &Dump, server: &Server, options: &RestoreOptions) -> Result<RestoreReport>;
+
+    /// `source` straight into `target`, database by database, without a file.
+    fn transfer(&self, source: &Server, target: &Server, options: &DumpOptions) -> Result<RestoreReport>;
+
+    /// Sets a role's password from a SCRAM verifier computed here; the clear text never enters SQL.
+    fn set_password(&self, server: &Server, role: &str, password: &Secret) -> Result<()>;
+
+    /// A real login over TCP by the container's own network address, where `pg_hba.conf` asks for the password.
+    fn login(&self, server: &Server, role: &str, password: &Secret, database: &str) -> Result<()>;
+}
