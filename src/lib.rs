@@ -4,5 +4,6 @@
 //! outside the process). `event` carries what happens to `ui`, which shows it. See `docs/architecture.md`.
 
 pub mod event;
+pub mod script;
 pub mod ui;
 pub mod world;
