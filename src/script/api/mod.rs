@@ -1,8 +1,15 @@
 //! What a script may call: a file per namespace. Each function is declared once, with its signature and
 //! docstring, and from that one place come the call, its argument checks, the reference and `check`.
 
+mod ansible;
 pub mod call;
+mod docker;
+mod host;
+mod pg_dump;
+mod psql;
 pub mod signature;
+pub mod values;
+mod volume;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;

@@ -71,4 +71,12 @@ impl Host for Machine {
     fn sleep(&self, duration: Duration) -> Result<()> {
         todo!()
     }
+
+    fn create(&self, path: &Path) -> Result<Box<dyn std::io::Write + Send>> {
+        todo!()
+    }
+
+    fn open(&self, path: &Path) -> Result<Box<dyn std::io::Read + Send>> {
+        todo!()
+    }
 }
