@@ -199,7 +199,11 @@ load_seed() {
     local file files=("$STACK_HOME"/seed/[0-9]*.sql) database start
     case "$1" in
     small) ;;
-    gb) files+=("$STACK_HOME/seed/gb.sql") ;;
+    gb)
+        # On top of the small data, which may be there already.
+        [ -z "$(sql <<<"SELECT 1 FROM pg_database WHERE datname = 'solr_meta';")" ] || files=()
+        files+=("$STACK_HOME/seed/gb.sql")
+        ;;
     *) usage ;;
     esac
     for file in "${files[@]}"; do
