@@ -120,7 +120,10 @@ mod tests {
 
     #[test]
     fn yaml_values_are_read_in_each_style() {
-        assert_eq!(from_result("    changed: false\n    msg: |-\n        line one: x\n        line two\n"), "line one: x\nline two");
+        assert_eq!(
+            from_result("    changed: false\n    msg: |-\n        line one: x\n        line two\n"),
+            "line one: x\nline two"
+        );
         let folded = "    msg: 'Failed to connect: port 1:\n        Connection refused'\n    unreachable: true\n";
         assert_eq!(from_result(folded), "Failed to connect: port 1: Connection refused");
         let vague = "    msg: non-zero return code\n    rc: 3\n    stderr: err\n    stderr_lines: <omitted>";

@@ -265,7 +265,10 @@ fn playbook_arguments(spec: &PlaybookSpec, vars: Option<PathBuf>) -> Result<Vec<
     for file in &spec.extra_vars_files {
         let path = spec.site.dir.join(file);
         if !path.exists() {
-            return Err(Error::usage("ansible.extra_vars", format!("there is no file of extra vars {}", path.display())));
+            return Err(Error::usage(
+                "ansible.extra_vars",
+                format!("there is no file of extra vars {}", path.display()),
+            ));
         }
         option("-e", format!("@{}", file.display()));
     }

@@ -19,7 +19,7 @@ pub fn judge(exit_code: i64, mut transcript: Transcript, tail: &[String]) -> Res
     if exit_code != 0 {
         return Err(stopped(exit_code, &transcript.error, tail));
     }
-    let recap = if transcript.recap_seen { transcript.recap } else { transcript.tally };
+    let recap = if transcript.recap_seen { transcript.recap } else { of_tally(transcript.tally) };
     if !recap.is_empty() {
         return Ok(recap);
     }
@@ -29,6 +29,14 @@ pub fn judge(exit_code: i64, mut transcript: Transcript, tail: &[String]) -> Res
         Error::usage("ansible.no_tasks", "the playbook ran no task on any host")
             .hint("check the tags: Ansible takes a tag that no task has for granted")
     })
+}
+
+/// The counts of a run that ended well: what failed in it was ignored or rescued.
+fn of_tally(mut tally: Recap) -> Recap {
+    for counts in tally.values_mut() {
+        counts.ignored = std::mem::take(&mut counts.failed) + std::mem::take(&mut counts.unreachable);
+    }
+    tally
 }
 
 pub fn no_hosts_error(message: impl Into<String>) -> Error {
@@ -115,7 +123,9 @@ fn stopped(exit_code: i64, error: &str, tail: &[String]) -> Error {
     };
     let message = match (head.is_empty(), place) {
         (true, _) => format!("ansible-playbook ended with exit code {exit_code}: {}", tail.join(" / ")),
-        (false, Some(place)) => format!("{head} ({})", place.trim_start_matches("Origin: ").trim_end_matches(", but may")),
+        (false, Some(place)) => {
+            format!("{head} ({})", place.trim_start_matches("Origin: ").trim_end_matches(", but may"))
+        }
         (false, None) => head,
     };
     let error = Error::new(kind, code, message);
@@ -128,4 +138,60 @@ fn stopped(exit_code: i64, error: &str, tail: &[String]) -> Error {
 fn first_paragraph(text: &str) -> String {
     let lines: Vec<&str> = text.lines().take_while(|l| !l.trim().is_empty() && !l.starts_with("Origin: ")).collect();
     lines.join(" ").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(exit_code: i64, stdout: &str, stderr: &str) -> Result<Recap> {
+        let mut transcript = Transcript::default();
+        stdout.lines().for_each(|line| transcript.feed(false, line));
+        stderr.lines().for_each(|line| transcript.feed(true, line));
+        judge(exit_code, transcript, &["last words".to_owned()])
+    }
+
+    #[test]
+    fn the_error_names_each_host_with_its_last_task() {
+        for output in [include_str!("captured/default.txt"), include_str!("captured/yaml.txt")] {
+            let error = judged(2, output, "").unwrap_err();
+            assert_eq!(error.code, "ansible.failed");
+            assert_eq!(
+                error.message,
+                "host alpha failed in task \"deploy the app\": non-zero return code: err\n\
+                 host beta failed in task \"items\": bad 2"
+            );
+        }
+    }
+
+    #[test]
+    fn a_callback_without_recap_is_judged_by_the_exit_code() {
+        let output = include_str!("captured/minimal.txt");
+        assert!(judged(2, output, "").unwrap_err().message.contains("host beta failed: bad 1"));
+        let recap = judged(0, output, "").unwrap();
+        assert_eq!((recap["alpha"].failed, recap["alpha"].ignored), (0, 3));
+    }
+
+    #[test]
+    fn ansibles_own_errors_have_codes() {
+        let code = |exit, error| judged(exit, "", error).unwrap_err().code;
+        assert_eq!(code(1, "ERROR! Attempting to decrypt but no vault secrets found"), "ansible.vault");
+        assert_eq!(code(1, "ERROR! the playbook: m.yml could not be found"), "ansible.playbook");
+        assert_eq!(code(1, "ERROR! Specified hosts and/or --limit does not match any hosts"), "ansible.no_hosts");
+        assert_eq!(code(1, "[ERROR]: No inventory was parsed, please check"), "ansible.inventory");
+        let syntax = "ERROR! no such module\n\nThe error appears to be in '/p/x.yml': line 3, column 7, but may\n";
+        let error = judged(4, "", syntax).unwrap_err();
+        assert_eq!(error.code, "ansible.syntax");
+        assert_eq!(error.message, "no such module (The error appears to be in '/p/x.yml': line 3, column 7)");
+        assert_eq!(judged(250, "", "").unwrap_err().message, "ansible-playbook ended with exit code 250: last words");
+    }
+
+    #[test]
+    fn an_empty_recap_is_an_error() {
+        assert_eq!(
+            judged(0, "skipping: no hosts matched\n\nPLAY RECAP ***\n", "").unwrap_err().code,
+            "ansible.no_hosts"
+        );
+        assert_eq!(judged(0, "PLAY [web] ***\n\nPLAY RECAP ***\n", "").unwrap_err().code, "ansible.no_tasks");
+    }
 }

@@ -35,7 +35,7 @@ pub struct Transcript {
     task: String,
     /// The result whose lines still come, per stream: failures may go to stderr (`display_failed_stderr`).
     open: [Option<Block>; 2],
-    in_error: bool,
+    in_error: [bool; 2],
     /// The callback "debug" prints `MSG:` and the text below the result.
     section: Option<String>,
 }
@@ -47,7 +47,12 @@ struct Block {
     text: String,
     /// Bare text of the callback "minimal": everything to the next result belongs to it.
     bare: bool,
+    /// The line before was cut for its length; the next one continues it.
+    cut: bool,
 }
+
+/// Lines are handed on in pieces of 64 KiB; one piece is about that long.
+const CUT: usize = 60 * 1024;
 
 /// Longest text of one result that is kept for its message.
 const LONGEST_BLOCK: usize = 256 * 1024;
@@ -56,15 +61,12 @@ const LONGEST_ERROR: usize = 1200;
 impl Transcript {
     /// Takes one line, without its end.
     pub fn feed(&mut self, stderr: bool, line: &str) {
-        let line = line.trim_end();
-        if stderr && !self.error_line(line) {
+        let (stream, line) = (usize::from(stderr), line.trim_end());
+        if self.error_line(stream, line) || self.continues(stream, line) {
             return;
         }
-        if self.continues(usize::from(stderr), line) {
-            return;
-        }
-        self.close(usize::from(stderr));
-        self.start(usize::from(stderr), line);
+        self.close(stream);
+        self.start(stream, line);
     }
 
     /// No more lines come.
@@ -73,37 +75,37 @@ impl Transcript {
         self.close(1);
     }
 
-    /// Reads warnings and errors; gives whether the line may also be a result.
-    fn error_line(&mut self, line: &str) -> bool {
+    /// Takes warnings and errors, which recent releases print among the results, older ones on stderr.
+    fn error_line(&mut self, stream: usize, line: &str) -> bool {
         if let Some(pattern) = line.strip_prefix("[WARNING]: Could not match supplied host pattern, ignoring: ") {
             self.unmatched.push(pattern.trim().to_owned());
         }
-        let begins = line.strip_prefix("ERROR! ").or_else(|| line.strip_prefix("[ERROR]: "));
-        if let Some(text) = begins {
-            self.in_error = true;
+        if let Some(text) = line.strip_prefix("ERROR! ").or_else(|| line.strip_prefix("[ERROR]: ")) {
+            self.in_error[stream] = true;
             text.clone_into(&mut self.error);
-            return false;
+            return true;
         }
-        let other = line.starts_with("[WARNING]") || line.starts_with("fatal: [") || line.starts_with("failed: [");
-        self.in_error &= !other;
-        if self.in_error && self.error.len() < LONGEST_ERROR {
+        if line.starts_with("[WARNING]") || default_result(line).is_some() || is_heading(line) {
+            self.in_error[stream] = false;
+        }
+        if self.in_error[stream] && self.error.len() < LONGEST_ERROR {
             self.error.push('\n');
             self.error.push_str(line);
         }
-        !self.in_error
+        self.in_error[stream] || line.starts_with("[WARNING]")
     }
 
     /// Adds the line to the result that is still open, if it belongs there.
     fn continues(&mut self, stream: usize, line: &str) -> bool {
         let Some(block) = &mut self.open[stream] else { return self.section_line(line) };
-        let belongs = if block.bare {
-            bar_result(line).is_none()
-        } else {
-            line.starts_with([' ', '\t']) || line.starts_with(['}', ']'])
-        };
+        let belongs =
+            if block.bare { bar_result(line).is_none() } else { line.starts_with([' ', '\t', '}', ']']) || block.cut };
         if belongs && block.text.len() < LONGEST_BLOCK {
-            block.text.push('\n');
+            if !block.cut {
+                block.text.push('\n');
+            }
             block.text.push_str(line);
+            block.cut = line.len() >= CUT;
         }
         belongs
     }
@@ -165,7 +167,8 @@ impl Transcript {
         let host = host.split(" -> ").next().unwrap_or(host).to_owned();
         let task = self.task.clone();
         self.failures.push(Failure { host, task, unreachable, ignored: false, message: String::new() });
-        self.open[stream] = Some(Block { failure: self.failures.len() - 1, text: text.to_owned(), bare });
+        self.open[stream] =
+            Some(Block { failure: self.failures.len() - 1, text: text.to_owned(), bare, cut: text.len() >= CUT });
     }
 
     /// `...ignoring` speaks of the result just printed, with all its items.
@@ -237,4 +240,106 @@ fn bar_result(line: &str) -> Option<(&str, &str, &str)> {
     let rest = rest.trim_start_matches([' ', '=', '>', '|']);
     let rest = rest.split_once(">>").map_or(rest, |(_, after)| after);
     (known && !host.is_empty() && !host.contains(' ')).then_some((host, state, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(output: &str) -> Transcript {
+        let mut transcript = Transcript::default();
+        output.lines().for_each(|line| transcript.feed(false, line));
+        transcript.finish();
+        transcript
+    }
+
+    /// What counts in the end: failures that were not ignored, as `host/task/message`.
+    fn failures(transcript: &Transcript) -> Vec<String> {
+        let kept = transcript.failures.iter().filter(|f| !f.ignored);
+        let mut lines: Vec<String> = kept.map(|f| format!("{}/{}/{}", f.host, f.task, f.message)).collect();
+        lines.sort();
+        lines
+    }
+
+    const WITH_TASKS: [&str; 5] = [
+        "alpha/deploy the app/non-zero return code: err",
+        "alpha/rescued one/not this",
+        "beta/items/bad 1",
+        "beta/items/bad 2",
+        "beta/rescued one/not this",
+    ];
+
+    #[test]
+    fn the_default_callback_in_json_yaml_and_of_a_recent_release() {
+        for output in [
+            include_str!("captured/default.txt"),
+            include_str!("captured/yaml.txt"),
+            include_str!("captured/core-2.19.txt"),
+        ] {
+            let transcript = read(output);
+            assert_eq!(failures(&transcript), WITH_TASKS);
+            assert_eq!(transcript.recap["alpha"].failed, 1);
+            assert_eq!((transcript.recap["beta"].rescued, transcript.recap.len()), (1, 2));
+        }
+    }
+
+    #[test]
+    fn callbacks_without_recap_are_counted() {
+        for (output, last) in [
+            (include_str!("captured/minimal.txt"), "oneerrnon-zero return code"),
+            (include_str!("captured/oneline.txt"), "non-zero return code: err"),
+        ] {
+            let transcript = read(output);
+            assert!(!transcript.recap_seen);
+            assert_eq!((transcript.tally["alpha"].failed, transcript.tally["beta"].failed), (3, 3));
+            assert_eq!(transcript.tally["alpha"].skipped, 1);
+            assert_eq!(transcript.failures.last().unwrap().message, last);
+            assert!(transcript.failures.iter().any(|f| f.host == "beta" && f.message == "bad 1"));
+        }
+    }
+
+    #[test]
+    fn unreachable_hosts_are_told_apart() {
+        let transcript = read("TASK [reach] ***\nfatal: [gone]: UNREACHABLE! => {\"msg\": \"Failed to connect\"}\n");
+        let failure = &transcript.failures[0];
+        assert_eq!((failure.unreachable, &*failure.host, &*failure.message), (true, "gone", "Failed to connect"));
+    }
+
+    #[test]
+    fn callbacks_debug_and_unixy_are_understood() {
+        let debug =
+            read("TASK [x] ***\nfatal: [a]: FAILED! => {\n    \"rc\": 1\n}\n\nMSG:\n\nit broke\n\nPLAY RECAP ***\n");
+        assert_eq!(failures(&debug), ["a/x/it broke"]);
+        let unixy =
+            read("  web failed | msg: it broke\n\n- Play recap -\n  web : ok=1 changed=0 unreachable=0 failed=1\n");
+        assert_eq!(failures(&unixy), ["web//it broke"]);
+        assert_eq!(unixy.recap["web"].failed, 1);
+    }
+
+    #[test]
+    fn a_recap_inside_a_result_is_not_the_recap() {
+        let nested =
+            "ok: [a] =>\n    stdout: |-\n        PLAY RECAP ***\n        b : ok=1 changed=0 unreachable=0 failed=1\n";
+        assert!(read(nested).recap.is_empty());
+    }
+
+    #[test]
+    fn a_result_that_comes_in_pieces_is_joined() {
+        let line = format!("fatal: [a]: FAILED! => {{\"cmd\": \"{}\", \"msg\": \"the end\"}}", "x".repeat(70_000));
+        let mut transcript = Transcript::default();
+        for piece in [&line[..65_536], &line[65_536..]] {
+            transcript.feed(false, piece);
+        }
+        transcript.finish();
+        assert_eq!(failures(&transcript), ["a//the end"]);
+    }
+
+    #[test]
+    fn errors_and_warnings_are_read_on_either_stream() {
+        let mut transcript = Transcript::default();
+        transcript.feed(true, "[WARNING]: Could not match supplied host pattern, ignoring: typo");
+        transcript.feed(true, "ERROR! the playbook: x.yml could not be found");
+        assert_eq!(transcript.unmatched, ["typo"]);
+        assert_eq!(transcript.error, "the playbook: x.yml could not be found");
+    }
 }

@@ -149,7 +149,8 @@ fn expand(text: &str, beside: &Path) -> Option<PathBuf> {
     let home = env::var("HOME").unwrap_or_default();
     let here = beside.to_string_lossy();
     let mut text = text.to_owned();
-    for own in ["$(dirname \"$0\")", "$(dirname $0)", "$(dirname \"${BASH_SOURCE[0]}\")", "$(dirname \"$BASH_SOURCE\")"] {
+    for own in ["$(dirname \"$0\")", "$(dirname $0)", "$(dirname \"${BASH_SOURCE[0]}\")", "$(dirname \"$BASH_SOURCE\")"]
+    {
         text = text.replace(own, &here);
     }
     text = text.replace("${HOME}", &home).replace("$HOME", &home);
