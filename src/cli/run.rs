@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Exit, output, prompter, signals};
 use crate::event::{Event, Listener};
+use crate::script::evidence::Evidence;
 use crate::script::execute::{self, Aftermath, Failure, Outcome};
 use crate::script::loader::Places;
 use crate::script::parameters::{Given, Parameters};
@@ -64,6 +65,7 @@ impl Run {
             prompter: Arc::new(prompter::Operator { yes: self.yes }),
             parameters: Parameters::new(given),
             steps: Mutex::default(),
+            evidence: Evidence::default(),
         });
         let outcome = execute::execute(session.clone(), places, source, self.keep)?;
         let exit = tell(&outcome, self.format, &session);

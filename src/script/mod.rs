@@ -5,6 +5,7 @@
 pub mod api;
 pub mod engine;
 pub mod errors;
+pub mod evidence;
 pub mod execute;
 pub mod hints;
 pub mod loader;

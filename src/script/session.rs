@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::evidence::Evidence;
 use super::steps::Steps;
 use crate::event::{Event, Listener};
 use crate::world::{Error, Result, World};
@@ -23,6 +24,8 @@ pub struct Session {
     pub prompter: Arc<dyn Prompter>,
     pub parameters: super::parameters::Parameters,
     pub steps: Mutex<Steps>,
+    /// What this run has proved; the guards ask it.
+    pub evidence: Evidence,
 }
 
 impl Session {

@@ -1,10 +1,17 @@
 //! What a script may call: a file per namespace. Each function is declared once, with its signature and
 //! docstring, and from that one place come the call, its argument checks, the reference and `check`.
 
+mod ansible;
 pub mod call;
+mod docker;
+mod host;
+mod pg_dump;
+mod psql;
 mod script;
 pub mod signature;
 mod ui;
+pub mod values;
+mod volume;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -61,6 +68,12 @@ pub struct Reference {
 pub fn register(engine: &mut Engine, session: Option<Arc<Session>>) -> Reference {
     let mut registrar = Registrar::new(engine, session);
     script::register(&mut registrar);
+    docker::register(&mut registrar);
+    volume::register(&mut registrar);
+    pg_dump::register(&mut registrar);
+    psql::register(&mut registrar);
+    ansible::register(&mut registrar);
+    host::register(&mut registrar);
     ui::register(&mut registrar);
     registrar.finish()
 }
