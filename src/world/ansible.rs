@@ -64,6 +64,9 @@ pub trait Ansible: Send + Sync {
     /// All variables of a host after merging group and host variables; templates in them are not evaluated.
     fn host_variables(&self, site: &Site, host: &str) -> Result<serde_json::Map<String, serde_json::Value>>;
 
+    /// Logs in to every host that the limit selects and runs nothing there (`ansible -m ping`).
+    fn ping(&self, site: &Site) -> Result<()>;
+
     /// The version line of `ansible-playbook --version`.
     fn version(&self, site: &Site) -> Result<String>;
 }

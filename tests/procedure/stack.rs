@@ -184,7 +184,10 @@ impl Stack {
     /// Makes the inventory deploy this major.
     pub fn inventory_version(&self, major: u32) {
         let now = self.major();
-        self.inventory(&format!("primero_postgres_version: \"{now}\""), &format!("primero_postgres_version: \"{major}\""));
+        self.inventory(
+            &format!("primero_postgres_version: \"{now}\""),
+            &format!("primero_postgres_version: \"{major}\""),
+        );
     }
 
     /// A command line of pgscript with this site's parameters.
@@ -239,7 +242,8 @@ impl Stack {
     /// Nothing of pgscript's own is left on the engine.
     #[track_caller]
     pub fn no_helpers_left(&self) {
-        let mine = |list: String| list.lines().filter(|l| l.contains(&self.name)).map(str::to_owned).collect::<Vec<_>>();
+        let mine =
+            |list: String| list.lines().filter(|l| l.contains(&self.name)).map(str::to_owned).collect::<Vec<_>>();
         let helpers = self.docker(&["ps", "-a", "--filter", "label=pgscript.helper", "--format", "{{.Names}}"]);
         assert_eq!(mine(helpers), Vec::<String>::new());
         let networks = self.docker(&["network", "ls", "--filter", "label=pgscript.helper", "--format", "{{.Name}}"]);

@@ -194,11 +194,12 @@ release_user() {
     rm -f "$note"
 }
 
-# The first engine's FORWARD policy is DROP, and bridged traffic may pass through it: let this engine's own pass.
-forward_rules() { # -I or -D
+# The first engine's FORWARD policy is DROP, and bridged traffic may pass through it: let this engine's own pass. At the
+# end of the chain, so that the first engine's isolation of its networks stays in force.
+forward_rules() { # -A, -C or -D
     local net
-    for net in "172.31.$second_number.0/24" "10.$second_number.0.0/16"; do
-        iptables -w "$1" FORWARD -s "$net" -d "$net" -m comment --comment "$second_tag" -j ACCEPT
+    for net in 172.16.0.0/12 192.168.0.0/16; do
+        iptables -w "$1" FORWARD -s "$net" -d "$net" -m comment --comment "$second_tag" -j ACCEPT 2>/dev/null || return 1
     done
 }
 
@@ -210,13 +211,14 @@ second_launch() {
         ip addr add "172.31.$second_number.1/24" dev "$second_bridge"
         ip link set "$second_bridge" up
     fi
-    iptables -w -C FORWARD -s "10.$second_number.0.0/16" -d "10.$second_number.0.0/16" \
-        -m comment --comment "$second_tag" -j ACCEPT 2>/dev/null || forward_rules -I
-    rm -f "$second_exec/docker.pid"
+    forward_rules -C || forward_rules -A
+    # A containerd whose daemon was killed is about to end as well, and a daemon that found it would wait for it in vain.
+    end_process "$(cat "$second_exec/exec/containerd/containerd.pid" 2>/dev/null || true)" containerd 10
+    rm -f "$second_exec/docker.pid" "$second_exec/exec/containerd/containerd.pid"
     # No iptables of its own: at start a daemon removes and rebuilds the chains that the first engine is using.
+    # No --default-address-pool and no --bridge=none: with either, a daemon that restarts removes the first one's docker0.
     PATH="$PATH:/usr/sbin:/sbin" setsid dockerd --data-root "$second_data" --exec-root "$second_exec/exec" \
         --pidfile "$second_exec/docker.pid" --host "$second_host" --bridge "$second_bridge" \
-        --default-address-pool "base=10.$second_number.0.0/16,size=24" \
         --iptables=false --ip-masq=false --userland-proxy=false "${userns[@]}" \
         >>"$log" 2>&1 </dev/null 9>&- &
     pid=$!
@@ -270,15 +272,19 @@ second_load() {
     done
 }
 
-# Ends what a killed daemon leaves: its containerd and the shims, found by their own arguments below this exec root.
+# Ends what a killed daemon leaves: its containerd, the shims (found by their own arguments below this exec root), and
+# the containers below them, which outlive a shim that is killed.
 second_reap() {
-    local entry pid
+    local entry pid child
     pid="$(cat "$second_exec/exec/containerd/containerd.pid" 2>/dev/null || true)"
     end_process "${pid:-}" containerd 10
     for entry in /proc/[0-9]*; do
         pid="${entry#/proc/}"
-        case "$(tr '\0' ' ' <"$entry/cmdline" 2>/dev/null || true)" in
-        *containerd-shim*"$second_exec/exec/containerd/"*) end_process "$pid" "$(cat "$entry/comm")" 2 ;;
+        case "$({ tr '\0' ' ' <"$entry/cmdline"; } 2>/dev/null || true)" in
+        *containerd-shim*"$second_exec/exec/containerd/"*)
+            for child in $(cat "$entry"/task/*/children 2>/dev/null || true); do kill -KILL "$child" 2>/dev/null || true; done
+            end_process "$pid" "$(cat "$entry/comm" 2>/dev/null || true)" 2
+            ;;
         esac
     done
 }
@@ -304,18 +310,23 @@ second_stop() {
     take_lock engine
     [ -e "$second_state" ] || { say "no engine $1"; return 0; }
     local ids id point bridges=("$second_bridge")
+    # A daemon that has crashed left containers and networks, and only a daemon removes them well.
+    engine_answers "$second_host" || (second_launch) 2>/dev/null || say "engine $1 does not start again"
     if engine_answers "$second_host"; then
         mapfile -t ids < <(docker -H "$second_host" ps -aq)
         [ "${#ids[@]}" -eq 0 ] || docker -H "$second_host" rm -f "${ids[@]}" >/dev/null 2>&1 || true
-        while read -r id; do bridges+=("br-$id"); done < <(docker -H "$second_host" network ls -q --filter driver=bridge)
     fi
+    # A bridge is named after its network, and the networks are keys of the daemon's own database.
+    while read -r id; do bridges+=("br-${id: -64:12}"); done \
+        < <(cat "$second_data"/network/files/local-kv.db "$second_data"/*/network/files/local-kv.db 2>/dev/null \
+            | grep -aoE 'docker/network/v1\.0/bridge/[0-9a-f]{64}' | sort -u)
     end_process "$(cat "$second_state/pid" 2>/dev/null || true)" dockerd 60
     second_reap
     # Mounts below the directories, the innermost first.
     while read -r point; do umount -l "$point" 2>/dev/null || true; done \
         < <(cut -d' ' -f5 /proc/self/mountinfo | grep -E "^($second_data|$second_exec)(/|\$)" | sort -r)
     for id in "${bridges[@]}"; do ip link del "$id" 2>/dev/null || true; done
-    while forward_rules -D 2>/dev/null; do :; done
+    while forward_rules -D; do :; done
     rm -rf "$second_data" "$second_exec"
     id="$(cat "$second_state/user" 2>/dev/null || true)"
     rm -rf "$second_state"

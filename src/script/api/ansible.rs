@@ -60,6 +60,14 @@ pub fn register(registrar: &mut Registrar<'_>) {
             },
         );
         ns.function(
+            "ping(site: AnsibleSite)",
+            "Logs in to every selected host and changes nothing there.\n\nErrors: `ansible.unreachable` names the host.",
+            |call| {
+                call.world().ansible.ping(&call.get("site")?)?;
+                Ok(Dynamic::UNIT)
+            },
+        );
+        ns.function(
             "version(site: AnsibleSite) -> string",
             "The version line of ansible-playbook.\n\nErrors: `ansible.not_installed`.",
             |call| Ok(call.world().ansible.version(&call.get("site")?)?.into()),

@@ -80,6 +80,19 @@ impl Host for Machine {
         written
     }
 
+    fn create(&self, path: &Path) -> Result<Box<dyn Write + Send>> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        match file {
+            Ok(file) => Ok(Box::new(file)),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Err(exists(path)),
+            Err(e) => Err(Error::io("create", path.display(), &e)),
+        }
+    }
+
+    fn open(&self, path: &Path) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(File::open(path).map_err(|e| Error::io("open", path.display(), &e))?))
+    }
+
     fn remove_file(&self, path: &Path) -> Result<()> {
         fs::remove_file(path).map_err(|e| Error::io("remove", path.display(), &e))?;
         sync_parent(path)
@@ -394,13 +407,5 @@ mod tests {
         let begun = std::time::Instant::now();
         assert_eq!(machine.sleep(Duration::from_secs(20)).unwrap_err().code, "cancelled");
         assert!(begun.elapsed() < Duration::from_secs(1));
-    }
-
-    fn create(&self, path: &Path) -> Result<Box<dyn std::io::Write + Send>> {
-        todo!()
-    }
-
-    fn open(&self, path: &Path) -> Result<Box<dyn std::io::Read + Send>> {
-        todo!()
     }
 }

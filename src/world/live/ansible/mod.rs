@@ -174,6 +174,13 @@ impl Ansible for AnsiblePrograms {
         })
     }
 
+    fn ping(&self, site: &Site) -> Result<()> {
+        let pattern = site.limit.clone().filter(|l| !l.trim().is_empty()).unwrap_or_else(|| "all".into());
+        let mut arguments = vec![pattern, "-m".into(), "ping".into()];
+        arguments.extend(common_arguments(site)?);
+        self.ask(site, "ansible", arguments).map(|_| ())
+    }
+
     fn version(&self, site: &Site) -> Result<String> {
         check_dir(site)?;
         let lines = self.ask(site, "ansible-playbook", vec!["--version".into()])?;
