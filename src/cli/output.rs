@@ -13,27 +13,3 @@ pub fn complain(text: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
-
-/// `45 s`, `2 m 05 s`, `1 h 02 m`.
-pub fn duration(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match whole {
-        _ if seconds < 10.0 => format!("{seconds:.1} s"),
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{} m {:02} s", whole / 60, whole % 60),
-        _ => format!("{} h {:02} m", whole / 3600, whole % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_as_an_operator_says_them() {
-        assert_eq!(duration(1.26), "1.3 s");
-        assert_eq!(duration(45.2), "45 s");
-        assert_eq!(duration(125.0), "2 m 05 s");
-        assert_eq!(duration(3725.0), "1 h 02 m");
-    }
-}

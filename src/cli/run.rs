@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex};
 use clap::{Args, ValueEnum};
 
 use super::{Exit, output, prompter, signals};
-use crate::event::{Event, Listener};
+use crate::event::Event;
 use crate::script::evidence::Evidence;
 use crate::script::execute::{self, Aftermath, Failure, Outcome};
 use crate::script::loader::Places;
 use crate::script::parameters::{Given, Parameters};
 use crate::script::session::Session;
+use crate::ui::prompt::Terminal;
+use crate::ui::{self, human};
 use crate::world::{Cancel, Error, Redactor, Result, live};
 
 /// Runs a script: a path, or the name of a script of the site or of those built in.
@@ -49,6 +51,15 @@ pub enum Format {
     Json,
 }
 
+impl From<Format> for ui::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
 impl Run {
     pub fn execute(self, places: Places) -> Result<Exit> {
         let source = places.script(&self.script)?;
@@ -57,12 +68,16 @@ impl Run {
         let runtime = threads.map_err(|e| Error::io("start", "the runtime", &e))?;
         let (cancel, redactor) = (Cancel::default(), Redactor::default());
         signals::listen(&runtime, cancel.clone())?;
-        let listener = listener(self.format, redactor.clone());
+        let listener = ui::listener(self.format.into(), redactor.clone());
         let context = live::Context { runtime: runtime.handle().clone(), cancel, listener, redactor };
         let session = Arc::new(Session {
             listener: context.listener.clone(),
+            prompter: Arc::new(prompter::Operator {
+                yes: self.yes,
+                cancel: context.cancel.clone(),
+                terminal: Terminal,
+            }),
             world: live::world(context, self.docker),
-            prompter: Arc::new(prompter::Operator { yes: self.yes }),
             parameters: Parameters::new(given),
             steps: Mutex::default(),
             evidence: Evidence::default(),
@@ -91,12 +106,7 @@ impl Run {
 
 /// The last word about a run.
 fn tell(outcome: &Outcome, format: Format, session: &Session) -> Exit {
-    let Some(failure) = &outcome.failure else {
-        if format == Format::Text {
-            output::print(&format!("✓ done in {}\n", output::duration(outcome.seconds)));
-        }
-        return Exit::Done;
-    };
+    let Some(failure) = &outcome.failure else { return Exit::Done };
     let exit = Exit::from(failure.report.kind);
     let (script, seconds, exit_code) = (outcome.script.clone(), outcome.seconds, exit.code());
     session.emit(Event::RunFailed { script, seconds, exit_code, failure: failure.to_json() });
@@ -110,7 +120,7 @@ fn tell(outcome: &Outcome, format: Format, session: &Session) -> Exit {
 fn block(failure: &Failure, seconds: f64) -> String {
     let mut out = format!("\n{}", failure.report.render());
     let step = failure.step.as_ref().map(|step| format!(" in step `{step}`")).unwrap_or_default();
-    let _ = writeln!(out, "\n✗ failed{step} after {}", output::duration(seconds));
+    let _ = writeln!(out, "\n✗ failed{step} after {}", human::seconds(seconds));
     match &failure.aftermath {
         Aftermath::Untouched => {}
         Aftermath::Kept => out.push_str("  nothing was put back, as --keep asks\n"),
@@ -131,26 +141,4 @@ fn block(failure: &Failure, seconds: f64) -> String {
         let _ = writeln!(out, "  next: {}", recovery.replace('\n', "\n        "));
     }
     out
-}
-
-/// Until the listeners of `ui` are here.
-fn listener(format: Format, redactor: Redactor) -> Arc<dyn Listener> {
-    Arc::new(Plain { format, redactor })
-}
-
-struct Plain {
-    format: Format,
-    redactor: Redactor,
-}
-
-impl Listener for Plain {
-    fn hear(&self, event: &Event) {
-        let line = match (self.format, event) {
-            (Format::Json, event) => serde_json::to_string(event).unwrap_or_default(),
-            (_, Event::Say { text }) => text.clone(),
-            (_, Event::Progress { .. } | Event::RunFailed { .. }) => return,
-            (_, event) => format!("{event:?}"),
-        };
-        output::print(&format!("{}\n", self.redactor.redact(&line)));
-    }
 }

@@ -74,7 +74,8 @@ impl Places {
                 return Ok(source);
             }
         }
-        shipped::find(&file).map(Source::built_in).ok_or_else(|| self.no_module(beside, name))
+        let shipped = shipped::find(&file).map(|file| Source { name: name.to_owned(), ..Source::built_in(file) });
+        shipped.ok_or_else(|| self.no_module(beside, name))
     }
 
     fn no_script(&self, name: &str, file: &str) -> Error {

@@ -74,13 +74,14 @@ impl Narrator {
                 let bar = style.paint(Paint::Dim, style.mark(Mark::Output));
                 out(vec![format!("  {bar} {}", clean(line)).trim_end().to_owned()])
             }
-            Event::Progress { .. } => Said::default(),
+            // The last word about a failed run is the command line's.
+            Event::Progress { .. } | Event::RunFailed { .. } => Said::default(),
         }
     }
 
     /// ` 3 stop the application`: the outermost step's number, then its name; inner steps by their path.
     fn step(&mut self, path: &str) -> String {
-        let outermost = path.split('/').next().unwrap_or(path);
+        let outermost = path.split('/').next().unwrap_or(path).trim_end();
         let number = match self.steps.iter().position(|s| s == outermost) {
             Some(at) => at + 1,
             None => {
