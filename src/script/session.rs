@@ -1,6 +1,6 @@
 //! What a running script shares with the primitives it calls.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::evidence::Evidence;
 use super::steps::Steps;
@@ -29,6 +29,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Where the run stands. Held for a moment only, never while a script's function runs.
+    pub fn steps(&self) -> MutexGuard<'_, Steps> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn emit(&self, event: Event) {
         self.listener.hear(&event);
     }
@@ -38,7 +43,7 @@ impl Session {
     pub fn effect(&self, command: impl Into<String>) -> Result<()> {
         let command = command.into();
         self.world.cancel.check()?;
-        if !self.steps.lock().unwrap_or_else(|e| e.into_inner()).is_inside() {
+        if !self.steps().is_inside() {
             return Err(Error::refused("script.outside_step", format!("outside a step: {command}"))
                 .hint("wrap it: step(\"name\", || { … }); what changes the outside world belongs in a step"));
         }

@@ -119,6 +119,11 @@ impl<'a> Call<'a> {
         Ok(Options { path: self.path.to_owned(), map })
     }
 
+    /// An option of a map argument as it came, `()` too; `None` only when the key is absent.
+    pub fn raw_option(&self, parameter: &str, key: &str) -> Option<Dynamic> {
+        self.value(parameter).read_lock::<Map>()?.get(key).cloned()
+    }
+
     /// Calls a script's function with this call's context.
     pub fn invoke(&self, function: &FnPtr, arguments: impl rhai::FuncArgs) -> ScriptResult {
         function.call_within_context(&self.context, arguments)

@@ -7,7 +7,9 @@ mod docker;
 mod host;
 mod pg_dump;
 mod psql;
+mod script;
 pub mod signature;
+mod ui;
 pub mod values;
 mod volume;
 
@@ -62,10 +64,37 @@ pub struct Reference {
     pub properties: Vec<Property>,
 }
 
+/// Registers everything with an engine. Without a session the functions are known, but can't be called.
+pub fn register(engine: &mut Engine, session: Option<Arc<Session>>) -> Reference {
+    let mut registrar = Registrar::new(engine, session);
+    script::register(&mut registrar);
+    docker::register(&mut registrar);
+    volume::register(&mut registrar);
+    pg_dump::register(&mut registrar);
+    psql::register(&mut registrar);
+    ansible::register(&mut registrar);
+    host::register(&mut registrar);
+    ui::register(&mut registrar);
+    registrar.finish()
+}
+
+impl Reference {
+    /// Names that need no namespace; scripts may not define functions of these names.
+    pub fn global_names(&self) -> Vec<String> {
+        let global = self.functions.iter().filter(|f| f.namespace.is_empty());
+        global.map(|f| f.signature.name.clone()).collect()
+    }
+
+    /// The function a script writes as `path`.
+    pub fn function(&self, path: &str) -> Option<&Function> {
+        self.functions.iter().find(|f| f.path() == path)
+    }
+}
+
 /// Registers functions and handle types with an engine and writes the reference while doing so.
 pub struct Registrar<'e> {
     engine: &'e mut Engine,
-    session: Arc<Session>,
+    session: Option<Arc<Session>>,
     pub reference: Reference,
     handles: BTreeMap<&'static str, TypeId>,
     /// Functions whose first parameter is a handle, callable as its methods.
@@ -80,7 +109,7 @@ pub struct Namespace<'r, 'e> {
 }
 
 impl<'e> Registrar<'e> {
-    pub fn new(engine: &'e mut Engine, session: Arc<Session>) -> Self {
+    pub fn new(engine: &'e mut Engine, session: Option<Arc<Session>>) -> Self {
         Self { engine, session, reference: Reference::default(), handles: BTreeMap::new(), methods: Module::new() }
     }
 
@@ -155,8 +184,9 @@ impl Namespace<'_, '_> {
         let declared = signature.clone();
         let call = move |context: Option<NativeCallContext<'_>>, arguments: &mut [&mut Dynamic]| -> ScriptResult {
             let Some(context) = context else { return Err(format!("{path} needs a call context").into()) };
+            let Some(session) = &session else { return Err(format!("{path} can't be called here").into()) };
             let values = arguments.iter().map(|value| value.flatten_clone()).collect();
-            body(&mut Call::new(&session, context, &path, &declared, values))
+            body(&mut Call::new(session, context, &path, &declared, values))
         };
         let native = RhaiFunc::Method { func: Arc::new(call), has_context: true, is_pure: true, is_volatile: true };
         let mut types = vec![TypeId::of::<Dynamic>(); arity];
