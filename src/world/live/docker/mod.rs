@@ -1,112 +1,139 @@
 //! The Docker engine through bollard.
+//!
+//! `endpoint` decides where the engine is, `connection` reaches it once. Containers are read in
+//! `containers`, made in `create` (shaped by `like` after an existing one), talked to in `exec` and
+//! `archive` (both feed synchronous streams through `pipes`), and run to their end in `run`.
+//! `convert` turns the engine's answers into the world's types, `errors` its complaints.
+//! Nothing here knows PostgreSQL, scripts or what a container is for.
+
+mod archive;
+mod connection;
+mod containers;
+mod convert;
+mod create;
+mod endpoint;
+mod errors;
+mod exec;
+mod images;
+mod like;
+mod networks;
+mod pipes;
+mod run;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
+
+use self::connection::Connection;
 use super::Context;
 use crate::world::container::*;
 use crate::world::error::Result;
 
+/// A Docker engine, reached at the first call.
 pub struct Docker {
     context: Context,
     docker_host: Option<String>,
+    connection: OnceCell<Connection>,
 }
 
 impl Docker {
+    /// `docker_host` as in `DOCKER_HOST`, which it overrides.
     pub fn new(context: Context, docker_host: Option<String>) -> Self {
-        Self { context, docker_host }
+        Self { context, docker_host, connection: OnceCell::new() }
     }
 }
 
-#[allow(unused_variables)]
 impl ContainerEngine for Docker {
     fn info(&self) -> Result<EngineInfo> {
-        todo!()
+        self.context.wait(self.engine_info())
     }
 
     fn containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
-        todo!()
+        self.context.wait(self.list_containers(filter))
     }
 
     fn container(&self, container: &str) -> Result<Container> {
-        todo!()
+        self.context.wait(self.inspect_container(container))
     }
 
     fn create(&self, spec: &ContainerSpec) -> Result<Container> {
-        todo!()
+        let id = self.create_settled(spec)?;
+        self.context.wait(self.inspect_container(&id))
     }
 
     fn start(&self, container: &str) -> Result<()> {
-        todo!()
+        self.context.wait(self.start_container(container))
     }
 
     fn stop(&self, container: &str, timeout: Duration) -> Result<()> {
-        todo!()
+        self.context.wait(self.stop_container(container, timeout))
     }
 
     fn remove(&self, container: &str, force: bool) -> Result<()> {
-        todo!()
+        self.context.wait(self.remove_container(container, force, false))
     }
 
     fn rename(&self, container: &str, name: &str) -> Result<()> {
-        todo!()
+        self.context.wait(self.rename_container(container, name))
     }
 
     fn set_restart_policy(&self, container: &str, policy: &str) -> Result<()> {
-        todo!()
+        self.context.wait(self.update_restart_policy(container, policy))
     }
 
     fn logs(&self, container: &str, tail: usize) -> Result<String> {
-        todo!()
+        self.context.wait(self.read_logs(container, tail))
     }
 
     fn exec(&self, container: &str, spec: &ExecSpec, streams: Streams<'_>) -> Result<i64> {
-        todo!()
+        self.exec_streams(container, spec, streams)
     }
 
     fn run(&self, spec: &ContainerSpec) -> Result<Output> {
-        todo!()
+        self.run_to_end(spec)
     }
 
     fn image(&self, reference: &str) -> Result<Option<Image>> {
-        todo!()
+        self.context.wait(self.find_image(reference))
     }
 
     fn pull(&self, reference: &str) -> Result<Image> {
-        todo!()
+        self.context.wait(self.pull_image(reference))
     }
 
     fn networks(&self, project: Option<&str>) -> Result<Vec<Network>> {
-        todo!()
+        self.context.wait(self.list_networks(project))
     }
 
     fn network(&self, name: &str) -> Result<Option<Network>> {
-        todo!()
+        self.context.wait(self.find_network(name))
     }
 
     fn create_network(&self, name: &str, driver: &str, labels: &BTreeMap<String, String>) -> Result<Network> {
-        todo!()
+        self.context.wait(self.make_network(name, driver, labels))
     }
 
     fn remove_network(&self, name: &str) -> Result<()> {
-        todo!()
+        self.context.wait(self.drop_network(name))
     }
 
     fn connect_network(&self, network: &str, container: &str, aliases: &[String]) -> Result<()> {
-        todo!()
+        self.context.wait(self.attach_to_network(network, container, aliases))
     }
 
     fn disconnect_network(&self, network: &str, container: &str) -> Result<()> {
-        todo!()
+        self.context.wait(self.detach_from_network(network, container))
     }
 
     fn volumes(&self, project: Option<&str>) -> Result<Vec<Volume>> {
-        todo!()
+        self.context.wait(self.list_volumes(project))
     }
 
     fn volume(&self, name: &str) -> Result<Option<Volume>> {
-        todo!()
+        self.context.wait(self.find_volume(name))
     }
 
     fn create_volume(
@@ -116,18 +143,18 @@ impl ContainerEngine for Docker {
         labels: &BTreeMap<String, String>,
         options: &BTreeMap<String, String>,
     ) -> Result<Volume> {
-        todo!()
+        self.context.wait(self.make_volume(name, driver, labels, options))
     }
 
     fn remove_volume(&self, name: &str) -> Result<()> {
-        todo!()
+        self.context.wait(self.drop_volume(name))
     }
 
     fn copy_out(&self, container: &str, path: &str, sink: &mut (dyn Write + Send)) -> Result<u64> {
-        todo!()
+        self.download(container, path, sink)
     }
 
     fn copy_in(&self, container: &str, directory: &str, source: &mut (dyn Read + Send)) -> Result<()> {
-        todo!()
+        self.upload(container, directory, source)
     }
 }

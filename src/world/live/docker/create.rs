@@ -1,0 +1,208 @@
+//! Containers made from a [`ContainerSpec`], new ones or ones like another.
+
+use std::time::Duration;
+
+use bollard::models::{ContainerCreateBody, EndpointSettings, RestartPolicy};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::errors::{self, during, image_missing};
+use super::like::{Likeness, likeness, object, unmount};
+use super::{Docker, convert};
+use crate::world::container::{ContainerSpec, Mount};
+use crate::world::error::{Error, Result};
+
+/// How long a creation that was cancelled may take to show what has become of it.
+const SETTLE: Duration = Duration::from_secs(30);
+
+impl Docker {
+    /// Creates the container and gives its id. Cancelled midway, the request is let come to its end and
+    /// the container removed: a request once sent can't be taken back, and nobody would know of it.
+    pub(super) fn create_settled(&self, spec: &ContainerSpec) -> Result<String> {
+        let mut creation = Box::pin(self.create_container(spec));
+        let created = self.context.wait(&mut creation);
+        if !self.context.cancel.is_cancelled() || !is_cancelled(&created) {
+            return created;
+        }
+        self.context.wait_uncancelled(async {
+            if let Ok(Ok(id)) = tokio::time::timeout(SETTLE, creation).await {
+                _ = self.remove_container(&id, true, true).await;
+            }
+        });
+        created
+    }
+
+    async fn create_container(&self, spec: &ContainerSpec) -> Result<String> {
+        let action = match &spec.name {
+            Some(name) => format!("create container {}", errors::checked_name("container", name)?),
+            None => "create a container".to_owned(),
+        };
+        let image = self.image_of(spec, &action).await?;
+        let request = request(spec, image)?;
+        let options = spec.name.as_deref().map(|name| CreateContainerOptionsBuilder::new().name(name).build());
+        let (body, others) = into_body(request, &action)?;
+        let answer =
+            self.patient_client().await?.create_container(options, body).await.map_err(during(action.as_str()));
+        let id = answer.map_err(|e| create_error(e, spec))?.id;
+        for (network, wishes) in others {
+            let settings: EndpointSettings = typed(wishes, &action)?;
+            if let Err(e) = self.connect_endpoint(&network, &id, settings).await {
+                _ = self.remove_container(&id, true, true).await;
+                return Err(Error { message: format!("cannot {action}: {}", e.message), ..e });
+            }
+        }
+        Ok(id)
+    }
+
+    /// The image to use, which must be there, and what of the old one must not be taken over.
+    async fn image_of(&self, spec: &ContainerSpec, action: &str) -> Result<ChosenImage> {
+        let like = spec.like.as_ref();
+        let old_id = like.and_then(|inspect| inspect["Image"].as_str()).unwrap_or_default();
+        let old_reference = like.and_then(|inspect| inspect["Config"]["Image"].as_str());
+        let Some(wished) = spec.image.as_deref().or(old_reference) else {
+            return Err(Error::usage("docker.image_missing", format!("cannot {action}: no image is given")));
+        };
+        let found = self.inspect_image(wished).await?.and_then(|image| image.id);
+        if found.as_deref() == Some(old_id) || like.is_none() {
+            found.ok_or_else(|| image_missing(action, wished))?;
+            return Ok(ChosenImage { reference: wished.to_owned(), subtract: None });
+        }
+        let old = if old_id.is_empty() { None } else { self.inspect_image(old_id).await? };
+        if spec.image.is_none() && old.is_some() {
+            // The tag has moved on since: like the old one means the old one's image.
+            return Ok(ChosenImage { reference: old_id.to_owned(), subtract: None });
+        }
+        found.ok_or_else(|| image_missing(action, wished))?;
+        let Some(old) = old else {
+            let message = format!(
+                "cannot {action}: the image {old_id} of the container to copy is gone, so what that image had set \
+                 can't be told from what the container had"
+            );
+            return Err(Error::failed("docker.image_missing", message).hint("load that image again (docker load)"));
+        };
+        let config = serde_json::to_value(old.config).unwrap_or_default();
+        Ok(ChosenImage { reference: wished.to_owned(), subtract: Some(config) })
+    }
+}
+
+struct ChosenImage {
+    reference: String,
+    /// The old image's settings, when the new container has another image.
+    subtract: Option<Value>,
+}
+
+fn is_cancelled(created: &Result<String>) -> bool {
+    created.as_ref().is_err_and(|e| e.code == "cancelled")
+}
+
+/// What the specification says, over what the container to copy has.
+fn request(spec: &ContainerSpec, image: ChosenImage) -> Result<Likeness> {
+    let mut request = match &spec.like {
+        Some(inspect) => likeness(inspect, image.subtract.as_ref()),
+        None => Likeness { body: Map::new(), host: Map::new(), networks: Vec::new() },
+    };
+    let body = &mut request.body;
+    body.insert("Image".into(), json!(image.reference));
+    if let Some(entrypoint) = &spec.entrypoint {
+        // As in `docker run --entrypoint`: the arguments of the old one mean nothing to it.
+        body.insert("Entrypoint".into(), json!(entrypoint));
+        body.remove("Cmd");
+    }
+    if let Some(command) = &spec.command {
+        body.insert("Cmd".into(), json!(command));
+    }
+    if let Some(labels) = &spec.labels {
+        body.insert("Labels".into(), json!(labels));
+    }
+    if let Some(user) = &spec.user {
+        body.insert("User".into(), json!(user));
+    }
+    set_env(body, &spec.env);
+    for mount in &spec.mounts {
+        set_mount(&mut request, mount);
+    }
+    if let Some(network) = &spec.network {
+        set_network(&mut request, network);
+    }
+    if spec.host_user_namespace {
+        request.host.insert("UsernsMode".into(), json!("host"));
+    }
+    if let Some(policy) = &spec.restart_policy {
+        let policy: RestartPolicy = convert::restart_policy(policy)?;
+        request.host.insert("RestartPolicy".into(), json!(policy));
+    }
+    Ok(request)
+}
+
+fn set_env(body: &mut Map<String, Value>, added: &[String]) {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let replaced: Vec<_> = added.iter().map(|entry| name(entry)).collect();
+    let old = body.get("Env").and_then(Value::as_array).cloned().unwrap_or_default();
+    let kept = old.into_iter().filter(|entry| !replaced.contains(&name(entry.as_str().unwrap_or_default())));
+    let env: Vec<_> = kept.chain(added.iter().map(|entry| json!(entry))).collect();
+    body.insert("Env".into(), Value::Array(env));
+}
+
+fn set_mount(request: &mut Likeness, mount: &Mount) {
+    unmount(request, &mount.destination);
+    let source = if mount.kind == "volume" { &mount.name } else { &mount.source };
+    let mut entry = json!({"Type": mount.kind, "Target": mount.destination, "ReadOnly": mount.read_only});
+    if mount.kind != "tmpfs" {
+        entry["Source"] = json!(source);
+    }
+    match request.host.get_mut("Mounts") {
+        Some(Value::Array(mounts)) => mounts.push(entry),
+        _ => _ = request.host.insert("Mounts".into(), json!([entry])),
+    }
+}
+
+/// Another network than that of the container to copy: nobody may reach it by the old ways.
+fn set_network(request: &mut Likeness, network: &str) {
+    request.networks.clear();
+    request.host.insert("NetworkMode".into(), json!(network));
+    for field in ["PortBindings", "PublishAllPorts", "Links"] {
+        request.host.remove(field);
+    }
+    if network.starts_with("container:") {
+        // These belong to the other container's network; the engine refuses them.
+        for field in ["Hostname", "Domainname", "ExposedPorts"] {
+            request.body.remove(field);
+        }
+        for field in ["Dns", "DnsOptions", "DnsSearch", "ExtraHosts"] {
+            request.host.remove(field);
+        }
+    }
+}
+
+/// The request as the library wants it, and the networks to connect afterwards: an engine before 25 takes one.
+fn into_body(request: Likeness, action: &str) -> Result<(ContainerCreateBody, Vec<(String, Value)>)> {
+    let Likeness { mut body, host, networks } = request;
+    let mut networks = networks.into_iter();
+    if let Some((first, wishes)) = networks.next().filter(|(_, wishes)| !object(wishes).is_empty()) {
+        body.insert("NetworkingConfig".into(), json!({"EndpointsConfig": {first: wishes}}));
+    }
+    body.insert("HostConfig".into(), Value::Object(host));
+    Ok((typed(Value::Object(body), action)?, networks.collect()))
+}
+
+fn typed<T: DeserializeOwned>(value: Value, action: &str) -> Result<T> {
+    serde_json::from_value(value).map_err(|e| {
+        Error::failed("docker.failed", format!("cannot {action}: the container to copy has an odd form: {e}"))
+    })
+}
+
+fn create_error(error: Error, spec: &ContainerSpec) -> Error {
+    let name = spec.name.as_deref().unwrap_or_default();
+    match error.code.as_str() {
+        "docker.not_found" if error.message.contains("No such image") => {
+            let image = spec.image.as_deref().unwrap_or("<image>");
+            Error::failed("docker.image_missing", error.message)
+                .hint(format!("`docker pull {image}`, or build it, then go on"))
+        }
+        "docker.conflict" if error.message.contains("already in use") => {
+            error.hint(format!("see `docker ps -a --filter name={name}`; rename or remove that container"))
+        }
+        _ => error,
+    }
+}

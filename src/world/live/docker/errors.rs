@@ -1,0 +1,138 @@
+//! What the engine or the way to it complains of, in the words of an operator.
+
+use std::error::Error as _;
+use std::io;
+
+use bollard::errors::Error as Cause;
+
+use crate::world::error::{Error, Result};
+
+/// For `map_err`: `during("stop container primero-postgres-1")` gives "cannot stop container …: reason".
+pub(super) fn during(action: impl Into<String>) -> impl FnOnce(Cause) -> Error {
+    let action = action.into();
+    move |cause| explain(&action, &cause)
+}
+
+fn explain(action: &str, cause: &Cause) -> Error {
+    match cause {
+        Cause::DockerResponseServerError { status_code, message } => refused(action, *status_code, message.trim()),
+        Cause::DockerStreamError { error } => Error::failed("docker.failed", format!("cannot {action}: {error}")),
+        Cause::RequestTimeoutError => {
+            Error::failed("docker.timeout", format!("cannot {action}: the Docker engine did not answer in time"))
+        }
+        Cause::JsonDataError { message, .. } => {
+            let reason = format!("the Docker engine's answer has an unexpected form ({message})");
+            Error::failed("docker.failed", format!("cannot {action}: {reason}"))
+        }
+        Cause::IOError { .. } | Cause::HyperResponseError { .. } | Cause::HyperLegacyError { .. } => {
+            let reason = format!("the connection to the Docker engine broke: {}", root_cause(cause));
+            Error::unavailable("docker.unreachable", format!("cannot {action}: {reason}"))
+                .hint("is the Docker daemon still running?")
+        }
+        other => Error::failed("docker.failed", format!("cannot {action}: {}", root_cause(other))),
+    }
+}
+
+fn refused(action: &str, status: u16, reason: &str) -> Error {
+    let code = match status {
+        404 => "docker.not_found",
+        409 => "docker.conflict",
+        _ => "docker.failed",
+    };
+    let reason = if reason.is_empty() { format!("the Docker engine answered {status}") } else { reason.to_owned() };
+    Error::failed(code, format!("cannot {action}: {reason}"))
+}
+
+/// The image isn't on this engine.
+pub(super) fn image_missing(action: &str, reference: &str) -> Error {
+    let message = format!("cannot {action}: the Docker engine has no image {reference}");
+    Error::failed("docker.image_missing", message).hint(format!("`docker pull {reference}`, or build it, then go on"))
+}
+
+/// Whether the object asked for does not exist.
+pub(super) fn is_missing(cause: &Cause) -> bool {
+    matches!(cause, Cause::DockerResponseServerError { status_code: 404, .. })
+}
+
+/// The innermost reason: the outer ones of an HTTP library ("client error (Connect)") help nobody.
+pub(super) fn root_cause(cause: &Cause) -> String {
+    let mut innermost: &dyn std::error::Error = cause;
+    while let Some(inner) = innermost.source() {
+        innermost = inner;
+    }
+    innermost.to_string()
+}
+
+/// The kind of the input or output error at the bottom, if it is one.
+pub(super) fn io_kind(cause: &Cause) -> Option<io::ErrorKind> {
+    let mut layer: Option<&dyn std::error::Error> = Some(cause);
+    let mut kind = None;
+    while let Some(error) = layer {
+        kind = error.downcast_ref::<io::Error>().map(io::Error::kind).or(kind);
+        layer = error.source();
+    }
+    if let Cause::IOError { err } = cause {
+        kind = kind.or(Some(err.kind()));
+    }
+    kind
+}
+
+/// A failure of the caller's own reader or writer. One that carries an [`Error`] (a cancelled copy,
+/// a damaged backup) is passed on as it is.
+pub(super) fn of_stream(action: &str, target: &str, error: io::Error) -> Error {
+    match error.downcast::<Error>() {
+        Ok(carried) => carried,
+        Err(error) => Error::io(action, target, &error),
+    }
+}
+
+/// Names go into the path of a request: what can't be a name must not become another request.
+pub(super) fn checked_name<'a>(kind: &str, name: &'a str) -> Result<&'a str> {
+    let first = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if first && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
+        return Ok(name);
+    }
+    Err(Error::usage("docker.not_found", format!("`{name}` can't be the name of a {kind}")))
+}
+
+/// As [`checked_name`] for image references, which may hold a registry, a path, a tag and a digest.
+pub(super) fn checked_reference(reference: &str) -> Result<&str> {
+    let first = reference.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let all = reference.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/:@".contains(c));
+    if first && all && !reference.contains("..") {
+        return Ok(reference);
+    }
+    Err(Error::usage("docker.image_missing", format!("`{reference}` can't be the name of an image")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_gives_the_code_and_the_message_names_what_was_tried() {
+        for (status_code, code) in [(404, "docker.not_found"), (409, "docker.conflict"), (500, "docker.failed")] {
+            let cause = Cause::DockerResponseServerError { status_code, message: "because\n".into() };
+            let error = during("stop container a-1")(cause);
+            assert_eq!((error.code.as_str(), error.message.as_str()), (code, "cannot stop container a-1: because"));
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_become_another_request() {
+        for name in ["", "../images", "a/b", "a?force=1", "-x", "a b"] {
+            assert!(checked_name("container", name).is_err(), "{name}");
+        }
+        assert!(checked_name("container", "primero_postgres-1.old").is_ok());
+        assert!(checked_reference("registry:5000/a/b:1.2-pg15@sha256:00ff").is_ok());
+        assert!(checked_reference("a/../../containers").is_err());
+    }
+
+    #[test]
+    fn an_error_carried_by_a_stream_is_passed_on() {
+        let carried = io::Error::other(Error::cancelled());
+        assert_eq!(of_stream("write", "x", carried), Error::cancelled());
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(of_stream("write", "x", full).code, "host.disk_full");
+    }
+}
