@@ -17,6 +17,14 @@ pub enum Event {
         script: String,
         seconds: f64,
     },
+    /// A run ended badly. `failure` holds the error (`code`, `message`, `hint`, `file`, `line`, `column`, `chain`),
+    /// the `step` it happened in, the `aftermath` (what was put back) and the `recovery` to type next.
+    RunFailed {
+        script: String,
+        seconds: f64,
+        exit_code: u8,
+        failure: serde_json::Value,
+    },
     /// A module or script was taken from `origin` ("built in" or a path).
     Loaded {
         module: String,

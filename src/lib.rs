@@ -3,6 +3,8 @@
 //! `cli` is what the operator types; it uses `script` (the language), which uses `world` (everything
 //! outside the process). `event` carries what happens to `ui`, which shows it. See `docs/architecture.md`.
 
+pub mod cli;
 pub mod event;
+pub mod script;
 pub mod ui;
 pub mod world;

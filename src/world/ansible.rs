@@ -28,7 +28,8 @@ pub struct PlaybookSpec {
     pub playbook: PathBuf,
     pub tags: Vec<String>,
     pub skip_tags: Vec<String>,
-    /// Handed over in a private file, so that no value appears in argv.
+    /// Handed over in a private file, so that no value appears in argv, and as they are: a `{{` in a password
+    /// is not a template. They win over those of `extra_vars_files`.
     pub extra_vars: serde_json::Map<String, serde_json::Value>,
     /// `-e @file`, as sites keep their secrets.
     pub extra_vars_files: Vec<PathBuf>,
@@ -51,7 +52,8 @@ pub struct HostRecap {
 pub type Recap = BTreeMap<String, HostRecap>;
 
 /// Runs Ansible. Codes: `ansible.not_installed`, `ansible.no_hosts`, `ansible.unreachable` (names host and task),
-/// `ansible.failed` (names host, task and Ansible's message), `ansible.inventory`.
+/// `ansible.failed` (names host, task and Ansible's message), `ansible.inventory`, `ansible.playbook` (missing),
+/// `ansible.syntax`, `ansible.vault`, `ansible.extra_vars` (a missing file), `ansible.no_tasks` (tags select nothing).
 pub trait Ansible: Send + Sync {
     /// Runs to the end, output line by line as `Event::Output`; any failed or unreachable host is an error.
     fn playbook(&self, spec: &PlaybookSpec) -> Result<Recap>;
@@ -59,8 +61,11 @@ pub trait Ansible: Send + Sync {
     /// Hosts that the inventory and the limit select.
     fn hosts(&self, site: &Site) -> Result<Vec<String>>;
 
-    /// All variables of a host after merging group and host variables.
+    /// All variables of a host after merging group and host variables; templates in them are not evaluated.
     fn host_variables(&self, site: &Site, host: &str) -> Result<serde_json::Map<String, serde_json::Value>>;
+
+    /// Logs in to every host that the limit selects and runs nothing there (`ansible -m ping`).
+    fn ping(&self, site: &Site) -> Result<()>;
 
     /// The version line of `ansible-playbook --version`.
     fn version(&self, site: &Site) -> Result<String>;

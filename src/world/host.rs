@@ -1,5 +1,6 @@
 //! The machine pgscript runs on: files, space, commands, clock.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,10 @@ pub trait Host: Send + Sync {
     fn read(&self, path: &Path) -> Result<Vec<u8>>;
     /// Written under a temporary name, synced, renamed; 0600. `overwrite` false: an existing file is `host.exists`.
     fn write(&self, path: &Path, content: &[u8], overwrite: bool) -> Result<()>;
+    /// A new private file to stream into; an existing one is `host.exists`.
+    fn create(&self, path: &Path) -> Result<Box<dyn Write + Send>>;
+    /// A file to stream from.
+    fn open(&self, path: &Path) -> Result<Box<dyn Read + Send>>;
     fn remove_file(&self, path: &Path) -> Result<()>;
     /// Removes a directory with everything in it.
     fn remove_dir(&self, path: &Path) -> Result<()>;

@@ -73,7 +73,9 @@ impl ContainerEngine for Docker {
     }
 
     fn remove(&self, container: &str, force: bool) -> Result<()> {
-        self.context.wait(self.remove_container(container, force, false))
+        // What a helper container's image declares as a volume is nobody's data.
+        let helper = self.container(container)?.labels.contains_key(LABEL_HELPER);
+        self.context.wait(self.remove_container(container, force, helper))
     }
 
     fn rename(&self, container: &str, name: &str) -> Result<()> {

@@ -1,0 +1,113 @@
+//! `ansible::` playbooks and inventories of the site.
+
+use rhai::{Array, Dynamic};
+
+use super::call::Options;
+use super::{Registrar, values};
+use crate::world::ansible::{PlaybookSpec, Site};
+use crate::world::{Error, Result};
+
+/// Declares the handle type and functions.
+pub fn register(registrar: &mut Registrar<'_>) {
+    registrar.handle::<Site>("AnsibleSite");
+    registrar.property::<Site>("AnsibleSite", "dir", "string", "Directory of the playbooks.", |s| {
+        s.dir.display().to_string().into()
+    });
+    registrar.property::<Site>("AnsibleSite", "limit", "any", "Host pattern; `()` for all hosts.", |s| {
+        s.limit.clone().map_or(Dynamic::UNIT, Dynamic::from)
+    });
+    registrar.namespace("ansible", "Playbooks and inventories, by the site's own Ansible.", |ns| {
+        ns.function(
+            "site(options: Map) -> AnsibleSite",
+            "Where Ansible is: dir (playbooks, ansible.cfg), virtualenv (its directory or its bin/activate), inventory, \
+             limit, vault_password_file.",
+            |call| {
+                let known = &["dir", "virtualenv", "inventory", "limit", "vault_password_file"];
+                Ok(Dynamic::from(site(&call.options("options", known)?)?))
+            },
+        );
+        ns.function(
+            "playbook(site: AnsibleSite, playbook: string, options: Map = #{}) -> Map",
+            "Runs a playbook to its end, output line by line. Options: tags, skip_tags, extra_vars (a map; handed over in \
+             a private file), extra_vars_files, check_mode. Gives the recap, a map per host.\n\n\
+             Errors name host and task: `ansible.failed`, `ansible.unreachable`, `ansible.no_hosts`, \
+             `ansible.inventory`, `ansible.not_installed`.",
+            |call| {
+                let site: Site = call.get("site")?;
+                let known = &["tags", "skip_tags", "extra_vars", "extra_vars_files", "check_mode"];
+                let spec = playbook(site, call.path("playbook")?, &call.options("options", known)?)?;
+                let command = command(&spec);
+                if !spec.check_mode {
+                    call.effect(command)?;
+                }
+                Ok(values::from_serde(&call.world().ansible.playbook(&spec)?))
+            },
+        );
+        ns.function(
+            "hosts(site: AnsibleSite) -> Array",
+            "Hosts that inventory and limit select.\n\nErrors: `ansible.no_hosts`, `ansible.inventory`.",
+            |call| {
+                let hosts = call.world().ansible.hosts(&call.get("site")?)?;
+                Ok(hosts.into_iter().map(Dynamic::from).collect::<Array>().into())
+            },
+        );
+        ns.function(
+            "host_variables(site: AnsibleSite, host: string) -> Map",
+            "All variables of a host, group variables merged in.",
+            |call| {
+                let variables = call.world().ansible.host_variables(&call.get("site")?, &call.string("host")?)?;
+                Ok(values::from_object(variables).into())
+            },
+        );
+        ns.function(
+            "ping(site: AnsibleSite)",
+            "Logs in to every selected host and changes nothing there.\n\nErrors: `ansible.unreachable` names the host.",
+            |call| {
+                call.world().ansible.ping(&call.get("site")?)?;
+                Ok(Dynamic::UNIT)
+            },
+        );
+        ns.function(
+            "version(site: AnsibleSite) -> string",
+            "The version line of ansible-playbook.\n\nErrors: `ansible.not_installed`.",
+            |call| Ok(call.world().ansible.version(&call.get("site")?)?.into()),
+        );
+    });
+}
+
+fn site(o: &Options) -> Result<Site> {
+    let dir =
+        o.path("dir")?.ok_or_else(|| Error::failed("script.missing_option", "ansible::site: `dir` is missing"))?;
+    Ok(Site {
+        dir,
+        virtualenv: o.path("virtualenv")?,
+        inventory: o.path("inventory")?,
+        limit: o.string("limit")?,
+        vault_password_file: o.path("vault_password_file")?,
+    })
+}
+
+fn playbook(site: Site, playbook: std::path::PathBuf, o: &Options) -> Result<PlaybookSpec> {
+    let extra_vars = o.map("extra_vars")?.map(|m| values::to_object(&m)).transpose()?.unwrap_or_default();
+    Ok(PlaybookSpec {
+        site,
+        playbook,
+        tags: o.strings("tags")?,
+        skip_tags: o.strings("skip_tags")?,
+        extra_vars,
+        extra_vars_files: o.strings("extra_vars_files")?.into_iter().map(Into::into).collect(),
+        check_mode: o.bool("check_mode")?.unwrap_or(false),
+    })
+}
+
+/// What an operator would type for it.
+fn command(spec: &PlaybookSpec) -> String {
+    let mut words = vec![format!("ansible-playbook {}", spec.playbook.display())];
+    if !spec.tags.is_empty() {
+        words.push(format!("--tags {}", spec.tags.join(",")));
+    }
+    words.extend(spec.site.limit.iter().map(|l| format!("-l {l}")));
+    words.extend(spec.site.inventory.iter().map(|i| format!("-i {}", i.display())));
+    words.extend(spec.extra_vars_files.iter().map(|f| format!("-e @{}", f.display())));
+    words.join(" ")
+}

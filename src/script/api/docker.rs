@@ -1,0 +1,532 @@
+//! `docker::` containers, images and networks of the engine.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rhai::{Array, Dynamic, Map};
+
+use super::call::{Call, Options};
+use super::{Namespace, Registrar, ScriptResult, values};
+use crate::world::container::{
+    Container, ContainerEngine, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, Network, Output,
+};
+use crate::world::{Error, Result, Secret};
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Declares the handle types and functions.
+pub fn register(registrar: &mut Registrar<'_>) {
+    handles(registrar);
+    registrar.namespace("docker", "Containers, images and networks of the Docker engine.", |ns| {
+        find(ns);
+        life(ns);
+        create(ns);
+        inside(ns);
+        images(ns);
+        networks(ns);
+    });
+}
+
+fn handles(r: &mut Registrar<'_>) {
+    r.handle::<Container>("Container");
+    let c = "Container";
+    r.property::<Container>(c, "id", "string", "Full id.", |c| c.id.clone().into());
+    r.property::<Container>(c, "name", "string", "Name without the leading slash.", |c| c.name.clone().into());
+    r.property::<Container>(c, "image", "string", "Image reference it was created from.", |c| c.image.clone().into());
+    r.property::<Container>(c, "image_id", "string", "Id of that image.", |c| c.image_id.clone().into());
+    let doc = "State when it was looked at: created, running, paused, restarting, exited or dead.";
+    r.property::<Container>(c, "state", "string", doc, |c| c.state.clone().into());
+    r.property::<Container>(c, "running", "bool", "Whether it ran when it was looked at.", |c| c.is_running().into());
+    r.property::<Container>(c, "started_at", "string", "Time of the last start (RFC 3339).", |c| {
+        c.started_at.clone().into()
+    });
+    r.property::<Container>(c, "exit_code", "int", "Exit code of the last run.", |c| c.exit_code.into());
+    r.property::<Container>(c, "restart_count", "int", "Restarts by the engine.", |c| c.restart_count.into());
+    r.property::<Container>(c, "health", "string", "starting, healthy, unhealthy, or empty without a check.", |c| {
+        c.health.clone().into()
+    });
+    r.property::<Container>(c, "restart_policy", "string", "no, always, unless-stopped, on-failure[:n].", |c| {
+        c.restart_policy.clone().into()
+    });
+    r.property::<Container>(c, "project", "string", "Compose project; empty without one.", |c| {
+        c.project.clone().into()
+    });
+    r.property::<Container>(c, "service", "string", "Compose service; empty without one.", |c| {
+        c.service.clone().into()
+    });
+    r.property::<Container>(c, "labels", "Map", "Labels.", |c| values::from_serde(&c.labels));
+    let doc = "Mounts: #{ kind, name, source, destination, read_only } each.";
+    r.property::<Container>(c, "mounts", "Array", doc, |c| values::from_serde(&c.mounts));
+    let doc = "Networks: #{ network, ip, aliases } each.";
+    r.property::<Container>(c, "networks", "Array", doc, |c| values::from_serde(&c.networks));
+
+    r.handle::<Image>("Image");
+    r.property::<Image>("Image", "id", "string", "Id.", |i| i.id.clone().into());
+    r.property::<Image>("Image", "tags", "Array", "References it is known by.", |i| values::from_serde(&i.tags));
+    r.property::<Image>("Image", "size", "int", "Bytes.", |i| i.size.into());
+    r.property::<Image>("Image", "volumes", "Array", "Paths declared with VOLUME.", |i| values::from_serde(&i.volumes));
+}
+
+fn find(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "info() -> Map",
+        "The engine: endpoint, version, api_version, host, root_dir, userns_remap, is_local.\n\n\
+         Errors: `docker.unreachable`.",
+        |call| Ok(values::from_serde(&call.world().containers.info()?)),
+    );
+    ns.function(
+        "containers(filter: Map = #{}) -> Array",
+        "Containers in any state that meet all conditions given: project, service (Compose labels), volume \
+         (mounts it), labels (`\"key\"` or `\"key=value\"`, one or several).",
+        |call| {
+            let o = call.options("filter", &["project", "service", "volume", "labels"])?;
+            let filter = ContainerFilter {
+                project: o.string("project")?,
+                service: o.string("service")?,
+                volume: o.string("volume")?,
+                labels: o.strings("labels")?,
+            };
+            let found = call.world().containers.containers(&filter)?;
+            Ok(found.into_iter().map(Dynamic::from).collect::<Array>().into())
+        },
+    );
+    ns.function(
+        "container(name: string) -> Container",
+        "The container with this name or id.\n\nErrors: `docker.not_found`.",
+        |call| Ok(Dynamic::from(call.world().containers.container(&call.string("name")?)?)),
+    );
+    ns.function(
+        "service(project: string, service: string) -> Container",
+        "The one container of a Compose service, found by its labels, so that Compose v1 and v2 names both \
+         work.\n\nErrors: `docker.not_found` (lists what the project has), `docker.ambiguous`.",
+        service,
+    );
+    ns.function(
+        "inspect(container: Container) -> Container",
+        "The container as it is now; a handle keeps what was true when it was made.",
+        |call| {
+            let c: Container = call.get("container")?;
+            Ok(Dynamic::from(call.world().containers.container(&c.id)?))
+        },
+    );
+    ns.function(
+        "exists(name: string) -> bool",
+        "Whether a container with this name or id exists, in any state.",
+        |call| match call.world().containers.container(&call.string("name")?) {
+            Ok(_) => Ok(true.into()),
+            Err(e) if e.code == "docker.not_found" => Ok(false.into()),
+            Err(e) => Err(e.into()),
+        },
+    );
+    ns.function(
+        "env(container: Container, name: string) -> any",
+        "An environment variable of the container as configured; `()` when it is not set. A variable whose \
+         name speaks of a password, secret, token or key comes as a secret.",
+        |call| {
+            let c: Container = call.get("container")?;
+            let name = call.string("name")?;
+            let Some(value) = c.variable(&name) else { return Ok(Dynamic::UNIT) };
+            if !["PASS", "SECRET", "TOKEN", "KEY"].iter().any(|word| name.to_uppercase().contains(word)) {
+                return Ok(value.to_owned().into());
+            }
+            let secret = Secret::new(value);
+            call.world().redactor.learn(&secret);
+            Ok(Dynamic::from(secret))
+        },
+    );
+}
+
+fn service(call: &mut Call<'_>) -> ScriptResult {
+    let (project, service) = (call.string("project")?, call.string("service")?);
+    let filter = ContainerFilter { project: Some(project.clone()), ..Default::default() };
+    let all = call.world().containers.containers(&filter)?;
+    let mut found: Vec<_> = all.iter().filter(|c| c.service == service).cloned().collect();
+    match (found.len(), found.pop()) {
+        (1, Some(container)) => Ok(Dynamic::from(container)),
+        (0, _) => {
+            let known: Vec<_> = all.iter().map(|c| c.service.as_str()).collect();
+            let hint = match known.is_empty() {
+                true => "no container carries this project's label; `docker ps -a --format '{{.Names}} {{.Label \
+                         \"com.docker.compose.project\"}}'` shows the projects"
+                    .to_owned(),
+                false => format!("the project has: {}", known.join(", ")),
+            };
+            let message = format!("no container of service {service} in project {project}");
+            Err(Error::refused("docker.not_found", message).hint(hint).into())
+        }
+        (n, _) => {
+            let message = format!("{n} containers of service {service} in project {project}; one was expected");
+            Err(Error::refused("docker.ambiguous", message).into())
+        }
+    }
+}
+
+fn life(ns: &mut Namespace<'_, '_>) {
+    ns.function("start(container: Container)", "Starts a container; a running one is left alone.", |call| {
+        let c: Container = call.get("container")?;
+        call.effect(format!("docker start {}", c.name))?;
+        call.world().containers.start(&c.id)?;
+        Ok(Dynamic::UNIT)
+    });
+    ns.function(
+        "stop(container: Container, options: Map = #{})",
+        "Stops a container with its image's stop signal and waits for its end; SIGKILL after `timeout` seconds \
+         (60). A stopped one is left alone.",
+        |call| {
+            let c: Container = call.get("container")?;
+            let timeout = call.options("options", &["timeout"])?.seconds("timeout")?.unwrap_or(STOP_TIMEOUT);
+            call.effect(format!("docker stop -t {} {}", timeout.as_secs(), c.name))?;
+            call.world().containers.stop(&c.id, timeout)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function(
+        "remove(container: Container, options: Map = #{})",
+        "Removes a container, not its named volumes. A running one only with `force: true`.",
+        |call| {
+            let c: Container = call.get("container")?;
+            let force = call.options("options", &["force"])?.bool("force")?.unwrap_or(false);
+            call.effect(format!("docker rm {}{}", if force { "-f " } else { "" }, c.name))?;
+            call.world().containers.remove(&c.id, force)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function("rename(container: Container, name: string) -> Container", "Renames a container.", |call| {
+        let (c, name): (Container, _) = (call.get("container")?, call.string("name")?);
+        call.effect(format!("docker rename {} {name}", c.name))?;
+        call.world().containers.rename(&c.id, &name)?;
+        Ok(Dynamic::from(call.world().containers.container(&c.id)?))
+    });
+    ns.function(
+        "set_restart_policy(container: Container, policy: string)",
+        "Sets the restart policy: no, always, unless-stopped, on-failure or on-failure:3. With `no` a restart of \
+         the daemon does not bring the container back.",
+        |call| {
+            let (c, policy): (Container, _) = (call.get("container")?, call.string("policy")?);
+            call.effect(format!("docker update --restart {policy} {}", c.name))?;
+            call.world().containers.set_restart_policy(&c.id, &policy)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function(
+        "wait_healthy(containers: Array, options: Map = #{})",
+        "Waits until all containers run, are healthy where they have a health check, and have not restarted for \
+         `stable` seconds (3); gives up after `timeout` seconds (120).\n\nErrors: `docker.unhealthy` names each.",
+        wait_healthy,
+    );
+    ns.function(
+        "logs(container: Container, tail: int = 50) -> string",
+        "The last lines of a container's log.",
+        |call| {
+            let c: Container = call.get("container")?;
+            let tail = if call.has("tail") { call.int("tail")?.max(0) as usize } else { 50 };
+            Ok(call.world().containers.logs(&c.id, tail)?.into())
+        },
+    );
+}
+
+fn wait_healthy(call: &mut Call<'_>) -> ScriptResult {
+    let ids: Vec<String> = (call.get::<Array>("containers")?.into_iter())
+        .map(|c| c.try_cast::<Container>().map(|c| c.id))
+        .collect::<Option<_>>()
+        .ok_or_else(|| Error::failed("script.wrong_type", "docker::wait_healthy: `containers` holds no containers"))?;
+    let o = call.options("options", &["timeout", "stable"])?;
+    let timeout = o.seconds("timeout")?.unwrap_or(Duration::from_secs(120));
+    let stable = o.seconds("stable")?.unwrap_or(Duration::from_secs(3));
+    let world = call.world();
+    let begun = std::time::Instant::now();
+    let mut since = begun;
+    let mut starts = Vec::new();
+    loop {
+        let now = ids.iter().map(|id| world.containers.container(id)).collect::<Result<Vec<_>>>()?;
+        let seen: Vec<_> = now.iter().map(|c| (c.started_at.clone(), c.restart_count)).collect();
+        let troubles: Vec<_> = now.iter().filter_map(trouble).collect();
+        if seen != starts || !troubles.is_empty() {
+            (since, starts) = (std::time::Instant::now(), seen);
+        }
+        if since.elapsed() >= stable {
+            return Ok(Dynamic::UNIT);
+        }
+        if begun.elapsed() >= timeout {
+            let what = if troubles.is_empty() { "containers keep restarting".into() } else { troubles.join("; ") };
+            let message = format!("not healthy after {} s: {what}", timeout.as_secs());
+            return Err(Error::failed("docker.unhealthy", message).hint("docker logs NAME shows why").into());
+        }
+        world.host.sleep(Duration::from_millis(250))?;
+    }
+}
+
+/// Why a container does not count as healthy.
+fn trouble(c: &Container) -> Option<String> {
+    if !c.is_running() {
+        return Some(format!("{} is {} (exit code {})", c.name, c.state, c.exit_code));
+    }
+    (!matches!(c.health.as_str(), "" | "healthy" | "none")).then(|| format!("{} is {}", c.name, c.health))
+}
+
+const SPEC: &[&str] = &[
+    "name",
+    "image",
+    "like",
+    "entrypoint",
+    "command",
+    "env",
+    "labels",
+    "mounts",
+    "network",
+    "user",
+    "host_user_namespace",
+    "restart_policy",
+];
+
+fn create(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "create(spec: Map) -> Container",
+        "Creates a container without starting it: name, image, entrypoint, command (arrays), env (`KEY=value`), \
+         labels, mounts (#{ kind, name or source, destination, read_only }), network (a name, `none`, `host` or \
+         `container:<id>`), user, host_user_namespace, restart_policy. With `like: container` everything not \
+         given is as in that container, networks and aliases included.\n\n\
+         Errors: `docker.image_missing`, `docker.conflict`.",
+        |call| {
+            let spec = container_spec(&call.options("spec", SPEC)?)?;
+            call.effect(format!("docker create {}", spec_text(&spec)))?;
+            Ok(Dynamic::from(call.world().containers.create(&spec)?))
+        },
+    );
+    ns.function(
+        "run(spec: Map) -> Map",
+        "Runs a one-off container (spec as in `docker::create`), waits for its end and removes it. Gives \
+         #{ exit_code, stdout, stderr }. Where it mounts a volume writable, that is a change: use it in a step.",
+        |call| {
+            let spec = container_spec(&call.options("spec", SPEC)?)?;
+            if spec.like.is_some() || spec.mounts.iter().any(|m| !m.read_only) {
+                call.effect(format!("docker run --rm {}", spec_text(&spec)))?;
+            }
+            Ok(output(&call.world().containers.run(&spec)?))
+        },
+    );
+    ns.function(
+        "save_definitions(containers: Array, path: string)",
+        "Writes the full definitions of containers into a new private file, so that they can be created again \
+         after somebody has removed them. The file holds their environment, passwords included.",
+        |call| {
+            let containers: Vec<Container> =
+                call.get::<Array>("containers")?.into_iter().filter_map(|c| c.try_cast()).collect();
+            let path = call.path("path")?;
+            let names: Vec<_> = containers.iter().map(|c| c.name.as_str()).collect();
+            call.effect(format!("docker inspect {} > {}", names.join(" "), path.display()))?;
+            let json = serde_json::to_vec_pretty(&containers)
+                .map_err(|e| Error::failed("docker.failed", format!("cannot write definitions: {e}")))?;
+            call.world().host.write(&path, &json, false)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function(
+        "load_definitions(path: string) -> Array",
+        "The containers a file of `docker::save_definitions` describes, for `docker::create(#{ like: … })`.",
+        |call| {
+            let path = call.path("path")?;
+            let containers: Vec<Container> = serde_json::from_slice(&call.world().host.read(&path)?).map_err(|e| {
+                Error::failed("docker.definitions", format!("{} holds no definitions: {e}", path.display()))
+            })?;
+            Ok(containers.into_iter().map(Dynamic::from).collect::<Array>().into())
+        },
+    );
+}
+
+fn container_spec(o: &Options) -> Result<ContainerSpec> {
+    let like = o.value("like").and_then(|v| v.try_cast::<Container>());
+    let labels = o.map("labels")?.map(|m| m.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect());
+    let list = |key| -> Result<Option<Vec<String>>> { o.value(key).map(|_| o.strings(key)).transpose() };
+    Ok(ContainerSpec {
+        name: o.string("name")?,
+        image: o.string("image")?,
+        like: like.map(|c| c.inspect),
+        entrypoint: list("entrypoint")?,
+        command: list("command")?,
+        env: o.strings("env")?,
+        labels,
+        mounts: mounts(o)?,
+        network: o.string("network")?,
+        user: o.string("user")?,
+        host_user_namespace: o.bool("host_user_namespace")?.unwrap_or(false),
+        restart_policy: o.string("restart_policy")?,
+    })
+}
+
+fn mounts(o: &Options) -> Result<Vec<Mount>> {
+    let given = o.value("mounts").and_then(|v| v.try_cast::<Array>()).unwrap_or_default();
+    let text = |map: &Map, key: &str| map.get(key).map(ToString::to_string).unwrap_or_default();
+    let convert = |value: Dynamic| {
+        let map = value.try_cast::<Map>()?;
+        let source = text(&map, "source");
+        let kind =
+            map.get("kind").map_or_else(|| if source.is_empty() { "volume" } else { "bind" }.into(), |k| k.to_string());
+        let read_only = map.get("read_only").and_then(|v| v.as_bool().ok()).unwrap_or(false);
+        Some(Mount { kind, name: text(&map, "name"), source, destination: text(&map, "destination"), read_only })
+    };
+    let wrong = || Error::failed("script.wrong_type", "each of `mounts` must be #{ name or source, destination }");
+    given.into_iter().map(convert).collect::<Option<_>>().ok_or_else(wrong)
+}
+
+/// The spec as the options of `docker create`, without the environment, which may hold passwords.
+fn spec_text(spec: &ContainerSpec) -> String {
+    let mut words = Vec::new();
+    let mut option = |flag: &str, value: &Option<String>| words.extend(value.as_ref().map(|v| format!("{flag} {v}")));
+    option("--name", &spec.name);
+    option("--network", &spec.network);
+    option("--user", &spec.user);
+    option("--restart", &spec.restart_policy);
+    for m in &spec.mounts {
+        let source = if m.kind == "volume" { &m.name } else { &m.source };
+        words.push(format!("-v {source}:{}{}", m.destination, if m.read_only { ":ro" } else { "" }));
+    }
+    words.push(spec.image.clone().unwrap_or_else(|| "(the same image)".into()));
+    words.extend(spec.entrypoint.iter().flatten().cloned());
+    words.extend(spec.command.iter().flatten().cloned());
+    words.join(" ")
+}
+
+fn inside(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "exec(container: Container, argv: Array, options: Map = #{}) -> Map",
+        "Runs a command in a running container, never with a terminal; argv, not a shell string. Options: env \
+         (`KEY=value`), user, working_dir, check (an exit code other than 0 is an error, true). Gives \
+         #{ exit_code, stdout, stderr }, at most 1 MiB each.\n\nErrors: `docker.exec_failed`.",
+        |call| {
+            let c: Container = call.get("container")?;
+            let argv = call.strings("argv")?;
+            let o = call.options("options", &["env", "user", "working_dir", "check"])?;
+            call.effect(format!("docker exec {} {}", c.name, argv.join(" ")))?;
+            let spec = ExecSpec {
+                argv,
+                env: o.strings("env")?,
+                user: o.string("user")?,
+                working_dir: o.string("working_dir")?,
+            };
+            let out = call.world().containers.exec_output(&c.id, &spec)?;
+            if out.exit_code != 0 && o.bool("check")?.unwrap_or(true) {
+                let what = spec.argv.first().cloned().unwrap_or_default();
+                let stderr = String::from_utf8_lossy(&out.stderr);
+                let message = format!("{what} in {} ended with {}: {}", c.name, out.exit_code, stderr.trim());
+                return Err(Error::failed("docker.exec_failed", message).into());
+            }
+            Ok(output(&out))
+        },
+    );
+    ns.function(
+        "copy_out(container: Container, path: string, file: string) -> int",
+        "Streams a path of a container (running or not) as tar into a new private file; gives the bytes.",
+        |call| {
+            let (c, path, file): (Container, _, _) = (call.get("container")?, call.string("path")?, call.path("file")?);
+            call.effect(format!("docker cp {}:{path} - > {}", c.name, file.display()))?;
+            let mut sink = call.world().host.create(&file)?;
+            let bytes = call.world().containers.copy_out(&c.id, &path, &mut *sink)?;
+            sink.flush().map_err(|e| Error::io("write", file.display(), &e))?;
+            Ok((bytes as i64).into())
+        },
+    );
+    ns.function(
+        "copy_in(container: Container, directory: string, file: string)",
+        "Unpacks a tar file below a directory of a container, owners as in the file.",
+        |call| {
+            let (c, directory): (Container, _) = (call.get("container")?, call.string("directory")?);
+            let file = call.path("file")?;
+            call.effect(format!("docker cp - {}:{directory} < {}", c.name, file.display()))?;
+            let mut source = call.world().host.open(&file)?;
+            call.world().containers.copy_in(&c.id, &directory, &mut *source)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+}
+
+/// A small command's result as a map.
+pub fn output(out: &Output) -> Dynamic {
+    let text = |bytes: &[u8]| Dynamic::from(String::from_utf8_lossy(bytes).into_owned());
+    Map::from([
+        ("exit_code".into(), out.exit_code.into()),
+        ("stdout".into(), text(&out.stdout)),
+        ("stderr".into(), text(&out.stderr)),
+    ])
+    .into()
+}
+
+fn images(ns: &mut Namespace<'_, '_>) {
+    ns.function("image(reference: string) -> any", "The image if the engine has it, else `()`.", |call| {
+        Ok(call.world().containers.image(&call.string("reference")?)?.map_or(Dynamic::UNIT, Dynamic::from))
+    });
+    ns.function(
+        "pull(reference: string) -> Image",
+        "Pulls an image.\n\nErrors: `docker.image_missing` with the registry's words.",
+        |call| {
+            let reference = call.string("reference")?;
+            call.effect(format!("docker pull {reference}"))?;
+            Ok(Dynamic::from(call.world().containers.pull(&reference)?))
+        },
+    );
+    ns.function(
+        "image_env(image: Image, name: string) -> any",
+        "An environment variable the image sets (`PG_MAJOR`), `()` when it does not.",
+        |call| {
+            let image: Image = call.get("image")?;
+            Ok(image.variable(&call.string("name")?).map_or(Dynamic::UNIT, |v| v.to_owned().into()))
+        },
+    );
+}
+
+fn networks(ns: &mut Namespace<'_, '_>) {
+    let describe = |n: &Network| values::from_serde(n);
+    ns.function(
+        "networks(project: string = \"\") -> Array",
+        "Networks as #{ id, name, driver, labels, containers }; of a Compose project, or all.",
+        move |call| {
+            let project = if call.has("project") { call.string("project")? } else { String::new() };
+            let project = Some(project.as_str()).filter(|p| !p.is_empty());
+            Ok(call.world().containers.networks(project)?.iter().map(describe).collect::<Array>().into())
+        },
+    );
+    ns.function("network(name: string) -> any", "A network as a map, `()` when there is none.", move |call| {
+        let found = call.world().containers.network(&call.string("name")?)?;
+        Ok(found.as_ref().map_or(Dynamic::UNIT, describe))
+    });
+    ns.function(
+        "create_network(name: string, options: Map = #{}) -> Map",
+        "Creates a network; options: driver (bridge), labels. Compose accepts a network only with its own labels.",
+        move |call| {
+            let name = call.string("name")?;
+            let o = call.options("options", &["driver", "labels"])?;
+            let labels = text_map(o.map("labels")?);
+            let driver = o.string("driver")?.unwrap_or_else(|| "bridge".into());
+            call.effect(format!("docker network create --driver {driver} {name}"))?;
+            Ok(describe(&call.world().containers.create_network(&name, &driver, &labels)?))
+        },
+    );
+    ns.function("remove_network(name: string)", "Removes a network nobody is attached to.", |call| {
+        let name = call.string("name")?;
+        call.effect(format!("docker network rm {name}"))?;
+        call.world().containers.remove_network(&name)?;
+        Ok(Dynamic::UNIT)
+    });
+    ns.function(
+        "connect(network: string, container: Container, aliases: Array = [])",
+        "Attaches a container to a network under further names.",
+        |call| {
+            let (network, c): (_, Container) = (call.string("network")?, call.get("container")?);
+            let aliases = if call.has("aliases") { call.strings("aliases")? } else { Vec::new() };
+            call.effect(format!("docker network connect {network} {}", c.name))?;
+            call.world().containers.connect_network(&network, &c.id, &aliases)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function("disconnect(network: string, container: Container)", "Detaches a container from a network.", |call| {
+        let (network, c): (_, Container) = (call.string("network")?, call.get("container")?);
+        call.effect(format!("docker network disconnect {network} {}", c.name))?;
+        call.world().containers.disconnect_network(&network, &c.id)?;
+        Ok(Dynamic::UNIT)
+    });
+}
+
+/// A map of texts, for labels and driver options.
+pub fn text_map(map: Option<Map>) -> BTreeMap<String, String> {
+    map.unwrap_or_default().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
+}

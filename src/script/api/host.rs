@@ -1,0 +1,157 @@
+//! `host::` files, space, commands and clock of this machine.
+
+use std::time::Duration;
+
+use rhai::{Array, Dynamic, Map};
+
+use super::{Namespace, Registrar, values};
+use crate::world::Error;
+use crate::world::host::{Command, Entry};
+
+/// Declares the functions.
+pub fn register(registrar: &mut Registrar<'_>) {
+    registrar.namespace("host", "Files (private by default), space, commands and clock of this machine.", |ns| {
+        look(ns);
+        files(ns);
+        machine(ns);
+    });
+}
+
+fn look(ns: &mut Namespace<'_, '_>) {
+    ns.function("exists(path: string) -> bool", "Whether a file or directory exists.", |call| {
+        Ok(call.world().host.entry(&call.path("path")?)?.is_some().into())
+    });
+    ns.function(
+        "list(dir: string) -> Array",
+        "Entries of a directory, by name: #{ path, name, is_dir, size, mode, modified } each.",
+        |call| {
+            let entries = call.world().host.list(&call.path("dir")?)?;
+            Ok(entries.iter().map(entry).collect::<Array>().into())
+        },
+    );
+    ns.function(
+        "free_space(path: string) -> int",
+        "Bytes free to us on the file system of a path, which need not exist yet.",
+        |call| Ok((call.world().host.space(&call.path("path")?)?.free as i64).into()),
+    );
+    ns.function(
+        "same_file_system(one: string, other: string) -> bool",
+        "Whether two paths share one file system, and so its free space.",
+        |call| {
+            let host = &call.world().host;
+            let (one, other) = (host.space(&call.path("one")?)?, host.space(&call.path("other")?)?);
+            Ok((one.device == other.device).into())
+        },
+    );
+    ns.function("sha256(path: string) -> string", "Checksum of a file, as sha256sum prints it.", |call| {
+        Ok(call.world().host.sha256(&call.path("path")?)?.into())
+    });
+}
+
+fn entry(e: &Entry) -> Dynamic {
+    let name = e.path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    Map::from([
+        ("path".into(), e.path.display().to_string().into()),
+        ("name".into(), name.into()),
+        ("is_dir".into(), e.is_dir.into()),
+        ("size".into(), (e.size as i64).into()),
+        ("mode".into(), i64::from(e.mode).into()),
+        ("modified".into(), e.modified.into()),
+    ])
+    .into()
+}
+
+fn files(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "create_private_dir(path: string)",
+        "Creates a directory and missing parents as 0700; an existing one must be private and ours.\n\n\
+         Errors: `host.not_private`.",
+        |call| {
+            let path = call.path("path")?;
+            call.effect(format!("mkdir -m 700 -p {}", path.display()))?;
+            call.world().host.create_private_dir(&path)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function("read(path: string) -> string", "A text file.", |call| {
+        let path = call.path("path")?;
+        let text = String::from_utf8(call.world().host.read(&path)?)
+            .map_err(|_| Error::failed("host.not_text", format!("{} is not UTF-8 text", path.display())))?;
+        Ok(text.into())
+    });
+    ns.function(
+        "write(path: string, text: string, options: Map = #{})",
+        "Writes a private file whole or not at all. An existing one only with `overwrite: true`.\n\nErrors: `host.exists`.",
+        |call| {
+            let (path, text) = (call.path("path")?, call.string("text")?);
+            let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
+            call.effect(format!("write {}", path.display()))?;
+            call.world().host.write(&path, text.as_bytes(), overwrite)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function("read_json(path: string) -> any", "A JSON file as maps and arrays.", |call| {
+        let path = call.path("path")?;
+        let value = serde_json::from_slice(&call.world().host.read(&path)?)
+            .map_err(|e| Error::failed("host.not_json", format!("{}: {e}", path.display())))?;
+        Ok(values::from_json(value))
+    });
+    ns.function(
+        "write_json(path: string, value: any, options: Map = #{})",
+        "Writes plain data as a private JSON file, as `host::write`.",
+        |call| {
+            let path = call.path("path")?;
+            let json = serde_json::to_vec_pretty(&values::to_json(&call.value("value"))?)
+                .map_err(|e| Error::failed("host.not_json", format!("{}: {e}", path.display())))?;
+            let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
+            call.effect(format!("write {}", path.display()))?;
+            call.world().host.write(&path, &json, overwrite)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function("remove_file(path: string)", "Removes a file.", |call| {
+        let path = call.path("path")?;
+        call.effect(format!("rm {}", path.display()))?;
+        call.world().host.remove_file(&path)?;
+        Ok(Dynamic::UNIT)
+    });
+    ns.function("remove_dir(path: string)", "Removes a directory with everything in it; follows no links.", |call| {
+        let path = call.path("path")?;
+        call.effect(format!("rm -r {}", path.display()))?;
+        call.world().host.remove_dir(&path)?;
+        Ok(Dynamic::UNIT)
+    });
+}
+
+fn machine(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "run(argv: Array, options: Map = #{}) -> Map",
+        "Runs a command of this machine; argv, not a shell string. Options: dir, env (a map), stream (show its lines as \
+         they come), check (an exit code other than 0 is an error, true). Gives #{ exit_code, stdout, stderr }.\n\n\
+         Errors: `host.command_not_found`, `host.command_failed`.",
+        |call| {
+            let argv = call.strings("argv")?;
+            let o = call.options("options", &["dir", "env", "stream", "check"])?;
+            let env = o.map("env")?.unwrap_or_default().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            let command = Command { argv, dir: o.path("dir")?, env, stream: o.bool("stream")?.unwrap_or(false) };
+            call.effect(command.argv.join(" "))?;
+            let out = call.world().host.run(&command)?;
+            if out.exit_code != 0 && o.bool("check")?.unwrap_or(true) {
+                let stderr = String::from_utf8_lossy(&out.stderr);
+                let message = format!("`{}` ended with {}: {}", command.argv.join(" "), out.exit_code, stderr.trim());
+                return Err(Error::failed("host.command_failed", message).into());
+            }
+            Ok(super::docker::output(&out))
+        },
+    );
+    ns.function("hostname() -> string", "This machine's name.", |call| Ok(call.world().host.hostname()?.into()));
+    ns.function("now() -> string", "The time in UTC, RFC 3339 with seconds.", |call| {
+        Ok(call.world().host.now().into())
+    });
+    ns.function("sleep(seconds: number)", "Waits; Ctrl-C ends it.", |call| {
+        let value = call.value("seconds");
+        let seconds = value.as_float().or_else(|_| value.as_int().map(|i| i as f64)).unwrap_or(0.0).max(0.0);
+        call.world().host.sleep(Duration::from_secs_f64(seconds))?;
+        Ok(Dynamic::UNIT)
+    });
+}

@@ -1,0 +1,219 @@
+//! What a script may call: a file per namespace. Each function is declared once, with its signature and
+//! docstring, and from that one place come the call, its argument checks, the reference and `check`.
+
+mod ansible;
+pub mod call;
+mod docker;
+mod host;
+mod pg_dump;
+mod psql;
+mod script;
+pub mod signature;
+mod ui;
+pub mod values;
+mod volume;
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, Module, NativeCallContext, RhaiFunc};
+
+use self::call::Call;
+use self::signature::Signature;
+use super::session::Session;
+
+/// What a primitive gives the script: a value, or an error it can catch.
+pub type ScriptResult = Result<Dynamic, Box<EvalAltResult>>;
+
+/// A documented function of a namespace.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Empty for global functions (`param`, `step`).
+    pub namespace: &'static str,
+    pub signature: Signature,
+    pub doc: &'static str,
+}
+
+impl Function {
+    /// `docker::stop`, as a script writes it.
+    pub fn path(&self) -> String {
+        if self.namespace.is_empty() {
+            self.signature.name.clone()
+        } else {
+            format!("{}::{}", self.namespace, self.signature.name)
+        }
+    }
+}
+
+/// A documented property of a handle type.
+#[derive(Clone, Debug)]
+pub struct Property {
+    pub type_name: &'static str,
+    pub name: &'static str,
+    pub value_type: &'static str,
+    pub doc: &'static str,
+}
+
+/// Everything a script may use; what `show --api`, `check` and the hints read.
+#[derive(Clone, Debug, Default)]
+pub struct Reference {
+    /// Namespaces in the order they are shown, with one line each.
+    pub namespaces: Vec<(&'static str, &'static str)>,
+    pub functions: Vec<Function>,
+    pub properties: Vec<Property>,
+}
+
+/// Registers everything with an engine. Without a session the functions are known, but can't be called.
+pub fn register(engine: &mut Engine, session: Option<Arc<Session>>) -> Reference {
+    let mut registrar = Registrar::new(engine, session);
+    script::register(&mut registrar);
+    docker::register(&mut registrar);
+    volume::register(&mut registrar);
+    pg_dump::register(&mut registrar);
+    psql::register(&mut registrar);
+    ansible::register(&mut registrar);
+    host::register(&mut registrar);
+    ui::register(&mut registrar);
+    registrar.finish()
+}
+
+impl Reference {
+    /// Names that need no namespace; scripts may not define functions of these names.
+    pub fn global_names(&self) -> Vec<String> {
+        let global = self.functions.iter().filter(|f| f.namespace.is_empty());
+        global.map(|f| f.signature.name.clone()).collect()
+    }
+
+    /// The function a script writes as `path`.
+    pub fn function(&self, path: &str) -> Option<&Function> {
+        self.functions.iter().find(|f| f.path() == path)
+    }
+}
+
+/// Registers functions and handle types with an engine and writes the reference while doing so.
+pub struct Registrar<'e> {
+    engine: &'e mut Engine,
+    session: Option<Arc<Session>>,
+    pub reference: Reference,
+    handles: BTreeMap<&'static str, TypeId>,
+    /// Functions whose first parameter is a handle, callable as its methods.
+    methods: Module,
+}
+
+/// A namespace under construction.
+pub struct Namespace<'r, 'e> {
+    registrar: &'r mut Registrar<'e>,
+    name: &'static str,
+    module: Module,
+}
+
+impl<'e> Registrar<'e> {
+    pub fn new(engine: &'e mut Engine, session: Option<Arc<Session>>) -> Self {
+        Self { engine, session, reference: Reference::default(), handles: BTreeMap::new(), methods: Module::new() }
+    }
+
+    /// Adds a namespace (`docker::…`); `fill` declares its functions. `""` is the global one.
+    pub fn namespace(&mut self, name: &'static str, doc: &'static str, fill: impl FnOnce(&mut Namespace<'_, 'e>)) {
+        self.reference.namespaces.push((name, doc));
+        let mut namespace = Namespace { registrar: self, name, module: Module::new() };
+        fill(&mut namespace);
+        let module = namespace.module;
+        if name.is_empty() {
+            self.engine.register_global_module(module.into());
+        } else {
+            self.engine.register_static_module(name, module.into());
+        }
+    }
+
+    /// Names a handle type for messages and `type_of`; declared before the functions that take it.
+    pub fn handle<T: Clone + Send + Sync + 'static>(&mut self, name: &'static str) {
+        self.engine.register_type_with_name::<T>(name);
+        self.handles.insert(name, TypeId::of::<T>());
+    }
+
+    /// Makes the methods known and gives the reference.
+    pub fn finish(self) -> Reference {
+        self.engine.register_global_module(self.methods.into());
+        self.reference
+    }
+
+    /// Adds a readable property of a handle type.
+    pub fn property<T: Clone + Send + Sync + 'static>(
+        &mut self,
+        type_name: &'static str,
+        name: &'static str,
+        value_type: &'static str,
+        doc: &'static str,
+        get: impl Fn(&T) -> Dynamic + Send + Sync + 'static,
+    ) {
+        self.engine.register_get(name, move |value: &mut T| get(value));
+        self.reference.properties.push(Property { type_name, name, value_type, doc });
+    }
+}
+
+impl Namespace<'_, '_> {
+    /// Declares a function: `"stop(container: Container, options: Map = #{})"`.
+    ///
+    /// Parameters with a default may be left out. Where the first parameter is a handle the function is also
+    /// a method of it: `container.stop()`. A malformed declaration is a programming error and panics at start.
+    pub fn function(
+        &mut self,
+        declaration: &'static str,
+        doc: &'static str,
+        body: impl Fn(&mut Call<'_>) -> ScriptResult + Send + Sync + Clone + 'static,
+    ) {
+        let signature = Signature::parse(declaration);
+        for arity in signature.required()..=signature.parameters.len() {
+            self.register(&signature, arity, body.clone());
+        }
+        let namespace = self.name;
+        self.registrar.reference.functions.push(Function { namespace, signature, doc });
+    }
+
+    /// Every argument is taken as it comes, so that [`Call`] can say which one is wrong and why.
+    fn register<F>(&mut self, signature: &Signature, arity: usize, body: F)
+    where
+        F: Fn(&mut Call<'_>) -> ScriptResult + Send + Sync + Clone + 'static,
+    {
+        let session = self.registrar.session.clone();
+        let path = match self.name {
+            "" => signature.name.clone(),
+            namespace => format!("{namespace}::{}", signature.name),
+        };
+        let declared = signature.clone();
+        let call = move |context: Option<NativeCallContext<'_>>, arguments: &mut [&mut Dynamic]| -> ScriptResult {
+            let Some(context) = context else { return Err(format!("{path} needs a call context").into()) };
+            let Some(session) = &session else { return Err(format!("{path} can't be called here").into()) };
+            let values = arguments.iter().map(|value| value.flatten_clone()).collect();
+            body(&mut Call::new(session, context, &path, &declared, values))
+        };
+        let native = RhaiFunc::Method { func: Arc::new(call), has_context: true, is_pure: true, is_volatile: true };
+        let mut types = vec![TypeId::of::<Dynamic>(); arity];
+        if let (true, Some(handle)) =
+            (arity > 0, signature.receiver().and_then(|name| self.registrar.handles.get(name)))
+        {
+            types[0] = *handle;
+            FuncRegistration::new(signature.name.as_str()).in_global_namespace().set_into_module_raw(
+                &mut self.registrar.methods,
+                &types,
+                native.clone(),
+            );
+            types[0] = TypeId::of::<Dynamic>();
+        }
+        FuncRegistration::new(signature.name.as_str()).in_global_namespace().set_into_module_raw(
+            &mut self.module,
+            &types,
+            native,
+        );
+    }
+}
+
+/// The candidate that a misspelt name most likely meant.
+pub fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    candidates
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,138 @@
+//! `pg_dump::` a cluster or database as files, and back into a server.
+
+use rhai::Dynamic;
+
+use super::call::Options;
+use super::{Namespace, Registrar, values};
+use crate::world::postgres::{Dump, DumpOptions, Format, RestoreOptions, Server};
+use crate::world::{Error, Result};
+
+const OPTIONS: &[&str] = &["format", "client", "jobs", "compress", "databases"];
+
+/// Declares the handle type and functions.
+pub fn register(registrar: &mut Registrar<'_>) {
+    registrar.handle::<Dump>("Dump");
+    let d = "Dump";
+    registrar.property::<Dump>(d, "path", "string", "File or directory.", |d| d.path.display().to_string().into());
+    registrar.property::<Dump>(d, "server_major", "int", "Major of the server it came from.", |d| {
+        i64::from(d.server_major).into()
+    });
+    registrar.property::<Dump>(d, "client_major", "int", "Major of the pg_dump that wrote it.", |d| {
+        i64::from(d.client_major).into()
+    });
+    registrar.property::<Dump>(d, "bytes", "int", "Size on disk.", |d| (d.bytes as i64).into());
+    let doc = "What it holds: #{ name, path, entries, tables } per database.";
+    registrar.property::<Dump>(d, "databases", "Array", doc, |d| values::from_serde(&d.databases));
+    registrar.namespace("pg_dump", "Dumps of a cluster or database, complete and checked, and their restore.", |ns| {
+        dumps(ns);
+        restores(ns);
+    });
+}
+
+fn dumps(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "cluster(server: Server, path: string, options: Map = #{}) -> Dump",
+        "Dumps the whole cluster into a new private path, without a terminal. Options: format (`directory`: globals and \
+         a parallel directory dump per database; `plain`: one stream as pg_dumpall writes it, compressed when the path \
+         ends in `.zst`), client (an image whose client programs are used: at least as new as the server), jobs (2), \
+         compress (as `pg_dump --compress`), databases (only these). The path exists only if the dump is whole: exit \
+         codes, completion line, table of contents, CR and NUL damage are checked.\n\n\
+         Errors: `dump.exists`, `dump.failed`, `dump.incomplete`, `dump.damaged`, `postgres.client_too_old`, \
+         `host.disk_full`.",
+        |call| {
+            let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
+            let options = dump_options(&call.options("options", OPTIONS)?)?;
+            call.effect(format!("pg_dumpall -h {} -U {} > {}", s.container_name, s.user, path.display()))?;
+            Ok(Dynamic::from(call.world().postgres.dump(&s, &path, &options)?))
+        },
+    );
+    ns.function(
+        "globals(server: Server, path: string, options: Map = #{})",
+        "Only roles, memberships, settings and tablespaces, as SQL, into a new private file. Options: client.",
+        |call| {
+            let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
+            let client = call.options("options", &["client"])?.string("client")?;
+            call.effect(format!("pg_dumpall --globals-only -h {} > {}", s.container_name, path.display()))?;
+            call.world().postgres.dump_globals(&s, &path, client.as_deref())?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function(
+        "database(server: Server, database: string, path: string, options: Map = #{})",
+        "One database into a new private path. Options: format (`custom`, `plain` or `directory`), client.",
+        |call| {
+            let (s, database): (Server, _) = (call.get("server")?, call.string("database")?);
+            let path = call.path("path")?;
+            let o = call.options("options", &["format", "client"])?;
+            let format = o.string("format")?.unwrap_or_else(|| "custom".into());
+            call.effect(format!("pg_dump -F{} -d {database} > {}", &format[..1.min(format.len())], path.display()))?;
+            call.world().postgres.dump_database(&s, &database, &path, &format, o.string("client")?.as_deref())?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function(
+        "open(path: string) -> Dump",
+        "The dump in a path, with what its record says. A plain file made elsewhere has no record; it is looked at.",
+        |call| Ok(Dynamic::from(call.world().postgres.open_dump(&call.path("path")?)?)),
+    );
+    ns.function(
+        "verify(dump: Dump, options: Map = #{})",
+        "Reads a dump to its end: checksums, completion line, CR and NUL damage, every table's data. Options: client.\n\n\
+         Errors: `dump.incomplete`, `dump.damaged`.",
+        |call| {
+            let client = call.options("options", &["client"])?.string("client")?;
+            call.world().postgres.verify_dump(&call.get::<Dump>("dump")?, client.as_deref())?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+}
+
+fn dump_options(o: &Options) -> Result<DumpOptions> {
+    let format = match o.string("format")?.as_deref() {
+        None | Some("directory") => Format::Directory,
+        Some("plain") => Format::Plain,
+        Some(other) => {
+            let message = format!("format `{other}` is none of directory, plain");
+            return Err(Error::failed("script.wrong_type", message));
+        }
+    };
+    Ok(DumpOptions {
+        format,
+        client_image: o.string("client")?,
+        jobs: jobs(o)?,
+        compress: o.string("compress")?,
+        databases: o.strings("databases")?,
+    })
+}
+
+fn jobs(o: &Options) -> Result<u32> {
+    Ok(o.int("jobs")?.map_or(2, |j| j.clamp(1, 64) as u32))
+}
+
+fn restores(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "restore(dump: Dump, server: Server, options: Map = #{}) -> Map",
+        "Restores a dump into a cluster in which nobody else is connected. Databases that the dump holds replace those \
+         of the same name. Errors on a closed list are expected and reported (the connected role exists already …); any \
+         other stops. Options: client, jobs (2). Gives #{ databases, expected }.\n\n\
+         Errors: `restore.sessions_connected`, `restore.unexpected_error`, `dump.damaged`, `dump.incomplete`.",
+        |call| {
+            let (dump, s): (Dump, Server) = (call.get("dump")?, call.get("server")?);
+            let o = call.options("options", &["client", "jobs"])?;
+            let options = RestoreOptions { client_image: o.string("client")?, jobs: jobs(&o)? };
+            call.effect(format!("pg_restore -h {} -j {} {}", s.container_name, options.jobs, dump.path.display()))?;
+            Ok(values::from_serde(&call.world().postgres.restore(&dump, &s, &options)?))
+        },
+    );
+    ns.function(
+        "transfer(source: Server, target: Server, options: Map = #{}) -> Map",
+        "Dumps one server straight into another, without a file. Options and result as `pg_dump::cluster` and \
+         `pg_dump::restore`.",
+        |call| {
+            let (source, to): (Server, Server) = (call.get("source")?, call.get("target")?);
+            let options = dump_options(&call.options("options", OPTIONS)?)?;
+            call.effect(format!("pg_dumpall -h {} | psql -h {}", source.container_name, to.container_name))?;
+            Ok(values::from_serde(&call.world().postgres.transfer(&source, &to, &options)?))
+        },
+    );
+}

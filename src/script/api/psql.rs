@@ -1,0 +1,192 @@
+//! `psql::` questions and statements to a PostgreSQL server in a container.
+
+use std::io::Write;
+use std::time::Duration;
+
+use rhai::{Array, Dynamic};
+
+use super::call::{Call, Options};
+use super::{Namespace, Registrar, ScriptResult, values};
+use crate::event::Event;
+use crate::world::container::Container;
+use crate::world::postgres::{Binding, Server};
+use crate::world::{Error, Result};
+
+/// Declares the handle type and functions.
+pub fn register(registrar: &mut Registrar<'_>) {
+    registrar.handle::<Server>("Server");
+    let s = "Server";
+    registrar.property::<Server>(s, "container", "string", "Id of its container.", |s| s.container.clone().into());
+    registrar.property::<Server>(s, "container_name", "string", "Name of its container.", |s| {
+        s.container_name.clone().into()
+    });
+    registrar.property::<Server>(s, "user", "string", "Superuser role.", |s| s.user.clone().into());
+    registrar.property::<Server>(s, "database", "string", "Database used when none is named.", |s| {
+        s.database.clone().into()
+    });
+    registrar.namespace("psql", "Questions and statements to a PostgreSQL server in a container.", |ns| {
+        server(ns);
+        questions(ns);
+        statements(ns);
+        passwords(ns);
+    });
+}
+
+fn server(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "server(container: Container, options: Map = #{}) -> Server",
+        "The server in a container. Options: user (the container's POSTGRES_USER, else `postgres`), database \
+         (POSTGRES_DB, else the user's name), password (for sites whose pg_hba.conf asks for one on the local socket).",
+        |call| {
+            let c: Container = call.get("container")?;
+            let o = call.options("options", &["user", "database", "password"])?;
+            let user = o.string("user")?.or_else(|| c.variable("POSTGRES_USER").map(str::to_owned));
+            let user = user.unwrap_or_else(|| "postgres".into());
+            let database = o.string("database")?.or_else(|| c.variable("POSTGRES_DB").map(str::to_owned));
+            let password = o.secret("password")?;
+            password.iter().for_each(|p| call.world().redactor.learn(p));
+            let database = database.unwrap_or_else(|| user.clone());
+            Ok(Dynamic::from(Server { container: c.id, container_name: c.name, user, password, database }))
+        },
+    );
+    ns.function(
+        "wait_ready(server: Server, options: Map = #{}) -> Map",
+        "Waits until the server answers over TCP, so that the image's temporary init server does not count; gives up \
+         after `timeout` seconds (120). Gives #{ major, text }.\n\nErrors: `postgres.not_ready` with the log's end.",
+        |call| {
+            let s: Server = call.get("server")?;
+            let timeout = call.options("options", &["timeout"])?.seconds("timeout")?;
+            let version = call.world().postgres.wait_ready(&s, timeout.unwrap_or(Duration::from_secs(120)))?;
+            Ok(values::from_serde(&version))
+        },
+    );
+}
+
+const QUERY: &[&str] = &["database", "values"];
+
+fn questions(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "query(server: Server, sql: string, options: Map = #{}) -> Array",
+        "The rows of one SELECT as maps. Options: database, values (a map; use `:'name'` for a literal and `:\"name\"` \
+         for an identifier in the SQL; values are bound by psql, never pasted).\n\nErrors: `psql.failed`.",
+        |call| Ok(rows(call)?.into_iter().map(|r| values::from_object(r).into()).collect::<Array>().into()),
+    );
+    ns.function(
+        "value(server: Server, sql: string, options: Map = #{}) -> any",
+        "The one value of a SELECT with one row and one column; `()` for NULL.\n\nErrors: `psql.not_one_value`.",
+        |call| {
+            let mut rows = rows(call)?;
+            let row = if rows.len() == 1 { rows.pop() } else { None };
+            let only = row.filter(|r| r.len() == 1).and_then(|r| r.into_iter().next());
+            let not_one = || Error::failed("psql.not_one_value", "the query does not give one row with one column");
+            Ok(values::from_json(only.ok_or_else(not_one)?.1))
+        },
+    );
+}
+
+fn rows(call: &Call<'_>) -> Result<Vec<serde_json::Map<String, serde_json::Value>>> {
+    let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
+    let (database, bindings) = target(&s, &call.options("options", QUERY)?)?;
+    call.world().postgres.query(&s, &database, &sql, &bindings)
+}
+
+fn target(server: &Server, o: &Options) -> Result<(String, Vec<Binding>)> {
+    let database = o.string("database")?.unwrap_or_else(|| server.database.clone());
+    let bound = o.map("values")?.unwrap_or_default();
+    let bindings = bound.iter().map(|(name, v)| Binding { name: name.to_string(), value: v.to_string() }).collect();
+    Ok((database, bindings))
+}
+
+fn statements(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "execute(server: Server, sql: string, options: Map = #{}) -> Array",
+        "Runs statements one after another and stops at the first error; options as in `psql::query`. Gives the \
+         command tags (`UPDATE 3`).\n\nErrors: `psql.failed` with the server's words and SQLSTATE.",
+        |call| {
+            let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
+            let (database, bindings) = target(&s, &call.options("options", QUERY)?)?;
+            call.effect(format!("docker exec -i {} psql -X -d {database} <<< {sql:?}", s.container_name))?;
+            let tags = call.world().postgres.execute(&s, &database, &sql, &bindings)?;
+            Ok(tags.into_iter().map(Dynamic::from).collect::<Array>().into())
+        },
+    );
+    ns.function(
+        "file(server: Server, path: string, options: Map = #{})",
+        "Streams a psql script from a file of any size; stops at the first error. Options: database. Its output is \
+         shown line by line.",
+        file,
+    );
+}
+
+fn file(call: &mut Call<'_>) -> ScriptResult {
+    let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
+    let database = call.options("options", &["database"])?.string("database")?.unwrap_or_else(|| s.database.clone());
+    call.effect(format!("docker exec -i {} psql -X -d {database} < {}", s.container_name, path.display()))?;
+    let mut source = call.world().host.open(&path)?;
+    let mut lines = Lines { call, pending: Vec::new() };
+    call.world().postgres.script(&s, &database, &mut *source, &mut lines)?;
+    lines.finish();
+    Ok(Dynamic::UNIT)
+}
+
+/// Turns a stream into output events, a line each.
+struct Lines<'c, 'a> {
+    call: &'c Call<'a>,
+    pending: Vec<u8>,
+}
+
+impl Lines<'_, '_> {
+    /// psql's own output has short lines; anything longer is cut, so that memory stays bounded.
+    const LONGEST: usize = 64 * 1024;
+
+    fn finish(&mut self) {
+        if !self.pending.is_empty() {
+            let line = String::from_utf8_lossy(&self.pending).into_owned();
+            self.pending.clear();
+            self.call.session.emit(Event::Output { source: "psql".into(), line });
+        }
+    }
+}
+
+impl Write for Lines<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for byte in bytes {
+            match byte {
+                b'\n' => self.finish(),
+                _ if self.pending.len() >= Self::LONGEST => self.finish(),
+                byte => self.pending.push(*byte),
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn passwords(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "set_password(server: Server, role: string, password: Secret)",
+        "Sets a role's password by a SCRAM-SHA-256 verifier computed here: the clear text never enters SQL, so no \
+         server log can hold it. Any password works.",
+        |call| {
+            let (s, role): (Server, _) = (call.get("server")?, call.string("role")?);
+            let password = call.secret("password")?;
+            call.effect(format!("docker exec -it {} psql -c '\\password {role}'", s.container_name))?;
+            call.world().postgres.set_password(&s, &role, &password)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function(
+        "login(server: Server, role: string, password: Secret, database: string)",
+        "Proves a real login over TCP from the container's own network address, where pg_hba.conf asks for the \
+         password.\n\nErrors: `postgres.login_refused`.",
+        |call| {
+            let (s, role): (Server, _) = (call.get("server")?, call.string("role")?);
+            let password = call.secret("password")?;
+            call.world().postgres.login(&s, &role, &password, &call.string("database")?)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+}

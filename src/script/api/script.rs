@@ -1,0 +1,81 @@
+//! Global functions: parameters, steps, and errors a script raises.
+
+use rhai::Dynamic;
+
+use super::Registrar;
+use crate::script::{parameters, steps};
+use crate::world::Error;
+
+/// Declares the functions that need no namespace, and the types every script meets.
+pub fn register(registrar: &mut Registrar<'_>) {
+    registrar.handle::<Error>("Error");
+    registrar.handle::<crate::world::Secret>("Secret");
+    properties(registrar);
+    registrar.namespace("", "Parameters, steps and errors; written without a namespace.", |namespace| {
+        namespace.function(
+            "param(name: string, options: Map = #{}) -> any",
+            "Declares a parameter of the script and gives its value, the same one each time.\n\
+             Options: `help`; `type` (`string`, `int`, `bool`, `path`, `list`, `secret` or `choice`; that of the \
+             default when left out, else `string`); `choices` (for `choice`); `default` (none makes the parameter \
+             required; `()` makes it optional).\n\
+             The value comes from `--set name=value`, the parameters file, the environment (`PGSCRIPT_NAME`), the \
+             default, or a question on the terminal, in that order. A secret is never taken from `--set`, which \
+             other users could read.",
+            |call| Ok(parameters::param(call)?),
+        );
+        namespace.function(
+            "step(name: string, body: Fn, options: Map = #{}) -> any",
+            "Runs `body` as a step and gives its value. What changes the outside world belongs in a step; \
+             `return` in the body ends the step.\n\
+             Options: `undo` (`|value| …` or `|| …`): puts back what the step did, when the run fails or is \
+             cancelled before a `commit` step; it also runs when the step itself failed half way (`value` is then \
+             `()`), and must do nothing where nothing was done. `commit: true`: from here on nothing is undone \
+             automatically. `probe` (`|| …`): finds out whether the step's work is done. `repeatable: true`: the \
+             step may run again after it was interrupted.",
+            steps::step,
+        );
+        namespace.function(
+            "on_failure(text: string)",
+            "Says what the operator should type if the run fails from here on. Replaces what was said before.",
+            |call| {
+                let text = call.string("text")?;
+                call.session.steps().set_recovery(text);
+                Ok(Dynamic::UNIT)
+            },
+        );
+        raising(namespace);
+    });
+}
+
+fn raising(namespace: &mut super::Namespace<'_, '_>) {
+    namespace.function(
+        "fail(code: string, message: string, hint: string = \"\")",
+        "Raises an error that a script can catch: what was tried did not work. The run ends with exit code 1.",
+        |call| Err(raised(call, Error::failed)?.into()),
+    );
+    namespace.function(
+        "refuse(code: string, message: string, hint: string = \"\")",
+        "Raises an error that says: a check before the work refused. The run ends with exit code 3.",
+        |call| Err(raised(call, Error::refused)?.into()),
+    );
+}
+
+fn raised(call: &super::call::Call<'_>, make: fn(String, String) -> Error) -> crate::world::Result<Error> {
+    let error = make(call.string("code")?, call.string("message")?);
+    Ok(if call.has("hint") { error.hint(call.string("hint")?) } else { error })
+}
+
+fn properties(registrar: &mut Registrar<'_>) {
+    registrar.property::<Error>("Error", "code", "string", "Stable name of what happened: `docker.not_found`.", |e| {
+        e.code.clone().into()
+    });
+    registrar
+        .property::<Error>("Error", "message", "string", "What happened, for people.", |e| e.message.clone().into());
+    registrar.property::<Error>(
+        "Error",
+        "hint",
+        "string",
+        "What to type or check next; `()` when there is none.",
+        |e| e.hint.clone().map_or(Dynamic::UNIT, Dynamic::from),
+    );
+}

@@ -1,0 +1,194 @@
+//! `volume::` volumes, and their content as one file.
+
+use rhai::{Array, Dynamic};
+
+use super::call::{Call, Options};
+use super::docker::text_map;
+use super::{Namespace, Registrar, values};
+use crate::world::container::{ContainerFilter, Volume};
+use crate::world::volume::{Access, Backup, BackupOptions};
+use crate::world::{Error, Result};
+
+/// Declares the handle types and functions.
+pub fn register(registrar: &mut Registrar<'_>) {
+    handles(registrar);
+    registrar.namespace("volume", "Volumes: look, create, remove, and back up to and from one file.", |ns| {
+        look(ns);
+        change(ns);
+        backups(ns);
+    });
+}
+
+fn handles(r: &mut Registrar<'_>) {
+    r.handle::<Volume>("Volume");
+    let v = "Volume";
+    r.property::<Volume>(v, "name", "string", "Name.", |v| v.name.clone().into());
+    r.property::<Volume>(v, "driver", "string", "Driver, mostly `local`.", |v| v.driver.clone().into());
+    r.property::<Volume>(v, "mount_point", "string", "Where the engine keeps it on its host.", |v| {
+        v.mount_point.clone().into()
+    });
+    r.property::<Volume>(v, "labels", "Map", "Labels.", |v| values::from_serde(&v.labels));
+    r.property::<Volume>(v, "options", "Map", "Driver options.", |v| values::from_serde(&v.options));
+    let doc = "Time of creation (RFC 3339): tells a volume made anew under the same name from the old one.";
+    r.property::<Volume>(v, "created_at", "string", doc, |v| v.created_at.clone().into());
+
+    r.handle::<Backup>("Backup");
+    let b = "Backup";
+    r.property::<Backup>(b, "path", "string", "The file.", |b| b.path.display().to_string().into());
+    r.property::<Backup>(b, "volume", "string", "The volume it was taken from.", |b| b.manifest.volume.clone().into());
+    r.property::<Backup>(b, "pg_version", "string", "Major of the cluster in it; empty without one.", |b| {
+        b.manifest.pg_version.clone().into()
+    });
+    r.property::<Backup>(b, "files", "int", "Regular files in it.", |b| (b.manifest.files as i64).into());
+    r.property::<Backup>(b, "bytes", "int", "Sum of their sizes.", |b| (b.manifest.bytes as i64).into());
+    r.property::<Backup>(b, "compressed_bytes", "int", "Size of the backup itself.", |b| {
+        (b.manifest.compressed_bytes as i64).into()
+    });
+    r.property::<Backup>(b, "sha256", "string", "Checksum, as sha256sum prints it.", |b| {
+        b.manifest.sha256.clone().into()
+    });
+}
+
+fn look(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "list(project: string = \"\") -> Array",
+        "Volumes with the Compose label of a project, or all.",
+        |call| {
+            let project = if call.has("project") { call.string("project")? } else { String::new() };
+            let project = Some(project.as_str()).filter(|p| !p.is_empty());
+            let found = call.world().containers.volumes(project)?;
+            Ok(found.into_iter().map(Dynamic::from).collect::<Array>().into())
+        },
+    );
+    ns.function("inspect(name: string) -> Volume", "The volume of this name.\n\nErrors: `volume.not_found`.", |call| {
+        Ok(Dynamic::from(existing(call, &call.string("name")?)?))
+    });
+    ns.function("exists(name: string) -> bool", "Whether a volume of this name exists.", |call| {
+        Ok(call.world().containers.volume(&call.string("name")?)?.is_some().into())
+    });
+    ns.function("holders(volume: Volume) -> Array", "Containers, in any state, that mount the volume.", |call| {
+        let v: Volume = call.get("volume")?;
+        let filter = ContainerFilter { volume: Some(v.name), ..Default::default() };
+        let found = call.world().containers.containers(&filter)?;
+        Ok(found.into_iter().map(Dynamic::from).collect::<Array>().into())
+    });
+    ns.function(
+        "pg_version(volume: Volume) -> string",
+        "Major version in the volume's PG_VERSION, read without starting anything; empty without a cluster.",
+        |call| Ok(call.world().volumes.pg_version(&call.get::<Volume>("volume")?.name)?.into()),
+    );
+    ns.function("size(volume: Volume) -> int", "Bytes of the regular files in the volume.", |call| {
+        Ok((call.world().volumes.size(&call.get::<Volume>("volume")?.name)?.0 as i64).into())
+    });
+    ns.function("is_empty(volume: Volume) -> bool", "Whether the volume has no entry at all.", |call| {
+        Ok((!call.world().volumes.size(&call.get::<Volume>("volume")?.name)?.1).into())
+    });
+}
+
+fn existing(call: &Call<'_>, name: &str) -> Result<Volume> {
+    let hint = || "docker volume ls shows what there is";
+    let missing = || Error::refused("volume.not_found", format!("no volume {name}")).hint(hint());
+    call.world().containers.volume(name)?.ok_or_else(missing)
+}
+
+fn change(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "create(name: string, options: Map = #{}) -> Volume",
+        "Creates a volume; options: driver (local), labels, options (of the driver), or `like: volume` for those \
+         of another. An existing one of that name is an error.\n\nErrors: `volume.exists`.",
+        |call| {
+            let name = call.string("name")?;
+            let o = call.options("options", &["driver", "labels", "options", "like"])?;
+            let like = o.value("like").and_then(|v| v.try_cast::<Volume>());
+            let pick = |given: Option<rhai::Map>, inherited: fn(&Volume) -> _| match (given, &like) {
+                (None, Some(like)) => inherited(like),
+                (given, _) => text_map(given),
+            };
+            let labels = pick(o.map("labels")?, |v| v.labels.clone());
+            let driver_options = pick(o.map("options")?, |v| v.options.clone());
+            let inherited = like.as_ref().map(|v| v.driver.clone());
+            let driver = o.string("driver")?.or(inherited).unwrap_or_else(|| "local".into());
+            if call.world().containers.volume(&name)?.is_some() {
+                return Err(Error::failed("volume.exists", format!("volume {name} exists already")).into());
+            }
+            call.effect(format!("docker volume create {name}"))?;
+            let created = call.world().containers.create_volume(&name, &driver, &labels, &driver_options)?;
+            call.session.evidence.created(&created);
+            Ok(Dynamic::from(created))
+        },
+    );
+    ns.function(
+        "remove(volume: Volume)",
+        "Removes a volume and everything in it. Refused unless this run has a verified backup of that very volume, \
+         or made the volume itself, or it is empty, or the operator named it with `--allow-data-loss \
+         volume:NAME`.\n\nErrors: `volume.unproven`, `docker.conflict` while a container holds it.",
+        |call| {
+            let v: Volume = call.get("volume")?;
+            let current = existing(call, &v.name)?;
+            call.session.evidence.permits_removal(call.world(), &v, &current)?;
+            call.effect(format!("docker volume rm {}", v.name))?;
+            call.world().containers.remove_volume(&v.name)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+}
+
+const ACCESS: &[&str] = &["access", "level", "image"];
+
+fn backups(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "backup(volume: Volume, path: string, options: Map = #{}) -> Backup",
+        "Writes the volume's content to a new private file: a tar compressed with zstd on all cores, with a checksum \
+         and a manifest beside it (`<path>.json`). Nothing that runs may have it mounted. The file gets its name only \
+         when it is whole and synced. Options: access (auto, mount_point, endpoint), level (1), image (one the site \
+         has, where a helper container is needed).\n\n\
+         Errors: `volume.in_use`, `backup.exists`, `host.disk_full`.",
+        |call| {
+            let (v, path): (Volume, _) = (call.get("volume")?, call.path("path")?);
+            let options = backup_options(&call.options("options", ACCESS)?)?;
+            call.effect(format!("tar -C {} -c . | zstd -1 -T0 > {}", v.mount_point, path.display()))?;
+            let backup = call.world().volumes.backup(&v.name, &path, &options)?;
+            call.session.evidence.backed_up(&v, &backup);
+            Ok(Dynamic::from(backup))
+        },
+    );
+    ns.function("open(path: string) -> Backup", "The backup in a file, with what its manifest says.", |call| {
+        Ok(Dynamic::from(call.world().volumes.open(&call.path("path")?)?))
+    });
+    ns.function(
+        "verify(backup: Backup)",
+        "Reads a backup to its end: checksum, decompression, every entry, counts against the manifest.\n\n\
+         Errors: `backup.damaged`, `backup.cut_off`.",
+        |call| {
+            let backup: Backup = call.get("backup")?;
+            call.world().volumes.verify(&backup)?;
+            call.session.evidence.verified(&backup);
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.function(
+        "restore(backup: Backup, volume: Volume, options: Map = #{})",
+        "Gives an empty volume exactly the content of a backup: bytes, owners, modes, links and times.\n\n\
+         Errors: `volume.not_empty`, `volume.in_use`, `backup.damaged`.",
+        |call| {
+            let (backup, v): (Backup, Volume) = (call.get("backup")?, call.get("volume")?);
+            let options = backup_options(&call.options("options", ACCESS)?)?;
+            call.effect(format!("zstd -dc {} | tar -C {} -xp", backup.path.display(), v.mount_point))?;
+            call.world().volumes.restore(&backup, &v.name, &options)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+}
+
+fn backup_options(o: &Options) -> Result<BackupOptions> {
+    let access = match o.string("access")?.as_deref() {
+        None | Some("auto") => Access::Auto,
+        Some("mount_point") => Access::MountPoint,
+        Some("endpoint") => Access::Endpoint,
+        Some(other) => {
+            let message = format!("access `{other}` is none of auto, mount_point, endpoint");
+            return Err(Error::failed("script.wrong_type", message));
+        }
+    };
+    Ok(BackupOptions { access, level: o.int("level")?.map(|l| l.clamp(1, 19) as i32), image: o.string("image")? })
+}

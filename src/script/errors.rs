@@ -1,0 +1,234 @@
+//! Says what went wrong in a script: message, hint, the line with a caret, and how the script got there.
+
+use std::fmt::Write as _;
+
+use rhai::{Dynamic, EvalAltResult, Map, ParseErrorType};
+use serde::Serialize;
+
+use super::api::{Reference, nearest};
+use super::hints;
+use super::source::{Place, Sources};
+use crate::world::{Error, Kind};
+
+/// A call on the way to the error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// `primero::stop`'s name as defined, `closure`, or `module primero`.
+    pub function: String,
+    /// Where it was called.
+    pub place: Option<Place>,
+}
+
+/// Everything there is to say about an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub kind: Kind,
+    pub code: String,
+    pub message: String,
+    pub hint: Option<String>,
+    pub place: Option<Place>,
+    /// Innermost call first.
+    pub chain: Vec<Frame>,
+}
+
+/// The same as one JSON object.
+#[derive(Serialize)]
+struct Flat<'r> {
+    code: &'r str,
+    message: &'r str,
+    hint: Option<&'r str>,
+    file: Option<&'r str>,
+    line: Option<usize>,
+    column: Option<usize>,
+    chain: Vec<FlatFrame<'r>>,
+}
+
+#[derive(Serialize)]
+struct FlatFrame<'r> {
+    function: &'r str,
+    file: Option<&'r str>,
+    line: Option<usize>,
+    column: Option<usize>,
+}
+
+/// Takes an error of the engine apart. `main` is the id of the source that was run.
+pub fn report(error: &EvalAltResult, main: &str, sources: &Sources, reference: &Reference) -> Report {
+    let mut chain = Vec::new();
+    let mut source = main.to_owned();
+    let mut current = error;
+    // A position belongs to the frame around it, so the source changes from one level to the next.
+    loop {
+        let (function, inner, next, position) = match current {
+            EvalAltResult::ErrorInFunctionCall(name, reported, inner, position) => {
+                let next = sources.of_function(name, reported);
+                let shown = if name.starts_with("anon$") { "closure" } else { name };
+                // Native functions that call back (`map`, `filter`) have no source of their own.
+                let known = next.is_some();
+                (known.then(|| shown.to_owned()), inner, next, *position)
+            }
+            EvalAltResult::ErrorInModule(id, inner, position) => {
+                (Some(format!("import of {id}")), inner, Some(id.clone()), *position)
+            }
+            _ => break,
+        };
+        if let Some(function) = function {
+            chain.insert(0, Frame { function, place: sources.place(&source, position) });
+        }
+        source = next.unwrap_or(source);
+        current = inner;
+    }
+    let cause = cause(current);
+    let hint = cause.hint.clone().or_else(|| hints::hint(current, &source, sources, reference));
+    let message = hints::message(current, sources, reference).unwrap_or(cause.message);
+    let mut place = sources.place(&source, current.position());
+    if place.is_none() {
+        place = chain.iter().find_map(|frame| frame.place.clone());
+    }
+    Report { kind: cause.kind, code: cause.code, message, hint, place, chain }
+}
+
+/// A report of an error that has no place in a script: a script that is not there, a wrong option.
+impl From<&Error> for Report {
+    fn from(error: &Error) -> Self {
+        let Error { kind, code, message, hint } = error.clone();
+        Self { kind, code, message, hint, place: None, chain: Vec::new() }
+    }
+}
+
+/// Any error of a script in the one form that has a code: what a primitive raised, as it is; else what the script
+/// threw, or the engine's own words.
+pub fn cause(error: &EvalAltResult) -> Error {
+    match root(error) {
+        EvalAltResult::ErrorRuntime(value, _) => thrown(value),
+        EvalAltResult::ErrorTerminated(value, _) => {
+            value.read_lock::<Error>().map_or_else(Error::cancelled, |error| error.clone())
+        }
+        EvalAltResult::ErrorParsing(..) => Error::failed("script.syntax", words(root(error))),
+        EvalAltResult::ErrorStackOverflow(..) => {
+            Error::failed("script.too_deep", "functions call each other too deeply")
+        }
+        other => Error::failed("script.error", words(other)),
+    }
+}
+
+fn root(error: &EvalAltResult) -> &EvalAltResult {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => root(inner),
+        other => other,
+    }
+}
+
+/// What `throw` was given.
+fn thrown(value: &Dynamic) -> Error {
+    if let Some(error) = value.read_lock::<Error>() {
+        return error.clone();
+    }
+    if let Some(map) = value.read_lock::<Map>() {
+        return thrown_map(&map);
+    }
+    Error::failed("script.thrown", if value.is_unit() { "the script gave up".to_owned() } else { value.to_string() })
+}
+
+/// `throw #{code: …, message: …, hint: …}`, or an error of the engine that was caught and thrown again.
+fn thrown_map(map: &Map) -> Error {
+    let text = |key: &str| map.get(key).filter(|value| !value.is_unit()).map(ToString::to_string);
+    let message = text("message").unwrap_or_else(|| format!("{map:?}"));
+    let error = Error::failed(text("code").unwrap_or_else(|| "script.thrown".into()), message);
+    match text("hint") {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// The engine's message without the position it appends.
+fn words(error: &EvalAltResult) -> String {
+    let text = match error {
+        EvalAltResult::ErrorParsing(error, _) => return syntax(error),
+        error => error.to_string(),
+    };
+    let position = error.position();
+    let text = text.strip_suffix(&format!(" ({position})")).unwrap_or(&text);
+    let text = text.strip_prefix("Runtime error: ").unwrap_or(text);
+    text.to_owned()
+}
+
+fn syntax(error: &ParseErrorType) -> String {
+    match error {
+        ParseErrorType::VariableUndefined(name) => format!("there is no variable `{name}`"),
+        ParseErrorType::ModuleUndefined(name) => format!("there is no module or namespace `{name}`"),
+        ParseErrorType::Reserved(name) if name == "eval" => "`eval` is not part of the language".into(),
+        other => other.to_string(),
+    }
+}
+
+impl Report {
+    /// For a terminal or a log:
+    ///
+    /// ```text
+    /// error[docker.not_found]: no container `db`
+    ///   --> upgrade.rhai:12:5
+    ///    |
+    /// 12 |     docker::container("db");
+    ///    |     ^^^^^^^^^^^^^^^^^
+    ///    = hint: …
+    ///    = called: closure at upgrade.rhai:10:3
+    /// ```
+    pub fn render(&self) -> String {
+        let mut out = format!("error[{}]: {}\n", self.code, self.message.trim_end());
+        let width = self.place.as_ref().map_or(1, |place| place.line.to_string().len());
+        let margin = " ".repeat(width);
+        if let Some(place) = &self.place {
+            let _ = writeln!(out, "{margin}--> {place}");
+            let _ = write!(out, "{}", excerpt(place));
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(out, "{margin} = hint: {}", hint.replace('\n', &format!("\n{margin}         ")));
+        }
+        for frame in &self.chain {
+            let at = frame.place.as_ref().map(|place| format!(", called at {place}")).unwrap_or_default();
+            let _ = writeln!(out, "{margin} = in {}{at}", frame.function);
+        }
+        out
+    }
+
+    /// As one JSON object: `code`, `message`, `hint`, `file`, `line`, `column`, `chain`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let flat = Flat {
+            code: &self.code,
+            message: &self.message,
+            hint: self.hint.as_deref(),
+            file: self.place.as_ref().map(|p| p.file.as_str()),
+            line: self.place.as_ref().map(|p| p.line),
+            column: self.place.as_ref().map(|p| p.column),
+            chain: self.chain.iter().map(FlatFrame::from).collect(),
+        };
+        serde_json::to_value(flat).unwrap_or_default()
+    }
+}
+
+impl<'r> From<&'r Frame> for FlatFrame<'r> {
+    fn from(frame: &'r Frame) -> Self {
+        let place = frame.place.as_ref();
+        Self {
+            function: &frame.function,
+            file: place.map(|p| p.file.as_str()),
+            line: place.map(|p| p.line),
+            column: place.map(|p| p.column),
+        }
+    }
+}
+
+/// The line and, below it, carets under the name the place points to. Tabs are kept, so that both lines agree.
+fn excerpt(place: &Place) -> String {
+    let number = place.line.to_string();
+    let margin = " ".repeat(number.len());
+    let before = place.text.chars().take(place.column.saturating_sub(1));
+    let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let carets = "^".repeat(place.width());
+    format!("{margin} |\n{number} | {}\n{margin} | {indent}{carets}\n", place.text.trim_end())
+}
+
+/// The best candidate, as a hint.
+pub fn did_you_mean<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
+    nearest(name, candidates).map(|near| format!("did you mean `{near}`?"))
+}

@@ -1,0 +1,127 @@
+//! Runs a script from its first line to the last word about it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rhai::{EvalAltResult, Scope};
+use serde_json::{Value, json};
+
+use super::engine::{Language, STACK};
+use super::errors::{self, Report};
+use super::loader::Places;
+use super::session::Session;
+use super::source::Source;
+use super::steps::{self, PutBack};
+use crate::event::Event;
+use crate::world::{Error, Result};
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub script: String,
+    pub seconds: f64,
+    /// `None` when it ended well.
+    pub failure: Option<Failure>,
+}
+
+/// What went wrong, and what became of the steps.
+#[derive(Debug)]
+pub struct Failure {
+    pub report: Report,
+    /// The innermost step that failed.
+    pub step: Option<String>,
+    pub aftermath: Aftermath,
+    /// What the script told the operator to type.
+    pub recovery: Option<String>,
+}
+
+/// What was done about the steps of a failed run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aftermath {
+    /// No step had begun that could be put back.
+    Untouched,
+    PutBack(PutBack),
+    /// `--keep`
+    Kept,
+    /// The step marked `commit` had begun.
+    Committed(String),
+}
+
+/// Runs a script on a thread with a large stack and waits for it.
+pub fn execute(session: Arc<Session>, places: Places, source: Source, keep: bool) -> Result<Outcome> {
+    let thread = std::thread::Builder::new().name("script".into()).stack_size(STACK);
+    let running = thread.spawn(move || run(&session, places, &source, keep));
+    let running = running.map_err(|e| Error::io("start", "the script's thread", &e))?;
+    running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn run(session: &Arc<Session>, places: Places, source: &Source, keep: bool) -> Result<Outcome> {
+    let begun = Instant::now();
+    let language = Language::new(places, session.listener.clone(), Some(session.clone()));
+    language.loader.enter(source);
+    let script = source.name.clone();
+    let result = start(session, &language, source);
+    let failure = match result {
+        Ok(()) => None,
+        Err(error) => Some(fail(session, &language, source, &error, keep)),
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    if failure.is_none() {
+        session.emit(Event::RunDone { script: script.clone(), seconds });
+    }
+    Ok(Outcome { script, seconds, failure })
+}
+
+fn start(session: &Session, language: &Language, source: &Source) -> Result<(), Box<EvalAltResult>> {
+    let ast = language.compile(source)?;
+    let (script, origin) = (source.name.clone(), source.origin.to_string());
+    session.emit(Event::RunStarted { script, origin, parameters: serde_json::Value::Object(serde_json::Map::new()) });
+    language.engine.run_ast_with_scope(&mut Scope::new(), &ast)
+}
+
+fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAltResult, keep: bool) -> Failure {
+    let report = errors::report(error, &source.id, &language.sources, &language.reference);
+    let committed = session.steps().committed().map(str::to_owned);
+    let aftermath = match committed {
+        Some(step) => Aftermath::Committed(step),
+        None if !session.steps().has_undo() => Aftermath::Untouched,
+        None if keep => Aftermath::Kept,
+        None => Aftermath::PutBack(steps::put_back(session, &language.engine)),
+    };
+    let steps = session.steps();
+    Failure {
+        report,
+        step: steps.failed().map(str::to_owned),
+        aftermath,
+        recovery: steps.recovery().map(str::to_owned),
+    }
+}
+
+impl Failure {
+    /// What to type next: the script's own word, unless everything is back as it was.
+    pub fn advice(&self) -> Option<&str> {
+        let is_back = match &self.aftermath {
+            Aftermath::PutBack(steps) => steps.is_complete(),
+            Aftermath::Untouched | Aftermath::Kept | Aftermath::Committed(_) => false,
+        };
+        self.recovery.as_deref().filter(|_| !is_back)
+    }
+
+    /// The error's object with `step`, `aftermath` and `recovery`.
+    pub fn to_json(&self) -> Value {
+        let mut object = self.report.to_json();
+        object["step"] = self.step.clone().into();
+        object["aftermath"] = match &self.aftermath {
+            Aftermath::Untouched => json!({"state": "untouched"}),
+            Aftermath::Kept => json!({"state": "kept"}),
+            Aftermath::Committed(step) => json!({"state": "committed", "step": step}),
+            Aftermath::PutBack(steps) => {
+                let failed = steps.failed.iter().map(|(step, message)| json!({"step": step, "message": message}));
+                let state = if steps.is_complete() { "put_back" } else { "partly_put_back" };
+                json!({"state": state, "done": steps.done, "failed": failed.collect::<Vec<_>>(), "left": steps.left})
+            }
+        };
+        object["recovery"] = self.advice().into();
+        object
+    }
+}

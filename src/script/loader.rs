@@ -1,0 +1,198 @@
+//! Finds scripts and modules: beside the importing script, in the site's directory, in the binary.
+//!
+//! A file that exists but can't be read is an error that names it, never a reason to look further:
+//! a site that overrides a module must not get the shipped one because of a wrong mode bit.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+
+use super::engine;
+use super::shipped;
+use super::source::{Origin, Source, Sources};
+use crate::event::{Event, Listener};
+use crate::world::{Error, Result};
+
+/// Where a site keeps its scripts and modules when nothing else is said.
+pub const DEFAULT_SITE: &str = "/etc/pgscript";
+
+/// The places to look in.
+#[derive(Clone, Debug)]
+pub struct Places {
+    site: PathBuf,
+}
+
+impl Places {
+    /// `site` as the operator named it, which then must be a directory; else [`DEFAULT_SITE`], which may be missing.
+    pub fn new(site: Option<PathBuf>) -> Result<Self> {
+        match site {
+            Some(site) if !site.is_dir() => {
+                Err(Error::usage("site.not_found", format!("no site directory {}", site.display()))
+                    .hint("give an existing directory to --site, or unset PGSCRIPT_SITE"))
+            }
+            Some(site) => Ok(Self { site }),
+            None => Ok(Self { site: DEFAULT_SITE.into() }),
+        }
+    }
+
+    pub fn site(&self) -> &Path {
+        &self.site
+    }
+
+    /// A script as the operator names it: a path, else a name in the site's directory or in the binary.
+    pub fn script(&self, name: &str) -> Result<Source> {
+        let with_extension = if name.ends_with(".rhai") { name.to_owned() } else { format!("{name}.rhai") };
+        for candidate in [Path::new(name), Path::new(&with_extension)] {
+            // A directory `upgrade/` does not stand in the way of `upgrade.rhai`.
+            let is_meant = candidate.extension().is_some() || candidate.is_file();
+            if is_meant && let Some(source) = read(candidate, name)? {
+                return Ok(source);
+            }
+        }
+        if is_plain(&with_extension)
+            && let Some(source) = read(&self.site.join(&with_extension), name)?
+        {
+            return Ok(source);
+        }
+        let shipped = shipped::find(&with_extension).map(Source::built_in);
+        shipped.ok_or_else(|| self.no_script(name, &with_extension))
+    }
+
+    /// A module as a script imports it: `primero`, `lib/checks`.
+    pub fn module(&self, importer: Option<&Source>, name: &str) -> Result<Source> {
+        let file = if name.ends_with(".rhai") { name.to_owned() } else { format!("{name}.rhai") };
+        if !is_plain(&file) {
+            return Err(Error::failed("module.bad_name", format!("a module can't be imported as `{name}`"))
+                .hint("a name relative to the script or the site's directory, without `..`"));
+        }
+        let beside = importer.and_then(Source::directory);
+        for directory in beside.into_iter().chain([self.site.as_path()]) {
+            if let Some(source) = read(&directory.join(&file), name)? {
+                return Ok(source);
+            }
+        }
+        let shipped = shipped::find(&file).map(|file| Source { name: name.to_owned(), ..Source::built_in(file) });
+        shipped.ok_or_else(|| self.no_module(beside, name))
+    }
+
+    fn no_script(&self, name: &str, file: &str) -> Error {
+        let shipped = shipped::ALL.iter().filter(|s| s.kind == shipped::Kind::Script).map(|s| s.name);
+        let hint = match super::api::nearest(file, shipped) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`pgscript list` shows what there is".into(),
+        };
+        let message = format!("no script {name}: not here, not in {}, not built in", self.site.display());
+        Error::usage("script.not_found", message).hint(hint)
+    }
+
+    fn no_module(&self, beside: Option<&Path>, name: &str) -> Error {
+        let here = beside.map(|dir| format!("{}, ", shown(dir))).unwrap_or_default();
+        let looked = format!("looked in {here}{} and among the built-in ones", self.site.display());
+        let shipped = shipped::ALL.iter().filter_map(|s| s.name.strip_suffix(".rhai"));
+        let hint = super::api::nearest(name, shipped).map(|near| format!("did you mean `{near}`? {looked}"));
+        Error::failed("module.not_found", format!("no module `{name}`")).hint(hint.unwrap_or(looked))
+    }
+}
+
+/// A directory for people: `.` where the path is empty.
+fn shown(dir: &Path) -> String {
+    if dir.as_os_str().is_empty() { ".".into() } else { dir.display().to_string() }
+}
+
+/// Whether a name stays below the directory it is looked for in.
+fn is_plain(name: &str) -> bool {
+    let mut components = Path::new(name).components().peekable();
+    components.peek().is_some() && components.all(|c| matches!(c, Component::Normal(_)))
+}
+
+/// The file's text; `None` only when there is no such file at all.
+fn read(path: &Path, name: &str) -> Result<Option<Source>> {
+    let unreadable = |e: &std::io::Error| {
+        Error::failed("script.unreadable", format!("cannot read {}: {e}", path.display()))
+            .hint("make it readable or move it away; nothing else is taken in its place")
+    };
+    match path.symlink_metadata() {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(unreadable(&e)),
+        Ok(_) => {}
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| unreadable(&e))?;
+    let id = path.display().to_string();
+    Ok(Some(Source { id, name: name.to_owned(), origin: Origin::File(path.to_owned()), text: text.into() }))
+}
+
+#[derive(Default)]
+struct State {
+    /// Sources being evaluated now, outermost first.
+    loading: Vec<String>,
+    modules: HashMap<String, Shared<Module>>,
+}
+
+/// The engine's module resolver: each module is compiled and evaluated once a run.
+#[derive(Clone)]
+pub struct Loader {
+    places: Places,
+    sources: Sources,
+    listener: Arc<dyn Listener>,
+    reserved: Arc<Vec<String>>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Loader {
+    pub fn new(places: Places, sources: Sources, listener: Arc<dyn Listener>, reserved: Arc<Vec<String>>) -> Self {
+        Self { places, sources, listener, reserved, state: Arc::default() }
+    }
+
+    /// Says where a source was taken from and remembers it as being evaluated.
+    pub fn enter(&self, source: &Source) {
+        self.listener.hear(&Event::Loaded { module: source.name.clone(), origin: source.origin.to_string() });
+        self.state().loading.push(source.id.clone());
+    }
+
+    fn leave(&self) {
+        self.state().loading.pop();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse_circle(&self, source: &Source) -> Result<()> {
+        let state = self.state();
+        let Some(start) = state.loading.iter().position(|id| *id == source.id) else { return Ok(()) };
+        let circle = state.loading[start..].iter().chain([&source.id]).map(String::as_str);
+        let message = format!("circular import: {}", circle.collect::<Vec<_>>().join(" → "));
+        Err(Error::failed("module.circular", message).hint("move what both need into a third module"))
+    }
+}
+
+impl ModuleResolver for Loader {
+    fn resolve(
+        &self,
+        engine: &Engine,
+        importer: Option<&str>,
+        name: &str,
+        position: Position,
+    ) -> Result<Shared<Module>, Box<EvalAltResult>> {
+        let at = |error: Error| Box::new(EvalAltResult::ErrorRuntime(rhai::Dynamic::from(error), position));
+        let importer = importer.and_then(|id| self.sources.get(id));
+        let source = self.places.module(importer.as_ref(), name).map_err(at)?;
+        self.refuse_circle(&source).map_err(at)?;
+        if let Some(module) = self.state().modules.get(&source.id) {
+            return Ok(module.clone());
+        }
+        self.enter(&source);
+        let module = engine::compile(engine, &self.sources, &self.reserved, &source)
+            .and_then(|ast| Module::eval_ast_as_new(Scope::new(), &ast, engine));
+        self.leave();
+        let mut module = module.map_err(|e| EvalAltResult::ErrorInModule(source.id.clone(), e, position))?;
+        module.set_id(source.id.clone());
+        module.build_index();
+        let module = Shared::new(module);
+        self.state().modules.insert(source.id, module.clone());
+        Ok(module)
+    }
+}

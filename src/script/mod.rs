@@ -1,0 +1,16 @@
+//! The language: Rhai with the namespaces of [`api`], parameters, steps, and errors that point into the source.
+//!
+//! A script runs on a thread of its own ([`execute`]) and reaches the outside only through [`session::Session`].
+
+pub mod api;
+pub mod engine;
+pub mod errors;
+pub mod evidence;
+pub mod execute;
+pub mod hints;
+pub mod loader;
+pub mod parameters;
+pub mod session;
+pub mod shipped;
+pub mod source;
+pub mod steps;

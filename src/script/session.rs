@@ -1,0 +1,53 @@
+//! What a running script shares with the primitives it calls.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::evidence::Evidence;
+use super::steps::Steps;
+use crate::event::{Event, Listener};
+use crate::world::{Error, Result, World};
+
+/// Questions to the operator. Without a terminal each is an error that says which option answers it.
+pub trait Prompter: Send + Sync {
+    /// Yes or no; `Ok(false)` is a considered "no".
+    fn confirm(&self, question: &str) -> Result<bool>;
+    /// Asks for something to be done by hand and waits until it is.
+    fn manual(&self, instruction: &str) -> Result<()>;
+    /// The value of a parameter; not echoed when secret.
+    fn ask(&self, name: &str, help: &str, secret: bool) -> Result<String>;
+}
+
+/// One script, one run: the world it acts on, who hears of it, and where it stands.
+pub struct Session {
+    pub world: World,
+    pub listener: Arc<dyn Listener>,
+    pub prompter: Arc<dyn Prompter>,
+    pub parameters: super::parameters::Parameters,
+    pub steps: Mutex<Steps>,
+    /// What this run has proved; the guards ask it.
+    pub evidence: Evidence,
+}
+
+impl Session {
+    /// Where the run stands. Held for a moment only, never while a script's function runs.
+    pub fn steps(&self) -> MutexGuard<'_, Steps> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn emit(&self, event: Event) {
+        self.listener.hear(&event);
+    }
+
+    /// Announces a change of the outside world; `command` is what an operator would type for it.
+    /// Outside a step it is refused: what happens there could neither be resumed nor undone.
+    pub fn effect(&self, command: impl Into<String>) -> Result<()> {
+        let command = command.into();
+        self.world.cancel.check()?;
+        if !self.steps().is_inside() {
+            return Err(Error::refused("script.outside_step", format!("outside a step: {command}"))
+                .hint("wrap it: step(\"name\", || { … }); what changes the outside world belongs in a step"));
+        }
+        self.emit(Event::Effect { command });
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! Numbers for people: sizes, durations, rates.
+
+use std::time::Duration;
+
+/// Bytes in decimal units: `999 B`, `1.2 GB`, `230 MB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    // 999.5 would be shown as 1000.
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = if value < 99.95 { 1 } else { 0 };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// `0.3 s`, `42 s`, `2 m 05 s`, `1 h 02 m`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 9.95 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} m {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} m", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// [`duration`] of seconds as events carry them.
+pub fn seconds(seconds: f64) -> String {
+    duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
+/// What is still to come, in whole seconds: an estimate has no tenths.
+pub fn estimate(seconds: f64) -> String {
+    if seconds < 10.0 { format!("{} s", seconds.ceil()) } else { self::seconds(seconds.ceil()) }
+}
+
+/// A count in an event's unit: bytes as [`size`], others as `12 tables`.
+pub fn amount(count: u64, unit: &str) -> String {
+    if unit == "bytes" { size(count) } else { format!("{count} {unit}") }
+}
+
+/// Units per second: `230 MB/s`, `3.5 tables/s`.
+pub fn rate(per_second: f64, unit: &str) -> String {
+    if unit == "bytes" {
+        format!("{}/s", size(per_second.max(0.0) as u64))
+    } else {
+        format!("{per_second:.1} {unit}/s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_decimal_and_never_show_a_thousand() {
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1_234_567_890, "1.2 GB"),
+            (99_940_000, "99.9 MB"),
+            (230_000_000, "230 MB"),
+            (999_600_000, "1.0 GB"),
+            (u64::MAX, "18.4 EB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn durations_change_their_unit_where_a_reader_would() {
+        let cases = [
+            (0.04, "0.0 s"),
+            (9.94, "9.9 s"),
+            (9.96, "10 s"),
+            (59.6, "1 m 00 s"),
+            (125.0, "2 m 05 s"),
+            (3725.0, "1 h 02 m"),
+        ];
+        for (given, text) in cases {
+            assert_eq!(seconds(given), text);
+        }
+        assert_eq!(seconds(f64::NAN), "0.0 s");
+        assert_eq!([estimate(4.2), estimate(9.0), estimate(61.0)], ["5 s", "9 s", "1 m 01 s"]);
+    }
+
+    #[test]
+    fn rates_follow_their_unit() {
+        assert_eq!((rate(230e6, "bytes"), rate(3.46, "tables")), ("230 MB/s".into(), "3.5 tables/s".into()));
+    }
+}

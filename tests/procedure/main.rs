@@ -1,0 +1,6 @@
+//! The shipped procedures on real stacks: a Docker engine, PostgreSQL servers, a real playbook.
+//!
+//! `tests/stack/engine.sh ensure` and `tests/stack/images.sh 13 15 17 18` must have run; `make test` does that.
+
+mod stack;
+mod upgrades;

@@ -1,0 +1,336 @@
+//! A stack of the test's own (see `tests/stack/`), and pgscript run against it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// How a run of pgscript ended.
+pub struct Run {
+    pub code: i32,
+    /// Standard output and standard error, in that order.
+    pub text: String,
+}
+
+impl Run {
+    /// The run ended with this exit code, and said each of these; otherwise the test fails with all it said.
+    #[track_caller]
+    pub fn expect(self, code: i32, said: &[&str]) -> Self {
+        assert_eq!(self.code, code, "exit code of a run that said:\n{}", self.text);
+        for part in said {
+            assert!(self.text.contains(part), "{part:?} was not said:\n{}", self.text);
+        }
+        self
+    }
+}
+
+/// A stack under `pgt-<process>-<n>`; everything of it goes when the value does, also when the test fails.
+pub struct Stack {
+    pub name: String,
+    pub dir: PathBuf,
+    /// Artefacts of its upgrades.
+    pub base: PathBuf,
+    engine: Option<String>,
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stack").join(name)
+}
+
+fn output(command: &mut Command) -> (i32, String, String) {
+    let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.code().unwrap_or(-1), text(&out.stdout), text(&out.stderr))
+}
+
+/// Runs a command that must succeed; gives its standard output.
+#[track_caller]
+pub fn sh(program: &str, args: &[&str]) -> String {
+    let (code, stdout, stderr) = output(Command::new(program).args(args));
+    assert_eq!(code, 0, "{program} {args:?}: {stdout}{stderr}");
+    stdout
+}
+
+#[track_caller]
+pub fn docker(args: &[&str]) -> String {
+    sh("docker", args).trim().to_owned()
+}
+
+impl Stack {
+    /// A seeded stack of PostgreSQL `major`, with application and worker writing.
+    #[track_caller]
+    pub fn up(major: u32) -> Self {
+        Self::with(major, &[])
+    }
+
+    /// The same, with further options of `stack.sh up`.
+    #[track_caller]
+    pub fn with(major: u32, options: &[&str]) -> Self {
+        Self::on(None, major, options)
+    }
+
+    /// The same on another engine.
+    #[track_caller]
+    pub fn on(engine: Option<String>, major: u32, options: &[&str]) -> Self {
+        let name = format!("pgt-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(&name);
+        let base = dir.join("artefacts");
+        let stack = Self { name, dir, base, engine };
+        let dir = stack.dir.display().to_string();
+        let major = major.to_string();
+        let mut args = vec!["up", &stack.name, "--major", &major, "--dir", &dir];
+        if !options.contains(&"--seed") {
+            args.extend(["--seed", "small"]);
+        }
+        args.extend(options);
+        let (code, stdout, stderr) = output(stack.command("stack.sh").args(&args));
+        assert_eq!(code, 0, "stack.sh {args:?}: {stdout}{stderr}");
+        stack
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(script(name));
+        command.envs(self.engine.iter().map(|e| ("DOCKER_HOST", e)));
+        command
+    }
+
+    /// A verb of `stack.sh`; must succeed.
+    #[track_caller]
+    pub fn stack(&self, verb: &str, args: &[&str]) -> String {
+        let (code, stdout, stderr) = output(self.command("stack.sh").args([verb, &self.name]).args(args));
+        assert_eq!(code, 0, "stack.sh {verb} {args:?}: {stdout}{stderr}");
+        stdout.trim().to_owned()
+    }
+
+    /// `docker` on the stack's engine.
+    #[track_caller]
+    pub fn docker(&self, args: &[&str]) -> String {
+        let mut command = Command::new("docker");
+        command.envs(self.engine.iter().map(|e| ("DOCKER_HOST", e)));
+        let (code, stdout, stderr) = output(command.args(args));
+        assert_eq!(code, 0, "docker {args:?}: {stdout}{stderr}");
+        stdout.trim().to_owned()
+    }
+
+    /// The id of a service's container; empty when there is none.
+    pub fn container(&self, service: &str) -> String {
+        self.stack("container", &[service])
+    }
+
+    /// A value of `docker inspect`, `{{.State.Running}}` for one.
+    #[track_caller]
+    pub fn inspect(&self, service: &str, format: &str) -> String {
+        self.docker(&["inspect", "--format", format, &self.container(service)])
+    }
+
+    /// SQL in a database, unaligned tuples.
+    #[track_caller]
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let mut child = self
+            .command("stack.sh")
+            .args(["psql", &self.name, database])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{sql}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+    }
+
+    pub fn major(&self) -> String {
+        self.sql("primero_production", "SELECT current_setting('server_version_num')::int / 10000")
+    }
+
+    /// Count and checksum of every table, and of the large objects, per database; heartbeats are left out, because
+    /// they go on. Made by other means than pgscript's own comparison, which it checks.
+    pub fn content(&self) -> BTreeMap<String, String> {
+        let databases = self.sql("primero_production", "SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1");
+        let mut content = BTreeMap::new();
+        for database in databases.lines().filter(|d| !d.starts_with("template") && *d != "postgres") {
+            let found = self.sql(database, include_str!("content.sql"));
+            content.insert(database.to_owned(), found);
+        }
+        assert!(content.values().any(|c| c.lines().count() > 5), "the stack has no data to compare: {content:?}");
+        content
+    }
+
+    /// Heartbeats written so far.
+    pub fn heartbeats(&self) -> u64 {
+        self.sql("primero_production", "SELECT count(*) FROM heartbeat").parse().unwrap()
+    }
+
+    /// Waits until application and worker have written again.
+    #[track_caller]
+    pub fn writes(&self) {
+        self.stack("heartbeat", &[]);
+    }
+
+    /// Edits the inventory.
+    #[track_caller]
+    pub fn inventory(&self, from: &str, to: &str) {
+        let path = self.dir.join("ansible/inventory.yml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from:?} is not in the inventory");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Makes the inventory deploy this major.
+    pub fn inventory_version(&self, major: u32) {
+        let now = self.major();
+        self.inventory(
+            &format!("primero_postgres_version: \"{now}\""),
+            &format!("primero_postgres_version: \"{major}\""),
+        );
+    }
+
+    /// A command line of pgscript with this site's parameters.
+    pub fn pgscript(&self, args: &[&str]) -> Command {
+        let mut command = pgscript(args);
+        command.envs(self.engine.iter().map(|e| ("DOCKER_HOST", e)));
+        let set = |command: &mut Command, name: &str, value: &str| {
+            command.arg("--set").arg(format!("{name}={value}"));
+        };
+        if args.first() == Some(&"run") {
+            set(&mut command, "project", &self.name);
+            set(&mut command, "base", &self.base.display().to_string());
+        }
+        command
+    }
+
+    /// The upgrade, with Ansible from the stack's own directory.
+    pub fn upgrade_command(&self, to: u32, args: &[&str]) -> Command {
+        let mut command = self.pgscript(&["run", "upgrade.rhai"]);
+        let ansible = self.dir.join("ansible");
+        let mut set = |name: &str, value: &str| {
+            if !args.iter().any(|a| a.starts_with(&format!("{name}="))) {
+                command.arg("--set").arg(format!("{name}={value}"));
+            }
+        };
+        set("to", &to.to_string());
+        set("ansible_dir", &ansible.display().to_string());
+        set("ansible_inventory", "inventory.yml");
+        set("ansible_limit", &self.name);
+        set("ansible_virtualenv", "venv");
+        command.args(args);
+        command
+    }
+
+    pub fn upgrade(&self, to: u32, args: &[&str]) -> Run {
+        run(&mut self.upgrade_command(to, args))
+    }
+
+    pub fn rollback(&self) -> Run {
+        run(&mut self.pgscript(&["run", "rollback.rhai", "--yes"]))
+    }
+
+    /// The one artefact directory that an upgrade has left.
+    #[track_caller]
+    pub fn artefacts(&self) -> PathBuf {
+        let dir = self.base.join(&self.name);
+        let found: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].clone()
+    }
+
+    /// Nothing of pgscript's own is left on the engine.
+    #[track_caller]
+    pub fn no_helpers_left(&self) {
+        let mine =
+            |list: String| list.lines().filter(|l| l.contains(&self.name)).map(str::to_owned).collect::<Vec<_>>();
+        let helpers = self.docker(&["ps", "-a", "--filter", "label=pgscript.helper", "--format", "{{.Names}}"]);
+        assert_eq!(mine(helpers), Vec::<String>::new());
+        let networks = self.docker(&["network", "ls", "--filter", "label=pgscript.helper", "--format", "{{.Name}}"]);
+        assert_eq!(mine(networks), Vec::<String>::new());
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if std::thread::panicking() && std::env::var_os("PGSCRIPT_KEEP").is_some() {
+            eprintln!("kept: stack.sh down {}", self.name);
+            return;
+        }
+        let _ = self.command("stack.sh").args(["down", &self.name]).output();
+        let network = format!("{}_pgscript_fence", self.name);
+        let mut docker = Command::new("docker");
+        docker.envs(self.engine.iter().map(|e| ("DOCKER_HOST", e)));
+        let _ = docker.args(["network", "rm", &network]).output();
+    }
+}
+
+/// pgscript with a cleared environment: no site, no parameters, no terminal.
+pub fn pgscript(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("PGSCRIPT_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("PGSCRIPT_SITE", "/nonexistent").env("NO_COLOR", "1").stdin(Stdio::null()).args(args);
+    command
+}
+
+pub fn run(command: &mut Command) -> Run {
+    let (code, stdout, stderr) = output(command);
+    Run { code, text: stdout + &stderr }
+}
+
+/// A run that is watched while it goes on.
+pub struct Watched {
+    child: Child,
+    lines: std::sync::mpsc::Receiver<String>,
+    said: String,
+}
+
+impl Watched {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = std::sync::mpsc::channel();
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        for stream in streams {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Self { child, lines, said: String::new() }
+    }
+
+    /// Waits until a line with this text comes; fails after three minutes or at the end of the run.
+    #[track_caller]
+    pub fn until(&mut self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(180);
+        while let Ok(line) = self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            self.said += &line;
+            self.said.push('\n');
+            if line.contains(text) {
+                return;
+            }
+        }
+        panic!("{text:?} was not said:\n{}", self.said);
+    }
+
+    /// What Ctrl-C sends.
+    pub fn interrupt(&self) {
+        sh("kill", &["-INT", &self.child.id().to_string()]);
+    }
+
+    pub fn end(mut self) -> Run {
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        for line in self.lines.iter() {
+            self.said += &line;
+            self.said.push('\n');
+        }
+        Run { code, text: self.said }
+    }
+}

@@ -1,0 +1,279 @@
+#!/usr/bin/env bash
+# A stack like Primero's deployment: compose file, env files, playbook, inventory, running containers, data.
+#
+#   stack.sh up NAME --major N [--dir DIR] [--names v1|v2] [--seed none|small|gb] [--volume NAME] [--project NAME]
+#                    [--password TEXT] [--initdb-args TEXT]      prints DIR
+#   stack.sh down NAME|--dir DIR                 remove containers, volumes, networks, and DIR
+#   stack.sh status NAME|--dir DIR               containers, and the number of heartbeats by service
+#   stack.sh heartbeat NAME|--dir DIR            wait (60 s) until both services have written once more
+#   stack.sh psql NAME|--dir DIR [DATABASE]      SQL from stdin, unaligned tuples to stdout
+#   stack.sh seed NAME|--dir DIR small|gb        load seed data
+#   stack.sh deploy NAME|--dir DIR [ARGUMENT...] run the playbook with tag `start` on this host
+#   stack.sh container NAME|--dir DIR SERVICE    print the container's id
+#
+# Without --dir, DIR is below the state directory (PGSCRIPT_TEST_STATE, or target/stack). DIR holds docker-compose.yml,
+# .env, postgres.env and ansible/ (application-primero.yml, inventory.yml with hosts NAME and unreachable-host,
+# ansible.cfg, bin/activate, venv/bin/ansible-playbook). An engine given by DOCKER_HOST is remembered with the stack.
+set -euo pipefail
+# shellcheck source=tests/stack/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" >&2; exit 2; }
+
+# The default: every character that a shell, compose, YAML or SQL may trip over.
+# shellcheck disable=SC2016
+default_password='pa'\''ss$wo\rd"ü'
+
+# --- which stack ------------------------------------------------------------------------------------------------
+
+# Sets name, project, volume, dir, engine from the stack's own notes; $1 (and $2) say which, `taken` how many were used.
+find_stack() {
+    taken=1
+    if [ "${1:-}" = --dir ]; then
+        dir="${2:?--dir needs a directory}"
+        taken=2
+    else
+        [ -n "${1:-}" ] || usage
+        dir="$(cat "$STACK_STATE/stacks/$1" 2>/dev/null)" || die "no stack $1"
+    fi
+    [ -f "$dir/stack.conf" ] || die "$dir holds no stack"
+    dir="$(cd "$dir" && pwd)"
+    local key value
+    while IFS='=' read -r key value; do
+        case "$key" in
+        name) name="$value" ;;
+        project) project="$value" ;;
+        volume) volume="$value" ;;
+        engine) engine="$value" ;;
+        esac
+    done <"$dir/stack.conf"
+    [ -z "$engine" ] || export DOCKER_HOST="$engine"
+}
+
+container() {
+    docker ps -aq --no-trunc --filter "label=com.docker.compose.project=$project" \
+        --filter "label=com.docker.compose.service=$1" --filter 'label=com.docker.compose.oneoff=False' | head -n 1
+}
+
+# SQL from stdin to database $1; any error ends it with a code. The user is the bootstrap superuser.
+sql() {
+    local id
+    id="$(container postgres)"
+    [ -n "$id" ] || die "no database container in project $project"
+    docker exec -i "$id" psql -X -q -At -w -v ON_ERROR_STOP=1 -U primero -d "${1:-primero_production}"
+}
+
+beats() {
+    sql <<<"SELECT service || ' ' || count(*) FROM heartbeat GROUP BY service ORDER BY service;" 2>/dev/null || true
+}
+
+# Waits until both services have written more rows than they had.
+heartbeat() {
+    local before now service count old deadline=$((SECONDS + ${1:-60})) missing
+    before="$(beats)"
+    while [ "$SECONDS" -lt "$deadline" ]; do
+        sleep 0.3
+        now="$(beats)"
+        missing=''
+        for service in application worker; do
+            count="$(sed -n "s/^$service //p" <<<"$now")"
+            old="$(sed -n "s/^$service //p" <<<"$before")"
+            [ "${count:-0}" -gt "${old:-0}" ] || missing="$missing $service"
+        done
+        [ -n "$missing" ] || return 0
+    done
+    say "no heartbeat of:$missing"
+    return 1
+}
+
+# --- up ---------------------------------------------------------------------------------------------------------
+
+# Text as a double-quoted YAML or compose env value; in an env file a dollar would be interpolated.
+quoted() { # yaml|env text
+    local text="$2"
+    text="${text//\\/\\\\}"
+    text="${text//\"/\\\"}"
+    [ "$1" = yaml ] || text="${text//\$/\\\$}"
+    printf '"%s"' "$text"
+}
+
+write_files() {
+    local tool
+    umask 077
+    mkdir -p "$dir/ansible/bin" "$dir/ansible/venv/bin" "$STACK_STATE/stacks"
+    printf '%s=%s\n' name "$name" project "$project" volume "$volume" engine "$engine" >"$dir/stack.conf"
+    printf '%s\n' "$dir" >"$STACK_STATE/stacks/$name"
+    sed -e "s/@PROJECT@/$project/g" -e "s/@VOLUME@/$volume/g" \
+        "$STACK_HOME/deploy/docker-compose.yml" >"$dir/docker-compose.yml"
+    {
+        echo "POSTGRES_USER=primero"
+        echo "POSTGRES_DB=primero_production"
+        echo "POSTGRES_PASSWORD=$(quoted env "$password")"
+        [ -z "$initdb_args" ] || echo "POSTGRES_INITDB_ARGS=$(quoted env "$initdb_args")"
+    } >"$dir/postgres.env"
+    cp "$STACK_HOME/deploy/application-primero.yml" "$STACK_HOME/deploy/ansible.cfg" "$dir/ansible/"
+    cp "$STACK_HOME/deploy/activate" "$dir/ansible/bin/activate"
+    cat >"$dir/ansible/inventory.yml" <<EOF
+all:
+  children:
+    primero:
+      vars:
+        primero_home: $(quoted yaml "$dir")
+        primero_project: "$project"
+        primero_postgres_version: "$major"
+        compose_compatibility: $([ "$names" = v1 ] && echo true || echo false)
+        docker_config: $(quoted yaml "${DOCKER_CONFIG:-}")
+        docker_host: $(quoted yaml "$engine")
+      hosts:
+        $name:
+          ansible_connection: local
+          ansible_python_interpreter: /usr/bin/python3
+        unreachable-host:
+          ansible_connection: ssh
+          ansible_host: 127.0.0.1
+          ansible_port: 1
+          ansible_ssh_extra_args: -o BatchMode=yes -o ConnectTimeout=3
+EOF
+    for tool in ansible-playbook ansible-inventory ansible; do
+        printf '#!/bin/sh\n# The virtual environment of this stack borrows the program of the system.\nexport VIRTUAL_ENV=%q\nexec %q "$@"\n' \
+            "$dir/ansible/venv" "$(command -v "$tool")" >"$dir/ansible/venv/bin/$tool"
+        chmod 700 "$dir/ansible/venv/bin/$tool"
+    done
+}
+
+deploy() {
+    (cd "$dir/ansible" && LC_ALL=C.UTF-8 ./venv/bin/ansible-playbook application-primero.yml --tags start \
+        -l "$name" -i inventory.yml "$@")
+}
+
+up() {
+    local major='' names=v2 seed=none password="$default_password" initdb_args='' log
+    name="$1" dir='' project='' volume='' engine="${DOCKER_HOST:-}"
+    shift
+    while [ $# -gt 0 ]; do
+        [ $# -ge 2 ] || usage
+        case "$1" in
+        --major) major="$2" ;;
+        --dir) dir="$2" ;;
+        --names) names="$2" ;;
+        --seed) seed="$2" ;;
+        --volume) volume="$2" ;;
+        --project) project="$2" ;;
+        --password) password="$2" ;;
+        --initdb-args) initdb_args="$2" ;;
+        *) usage ;;
+        esac
+        shift 2
+    done
+    case "$name" in [!a-z0-9]* | *[!a-z0-9_-]*) die "a stack's name is of a-z, 0-9, - and _" ;; esac
+    case "$names" in v1 | v2) ;; *) usage ;; esac
+    case "$seed" in none | small | gb) ;; *) usage ;; esac
+    [ -n "$major" ] || usage
+    project="${project:-$name}" volume="${volume:-${project}_database}" dir="${dir:-$STACK_STATE/stacks.d/$name}"
+    [ ! -e "$STACK_STATE/stacks/$name" ] || die "stack $name exists, in $(cat "$STACK_STATE/stacks/$name")"
+    [ ! -d "$dir" ] || [ -z "$(ls -A "$dir")" ] || die "$dir is not empty"
+    mkdir -p "$dir"
+    chmod 700 "$dir"
+    dir="$(cd "$dir" && pwd)"
+    docker image inspect "pgscript-test/postgres:$major" pgscript-test/app:1 >/dev/null 2>&1 \
+        || die "no image for PostgreSQL $major: run images.sh $major"
+    [ -z "$(docker ps -aq --filter "label=com.docker.compose.project=$project")" ] || die "project $project exists"
+    ! docker volume inspect "$volume" >/dev/null 2>&1 || die "volume $volume exists"
+    write_files
+    log="$dir/deploy.log"
+    if ! deploy >"$log" 2>&1; then
+        cat "$log" >&2
+        die "the deployment failed; stack.sh down $name cleans up"
+    fi
+    if ! heartbeat 60; then
+        docker logs --tail 20 "$(container postgres)" >&2 || true
+        die "no heartbeat; stack.sh down $name cleans up"
+    fi
+    [ "$seed" = none ] || load_seed "$seed"
+    printf '%s\n' "$dir"
+}
+
+# --- data -------------------------------------------------------------------------------------------------------
+
+load_seed() {
+    local file files=("$STACK_HOME"/seed/[0-9]*.sql) database start
+    case "$1" in
+    small) ;;
+    gb)
+        # On top of the small data, which may be there already.
+        [ -z "$(sql <<<"SELECT 1 FROM pg_database WHERE datname = 'solr_meta';")" ] || files=()
+        files+=("$STACK_HOME/seed/gb.sql")
+        ;;
+    *) usage ;;
+    esac
+    for file in "${files[@]}"; do
+        start="$SECONDS"
+        # A file says on its first line which database it is for.
+        database="$(sed -n '1s/^-- database: //p' "$file")"
+        sql "$database" <"$file" >/dev/null || die "${file##*/} failed"
+        [ $((SECONDS - start)) -lt 5 ] || say "${file##*/}: $((SECONDS - start)) s"
+    done
+}
+
+# --- down -------------------------------------------------------------------------------------------------------
+
+# What belongs to the project by label, by name, or because it uses one of its volumes.
+down() {
+    local ids volumes=() networks=() other
+    if engine_answers "${DOCKER_HOST:-}"; then
+        mapfile -t volumes < <({
+            docker volume ls -q --filter "label=com.docker.compose.project=$project"
+            docker volume ls -q --filter "label=pgscript.test.stack=$project"
+            docker volume ls -q | grep -xF -- "$volume" || true
+            # Names that begin like the project's, unless another project's label is on them.
+            while read -r other; do
+                case "$(docker volume inspect --format '{{index .Labels "com.docker.compose.project"}}' "$other" 2>/dev/null)" in
+                '' | '<no value>' | "$project") echo "$other" ;;
+                esac
+            done < <(docker volume ls -q | grep -E "^(${project}_|$volume)" || true)
+        } | sort -u)
+        mapfile -t ids < <({
+            docker ps -aq --filter "label=com.docker.compose.project=$project"
+            docker ps -aq --filter "label=pgscript.test.stack=$project"
+            docker ps -aq --filter "name=^/${project}[_-](postgres|application|worker|nginx)([_-]|\$)"
+            for other in "${volumes[@]}"; do docker ps -aq --filter "volume=$other"; done
+        } | sort -u)
+        [ "${#ids[@]}" -eq 0 ] || docker rm -f -v "${ids[@]}" >/dev/null
+        for other in "${volumes[@]}"; do docker volume rm -f "$other" >/dev/null; done
+        mapfile -t networks < <({
+            docker network ls -q --filter "label=com.docker.compose.project=$project"
+            docker network ls -q --filter "name=^${project}_default\$"
+        } | sort -u)
+        [ "${#networks[@]}" -eq 0 ] || docker network rm "${networks[@]}" >/dev/null
+    else
+        say "the engine does not answer: only $dir is removed"
+    fi
+    rm -rf "$dir"
+    rm -f "$STACK_STATE/stacks/$name"
+}
+
+status() {
+    docker ps -a --filter "label=com.docker.compose.project=$project" --format '{{.Names}}\t{{.Image}}\t{{.Status}}'
+    beats
+}
+
+verb="${1:-}"
+[ $# -ge 2 ] || usage
+shift
+if [ "$verb" = up ]; then
+    up "$@"
+    exit
+fi
+name='' project='' volume='' dir='' engine='' taken=0
+find_stack "$@"
+shift "$taken"
+case "$verb" in
+down) down ;;
+status) status ;;
+heartbeat) heartbeat ;;
+psql) sql "$@" ;;
+seed) load_seed "${1:-}" ;;
+deploy) deploy "$@" ;;
+container) container "${1:?which service}" ;;
+*) usage ;;
+esac
