@@ -94,9 +94,6 @@ struct ReadAlong<'a, 'b> {
 impl Read for ReadAlong<'_, '_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut reading = lock(self.reading);
-        if reading.trouble.is_some() {
-            return Ok(0);
-        }
         let taken = self.input.read(buf).map_err(|e| Error::io("read", "the dump", &e));
         let taken = taken.and_then(|count| reading.scan.feed(&buf[..count]).map(|()| count));
         match taken {
@@ -107,8 +104,9 @@ impl Read for ReadAlong<'_, '_> {
                 Ok(count)
             }
             Err(error) => {
+                let reason = io::Error::other(error.message.clone());
                 reading.trouble = Some(error);
-                Ok(0)
+                Err(reason)
             }
         }
     }

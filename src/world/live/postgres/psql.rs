@@ -127,7 +127,8 @@ pub enum Verdict {
     Stop,
 }
 
-/// Ends early once stopped.
+/// Fails once stopped: the engine then ends psql. An early end of the input would look like the end of the script, and
+/// psql would run what it has of the last statement.
 struct Stoppable<'a> {
     input: &'a mut (dyn Read + Send),
     stopped: &'a AtomicBool,
@@ -135,7 +136,10 @@ struct Stoppable<'a> {
 
 impl Read for Stoppable<'_> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        if self.stopped.load(Ordering::Relaxed) { Ok(0) } else { self.input.read(buf) }
+        match self.stopped.load(Ordering::Relaxed) {
+            true => Err(std::io::Error::other("stopped at an error")),
+            false => self.input.read(buf),
+        }
     }
 }
 
