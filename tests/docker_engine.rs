@@ -699,7 +699,7 @@ fn networks_are_made_joined_left_and_removed() {
     let place = joined.networks.iter().find(|n| n.network == name).unwrap();
     assert_eq!(place.aliases, ["postgres"]);
     assert!(!place.ip.is_empty());
-    assert_eq!(stage.engine.network(&name).unwrap().unwrap().containers, [container.name.clone()]);
+    assert_eq!(stage.engine.network(&name).unwrap().unwrap().containers, [container.name.as_str()]);
     let error = stage.engine.remove_network(&name).unwrap_err();
     assert_eq!(error.code, "docker.conflict", "{error}");
     stage.engine.disconnect_network(&name, &container.name).unwrap();
