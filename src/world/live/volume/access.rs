@@ -15,9 +15,10 @@ use crate::world::{Cancel, Kind};
 
 /// Value of [`LABEL_HELPER`] on the container that lends us its mounts.
 const PURPOSE: &str = "volume-archive";
-/// Where that container mounts the volume: a path no image has, so that the engine copies nothing into an empty one.
-pub const MOUNT_PARENT: &str = "/pgscript";
-pub const MOUNT_NAME: &str = "volume";
+/// Where that container mounts the volume: a path no image has, so that the engine copies nothing into an empty one;
+/// in the root, below which no symbolic link of the volume can lead, for the engine refuses those that do.
+pub const MOUNT_PARENT: &str = "/";
+pub const MOUNT_NAME: &str = "pgscript-volume";
 
 /// A way to a volume's bytes.
 pub enum Route<'a> {
@@ -113,24 +114,27 @@ impl Volumes {
             Error::refused("docker.image_missing", format!("no container mounts volume {volume}, so no image is known"))
                 .hint("name an image the engine has; the archive endpoint needs a container, which is never started")
         })?;
-        let mount = Mount {
-            kind: "volume".into(),
-            name: volume.into(),
-            source: String::new(),
-            destination: format!("{MOUNT_PARENT}/{MOUNT_NAME}"),
-            read_only: false,
-        };
+        let destination = format!("{MOUNT_PARENT}{MOUNT_NAME}");
+        let mut mounts = vec![mount("volume", volume, &destination)];
+        // What the image declares as volumes would be created, filled from the image, and left behind.
+        let declared = self.containers.image(&image)?.map(|i| i.volumes).unwrap_or_default();
+        mounts.extend(declared.iter().map(|path| mount("tmpfs", "", path)));
         let spec = ContainerSpec {
             image: Some(image.clone()),
             entrypoint: Some(vec!["/never-started".into()]),
             labels: Some(BTreeMap::from([(LABEL_HELPER.into(), PURPOSE.into())])),
-            mounts: vec![mount],
+            mounts,
             network: Some("none".into()),
             ..ContainerSpec::default()
         };
         let container = self.containers.create(&spec)?.id;
         Ok(Helper { engine: &*self.containers, cancel: &self.context.cancel, container, image })
     }
+}
+
+fn mount(kind: &str, name: &str, destination: &str) -> Mount {
+    let (kind, name, destination) = (kind.into(), name.into(), destination.into());
+    Mount { kind, name, source: String::new(), destination, read_only: false }
 }
 
 /// The mount point when its bytes are this machine's and ours to read; else why not.
@@ -150,7 +154,7 @@ fn mount_point(volume: &Volume, info: &EngineInfo) -> Result<PathBuf, String> {
     }
 }
 
-/// A created container that mounts the volume at [`MOUNT_PARENT`]/[`MOUNT_NAME`].
+/// A created container that mounts the volume at [`MOUNT_NAME`].
 pub struct Helper<'a> {
     pub engine: &'a dyn ContainerEngine,
     cancel: &'a Cancel,

@@ -23,7 +23,7 @@ pub fn read<T>(
     let (mut writer, reader) = pipe(cancel);
     thread::scope(|scope| {
         let sender = scope.spawn(move || {
-            let path = format!("{MOUNT_PARENT}/{MOUNT_NAME}/.");
+            let path = format!("{MOUNT_PARENT}{MOUNT_NAME}/.");
             helper.engine.copy_out(&helper.container, &path, &mut writer)?;
             writer.finish().map_err(|e| stream_error("read", "the volume", e))
         });
@@ -71,7 +71,7 @@ pub fn pg_version(helper: &Helper<'_>, cancel: &Cancel) -> Result<String> {
     for candidate in candidates {
         cancel.check()?;
         let mut archive = Vec::new();
-        let path = format!("{MOUNT_PARENT}/{MOUNT_NAME}/{candidate}");
+        let path = format!("{MOUNT_PARENT}{MOUNT_NAME}/{candidate}");
         match helper.engine.copy_out(&helper.container, &path, &mut archive) {
             Ok(_) => return lone_file(&archive).map_err(|e| Error::io("read", path, &e)),
             Err(e) if e.code == "docker.not_found" => {}
