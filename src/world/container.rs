@@ -204,7 +204,7 @@ pub struct Volume {
     pub labels: BTreeMap<String, String>,
     /// Driver options, `type=nfs` and the like.
     pub options: BTreeMap<String, String>,
-    /// RFC 3339: tells a volume recreated under the same name from the old one.
+    /// RFC 3339. Engine 20.10 shows the last change of the directory here: it identifies nothing.
     pub created_at: String,
 }
 
