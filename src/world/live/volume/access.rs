@@ -196,3 +196,52 @@ impl Drop for Helper<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_are_the_containers_unless_ids_are_remapped_and_read_on_the_host() {
+        let info = |userns_remap| EngineInfo {
+            endpoint: String::new(),
+            version: String::new(),
+            api_version: String::new(),
+            host: String::new(),
+            root_dir: "/var/lib/docker/100000.100000".into(),
+            userns_remap,
+            is_local: true,
+        };
+        let direct = Route::MountPoint(PathBuf::new());
+        assert_eq!(direct.owners(&info(false)), OWNERS_CONTAINER);
+        assert_eq!(direct.owners(&info(true)), "host 100000.100000");
+    }
+
+    #[test]
+    fn a_volume_that_is_mounted_for_containers_only_is_not_read_on_the_host() {
+        let info = EngineInfo {
+            endpoint: String::new(),
+            version: String::new(),
+            api_version: String::new(),
+            host: String::new(),
+            root_dir: String::new(),
+            userns_remap: false,
+            is_local: true,
+        };
+        let mut volume = Volume {
+            name: "data".into(),
+            driver: "local".into(),
+            mount_point: "/tmp".into(),
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+            created_at: String::new(),
+        };
+        assert!(mount_point(&volume, &info).is_ok());
+        assert!(mount_point(&volume, &EngineInfo { is_local: false, ..info.clone() }).is_err());
+        volume.options.insert("device".into(), ":/export".into());
+        assert!(mount_point(&volume, &info).is_err());
+        volume.options.clear();
+        volume.driver = "rexray".into();
+        assert!(mount_point(&volume, &info).is_err());
+    }
+}

@@ -489,9 +489,8 @@ fn measure() {
     };
     let (mut ours, mut theirs) = (f64::MAX, f64::MAX);
     let path = target.path().join("ours");
-    let script = format!("set -e; cd {0}; rm -f {1}; tar c . | zstd -q -1 -T0 >{1}; sync {1}", source.display(), {
-        target.path().join("theirs").display()
-    });
+    let (from, to) = (source.display().to_string(), target.path().join("theirs").display().to_string());
+    let script = format!("cd {from} && rm -f {to} && tar c . | zstd -q -1 -T0 >{to} && sync {to}");
     for _ in 0..5 {
         theirs = theirs.min(timed(&mut || run(Command::new("bash").args(["-o", "pipefail", "-c", &script]))));
         let _ = (fs::remove_file(&path), fs::remove_file(artefact::manifest_path(&path)));

@@ -207,7 +207,7 @@ fn member(stat: &Stat, path: Vec<u8>, kind: Kind, link: Vec<u8>) -> Member {
         uid: stat.st_uid,
         gid: stat.st_gid,
         size: if kind == Kind::File { stat.st_size as u64 } else { 0 },
-        mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as u32),
+        mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
         link,
         device: if is_device { (major(stat.st_rdev), minor(stat.st_rdev)) } else { (0, 0) },
     }
