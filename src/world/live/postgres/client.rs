@@ -9,7 +9,7 @@ use super::lines::Lines;
 use super::watch::Watch;
 use crate::event::Event;
 use crate::world::container::{ContainerEngine, ContainerSpec, ExecSpec, LABEL_HELPER, Mount, Streams};
-use crate::world::error::{Error, Result};
+use crate::world::error::{Error, Kind, Result};
 use crate::world::live::Context;
 use crate::world::postgres::Server;
 
@@ -256,7 +256,22 @@ fn bind(directory: &Path, read_only: bool) -> Mount {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        if let Err(error) = self.engine.remove(&self.id, true) {
+        // Removed after Ctrl-C as well: left behind, it would hold the server's network and the artefacts.
+        let cancel = &self.context.cancel;
+        let cancelled = cancel.is_cancelled();
+        if cancelled {
+            cancel.rearm();
+        }
+        let mut removed = self.engine.remove(&self.id, true);
+        if removed.as_ref().is_err_and(|e| e.kind == Kind::Cancelled) {
+            cancel.rearm();
+            removed = self.engine.remove(&self.id, true);
+            cancel.cancel();
+        }
+        if cancelled {
+            cancel.cancel();
+        }
+        if let Err(error) = removed {
             let id = self.id.get(..12).unwrap_or(&self.id);
             let text = format!("the helper container {id} was not removed ({error}); type: docker rm -f {id}");
             self.context.emit(Event::Warn { text });

@@ -22,7 +22,7 @@ pub fn wait(clients: &Clients, server: &Server, timeout: Duration) -> Result<Ser
         if begun.elapsed() >= timeout {
             let seconds = timeout.as_secs();
             let message = format!("{} is not ready after {seconds} s: {stage}", server.container_name);
-            return Err(Error::failed("postgres.not_ready", format!("{message}{}", log_tail(clients, server))));
+            return Err(Error::failed("postgres.not_ready", message + log_tail(clients, server).as_str()));
         }
         let token = clients.context.cancel.token();
         clients.context.wait_uncancelled(async { tokio::time::timeout(INTERVAL, token.cancelled()).await }).ok();
