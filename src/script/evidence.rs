@@ -7,24 +7,12 @@ use crate::world::container::Volume;
 use crate::world::volume::Backup;
 use crate::world::{Error, Result, World};
 
-/// A volume's identity: one made anew under the same name is another volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Identity {
-    name: String,
-    created_at: String,
-}
-
-impl From<&Volume> for Identity {
-    fn from(v: &Volume) -> Self {
-        Self { name: v.name.clone(), created_at: v.created_at.clone() }
-    }
-}
-
 #[derive(Default)]
 struct Proofs {
-    backups: Vec<(Identity, PathBuf)>,
-    verified: Vec<Identity>,
-    created: Vec<Identity>,
+    /// Volume names with the file their content was written to.
+    backups: Vec<(String, PathBuf)>,
+    verified: Vec<String>,
+    created: Vec<String>,
 }
 
 /// Collects proofs as primitives give them.
@@ -42,36 +30,37 @@ impl Evidence {
 
     /// A volume of our own making holds nothing that was there before this run.
     pub fn created(&self, volume: &Volume) {
-        self.change(|p| p.created.push(volume.into()));
+        self.change(|p| p.created.push(volume.name.clone()));
     }
 
     pub fn backed_up(&self, volume: &Volume, backup: &Backup) {
-        self.change(|p| p.backups.push((volume.into(), backup.path.clone())));
+        self.change(|p| p.backups.push((volume.name.clone(), backup.path.clone())));
     }
 
     /// A backup was read to its end; counts for the volume that this run took it from.
     pub fn verified(&self, backup: &Backup) {
         self.change(|p| {
-            let of = p.backups.iter().filter(|(_, path)| *path == backup.path).map(|(id, _)| id.clone());
+            let of = p.backups.iter().filter(|(_, path)| *path == backup.path).map(|(name, _)| name.clone());
             p.verified.extend(of.collect::<Vec<_>>());
         });
     }
 
-    /// Whether `volume` (as the script knows it) may go; `current` is what bears that name now.
-    pub fn permits_removal(&self, world: &World, volume: &Volume, current: &Volume) -> Result<()> {
+    /// The volume is gone: what was proved of it says nothing of the next one of that name.
+    pub fn removed(&self, volume: &Volume) {
+        self.change(|p| {
+            p.backups.retain(|(name, _)| *name != volume.name);
+            p.verified.retain(|name| *name != volume.name);
+            p.created.retain(|name| *name != volume.name);
+        });
+    }
+
+    /// Whether this run may remove the volume.
+    pub fn permits_removal(&self, world: &World, volume: &Volume) -> Result<()> {
         let name = &volume.name;
-        if volume.created_at != current.created_at {
-            let message = format!("volume {name} is not the one the script looked at: it was made anew since");
-            return Err(Error::refused("volume.unproven", message).hint("look at it again with volume::inspect"));
-        }
-        let id = Identity::from(current);
         let proofs = self.proofs.lock().unwrap_or_else(|e| e.into_inner());
-        let proven = proofs.verified.contains(&id) || proofs.created.contains(&id);
-        if proven || self.allowed_losses.iter().any(|l| *l == format!("volume:{name}")) {
-            return Ok(());
-        }
+        let proven = proofs.verified.contains(name) || proofs.created.contains(name);
         drop(proofs);
-        if !world.volumes.size(name)?.1 {
+        if proven || self.allowed_losses.iter().any(|l| *l == format!("volume:{name}")) || !world.volumes.size(name)?.1 {
             return Ok(());
         }
         let hint =

@@ -38,6 +38,11 @@ pub fn seconds(seconds: f64) -> String {
     duration(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
+/// What is still to come, in whole seconds: an estimate has no tenths.
+pub fn estimate(seconds: f64) -> String {
+    if seconds < 10.0 { format!("{} s", seconds.ceil()) } else { self::seconds(seconds.ceil()) }
+}
+
 /// A count in an event's unit: bytes as [`size`], others as `12 tables`.
 pub fn amount(count: u64, unit: &str) -> String {
     if unit == "bytes" { size(count) } else { format!("{count} {unit}") }
@@ -87,6 +92,7 @@ mod tests {
             assert_eq!(seconds(given), text);
         }
         assert_eq!(seconds(f64::NAN), "0.0 s");
+        assert_eq!([estimate(4.2), estimate(9.0), estimate(61.0)], ["5 s", "9 s", "1 m 01 s"]);
     }
 
     #[test]

@@ -5,8 +5,6 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
-
 use crate::event::{Event, Listener};
 
 /// Writes `{"time":"2026-05-01T22:03:04Z","event":"step_started",…}`. A reader that goes away is no error of the run.
@@ -46,17 +44,17 @@ impl Listener for Json {
     }
 }
 
+/// The time stands first, then the event's own fields in their order.
 fn line(event: &Event, now: &jiff::Timestamp) -> String {
-    let mut object = Map::new();
-    object.insert("time".into(), Value::from(format!("{now:.3}")));
-    if let Ok(Value::Object(fields)) = serde_json::to_value(event) {
-        object.extend(fields);
-    }
-    format!("{}\n", Value::Object(object))
+    let fields = serde_json::to_string(event).unwrap_or_else(|_| "{}".to_owned());
+    let separator = if fields == "{}" { "" } else { "," };
+    format!("{{\"time\":\"{now:.3}\"{separator}{}\n", &fields[1..])
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::ui::testing::{Written, a_short_run};
 

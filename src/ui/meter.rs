@@ -55,7 +55,7 @@ impl Meter {
         // An estimate of size can be too small: then nothing can be said of the rest.
         let left = self.total.and_then(|total| total.checked_sub(self.done)).filter(|left| *left > 0 && rate > 0.0);
         if let Some(left) = left {
-            text += &format!("  {} left", human::seconds((left as f64 / rate).ceil()));
+            text += &format!("  {} left", human::estimate(left as f64 / rate));
         }
         text
     }
@@ -105,7 +105,7 @@ mod tests {
             let done = if second <= 40 { second } else { 40 + (second - 40) * 100_000_000 };
             meter.update(done, Some(2_300_000_000), at(second));
         }
-        assert_eq!(meter.text(), "2.0 GB of 2.3 GB  100 MB/s  3.0 s left");
+        assert_eq!(meter.text(), "2.0 GB of 2.3 GB  100 MB/s  3 s left");
         assert_eq!(meter.summary(at(60)).as_deref(), Some("2.0 GB in 1 m 00 s, 33.3 MB/s"));
     }
 

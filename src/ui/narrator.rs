@@ -168,7 +168,7 @@ mod tests {
           ! the limit names betta,
             which is unknown
           Copies
-           what     size
+           what       size
           ─────────────────
            backup   1.2 GB
           the next step takes long

@@ -119,6 +119,7 @@ pub struct ContainerSpec {
     pub name: Option<String>,
     pub image: Option<String>,
     pub like: Option<serde_json::Value>,
+    /// As `docker run --entrypoint`: without a `command` it gets no arguments, neither `like`'s nor the image's.
     pub entrypoint: Option<Vec<String>>,
     pub command: Option<Vec<String>>,
     /// `KEY=value`; added to or replacing those of `like`.
@@ -147,6 +148,8 @@ pub struct ExecSpec {
 }
 
 /// The ends of a command's streams. Bytes pass as they are; both directions have back-pressure.
+/// A reader or writer that blocks holds up the call's return, a cancelled one's too. An error of theirs that
+/// carries an [`Error`](super::error::Error) is returned as that error.
 #[derive(Default)]
 pub struct Streams<'a> {
     pub stdin: Option<&'a mut (dyn Read + Send)>,
@@ -201,7 +204,7 @@ pub struct Volume {
     pub labels: BTreeMap<String, String>,
     /// Driver options, `type=nfs` and the like.
     pub options: BTreeMap<String, String>,
-    /// RFC 3339: tells a volume recreated under the same name from the old one.
+    /// RFC 3339. Engine 20.10 shows the last change of the directory here: it identifies nothing.
     pub created_at: String,
 }
 

@@ -12,7 +12,7 @@ pub struct Manifest {
     pub volume: String,
     /// Content of `PG_VERSION`, wherever the layout puts it; empty when the volume holds no cluster.
     pub pg_version: String,
-    /// Entries of any kind: files, directories, links.
+    /// Entries of any kind: files, directories, links; the root included, as `tar --list` prints them.
     pub entries: u64,
     pub files: u64,
     /// Sum of the regular files' sizes.
@@ -24,8 +24,19 @@ pub struct Manifest {
     /// Owner of the volume's root directory.
     pub uid: u64,
     pub gid: u64,
+    /// Whose numbers the archive's owners are: [`OWNERS_CONTAINER`], or `host <uid>.<gid>` where the engine remaps
+    /// user ids and the volume was read on its host.
+    #[serde(default = "owners_container")]
+    pub owners: String,
     /// RFC 3339.
     pub created_at: String,
+}
+
+/// Owners as a container sees them: the same as the host's unless the engine remaps user ids.
+pub const OWNERS_CONTAINER: &str = "container";
+
+fn owners_container() -> String {
+    OWNERS_CONTAINER.into()
 }
 
 /// A backup on disk: a zstd-compressed tar of the volume's root, paths relative to it.
@@ -58,8 +69,10 @@ pub struct BackupOptions {
     pub image: Option<String>,
 }
 
-/// Copies volumes to files and back. Codes: `volume.not_found`, `volume.in_use`, `volume.not_empty`,
-/// `backup.exists`, `backup.damaged`, `backup.cut_off`, `host.disk_full`.
+/// Copies volumes to files and back. Codes: `volume.not_found`, `volume.in_use`, `volume.not_empty`, `volume.changed`
+/// (while it was read), `volume.no_mount_point` ([`Access::MountPoint`] only), `backup.exists`, `backup.in_progress`,
+/// `backup.not_found`, `backup.no_manifest`, `backup.damaged`, `backup.cut_off`, `backup.other_owners`,
+/// `docker.image_missing` (the archive endpoint, no image known), `host.disk_full`.
 pub trait VolumeArchive: Send + Sync {
     /// Writes `<path>` and `<path>.json` (0600). The file appears under its name only when it is whole
     /// and synced; an existing file is never overwritten. Nothing may have the volume mounted and be running.
@@ -71,7 +84,8 @@ pub trait VolumeArchive: Send + Sync {
     /// Reads the whole file back: checksum, decompression, every entry, counts against the manifest.
     fn verify(&self, backup: &Backup) -> Result<()>;
 
-    /// Gives an empty volume exactly the backup's content: bytes, owners, modes, links, times.
+    /// Gives an empty volume exactly the backup's content: bytes, owners, modes, links, times. Broken off, it leaves
+    /// a volume that is not empty and that the next restore refuses.
     fn restore(&self, backup: &Backup, volume: &str, options: &BackupOptions) -> Result<()>;
 
     /// The first line of `PG_VERSION` in a volume, without starting anything; empty when there is none.

@@ -105,7 +105,8 @@ fn statements(ns: &mut Namespace<'_, '_>) {
         |call| {
             let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
             let (database, bindings) = target(&s, &call.options("options", QUERY)?)?;
-            call.effect(format!("docker exec -i {} psql -X -d {database} <<< {sql:?}", s.container_name))?;
+            let shown = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+            call.effect(format!("docker exec -i {} psql -X -d '{database}' <<< \"{shown}\"", s.container_name))?;
             let tags = call.world().postgres.execute(&s, &database, &sql, &bindings)?;
             Ok(tags.into_iter().map(Dynamic::from).collect::<Array>().into())
         },

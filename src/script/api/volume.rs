@@ -29,8 +29,6 @@ fn handles(r: &mut Registrar<'_>) {
     });
     r.property::<Volume>(v, "labels", "Map", "Labels.", |v| values::from_serde(&v.labels));
     r.property::<Volume>(v, "options", "Map", "Driver options.", |v| values::from_serde(&v.options));
-    let doc = "Time of creation (RFC 3339): tells a volume made anew under the same name from the old one.";
-    r.property::<Volume>(v, "created_at", "string", doc, |v| v.created_at.clone().into());
 
     r.handle::<Backup>("Backup");
     let b = "Backup";
@@ -124,10 +122,10 @@ fn change(ns: &mut Namespace<'_, '_>) {
          volume:NAME`.\n\nErrors: `volume.unproven`, `docker.conflict` while a container holds it.",
         |call| {
             let v: Volume = call.get("volume")?;
-            let current = existing(call, &v.name)?;
-            call.session.evidence.permits_removal(call.world(), &v, &current)?;
+            call.session.evidence.permits_removal(call.world(), &v)?;
             call.effect(format!("docker volume rm {}", v.name))?;
             call.world().containers.remove_volume(&v.name)?;
+            call.session.evidence.removed(&v);
             Ok(Dynamic::UNIT)
         },
     );

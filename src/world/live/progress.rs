@@ -34,6 +34,12 @@ impl Progress {
         bar
     }
 
+    /// Makes the total known, when it is only known after the start.
+    pub fn expect(&mut self, total: u64) {
+        self.total = Some(total);
+        self.tell(false);
+    }
+
     pub fn advance(&mut self, amount: u64) {
         self.set(self.done + amount);
     }

@@ -11,7 +11,7 @@ use super::errors::{self, during, image_missing};
 use super::like::{Likeness, likeness, object, unmount};
 use super::{Docker, convert};
 use crate::world::container::{ContainerSpec, Mount};
-use crate::world::error::{Error, Result};
+use crate::world::error::{Error, Kind, Result};
 
 /// How long a creation that was cancelled may take to show what has become of it.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -22,7 +22,7 @@ impl Docker {
     pub(super) fn create_settled(&self, spec: &ContainerSpec) -> Result<String> {
         let mut creation = Box::pin(self.create_container(spec));
         let created = self.context.wait(&mut creation);
-        if !self.context.cancel.is_cancelled() || !is_cancelled(&created) {
+        if !created.as_ref().is_err_and(|e| e.kind == Kind::Cancelled) {
             return created;
         }
         self.context.wait_uncancelled(async {
@@ -90,10 +90,6 @@ struct ChosenImage {
     reference: String,
     /// The old image's settings, when the new container has another image.
     subtract: Option<Value>,
-}
-
-fn is_cancelled(created: &Result<String>) -> bool {
-    created.as_ref().is_err_and(|e| e.code == "cancelled")
 }
 
 /// What the specification says, over what the container to copy has.

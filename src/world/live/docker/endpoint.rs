@@ -82,6 +82,8 @@ impl Endpoint {
                     Transport::Tcp
                 }
             }
+            // The library hands "host:port" to ssh as a host name.
+            Some(("ssh", address)) if address.contains([':', '/']) => return Err(not_for_ssh(url, origin)),
             Some(("ssh", address)) if !address.is_empty() => Transport::Ssh,
             _ => return Err(unusable(url, origin)),
         };
@@ -118,6 +120,12 @@ fn context_name(environment: &Environment) -> Option<String> {
 
 fn read_json(path: &Path) -> Option<serde_json::Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn not_for_ssh(url: &str, origin: &str) -> Error {
+    let message = format!("`{url}` ({origin}) has a port or a path, which can't be used here");
+    Error::unavailable("docker.unreachable", message)
+        .hint("give the host a name with that port in ~/.ssh/config, and write ssh://user@name")
 }
 
 fn unusable(url: &str, origin: &str) -> Error {

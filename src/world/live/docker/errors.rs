@@ -1,6 +1,5 @@
 //! What the engine or the way to it complains of, in the words of an operator.
 
-use std::error::Error as _;
 use std::io;
 
 use bollard::errors::Error as Cause;

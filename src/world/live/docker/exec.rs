@@ -27,21 +27,25 @@ use crate::world::error::{Error, Result};
 
 /// In the environment of every command, so that it and its children can be found.
 const MARK: &str = "PGSCRIPT_EXEC";
-/// How long ending a command may take altogether; the signals' own grace is 2 s.
+/// How long ending a command may take altogether; the signals' own grace is 1 s.
 const ENDING: Duration = Duration::from_secs(20);
 /// The engine sends frames of at most 32 KiB.
 const FRAME: usize = 64 << 10;
 /// How the engine's own words begin when it could not run the command; they come as its standard output.
 const NOT_RUN: &[u8] = b"OCI runtime exec failed";
 
-/// Sends TERM to all that carry the mark `$1`, waits up to 2 s, then sends KILL. `grep` reads the
-/// environments: its own has no mark, the mark is only an argument here.
+/// Sends TERM to all that carry the mark `$1`, waits up to 1 s, then sends KILL. All are stopped first, lest a shell
+/// goes on with its next command when it sees the one before end. `grep` without `-F`, which in busybox sees only the
+/// first variable; its own environment has no mark, the mark is only an argument here.
 const END_MARKED: &str = r#"
-marked() { grep -lsF "$1" /proc/[0-9]*/environ 2>/dev/null; }
+marked() { grep -ls "$1" /proc/[0-9]*/environ 2>/dev/null; }
 send() { for f in $(marked "$2"); do p=${f#/proc/}; kill -"$1" "${p%%/*}" 2>/dev/null; done; }
+send STOP "$1"
+send STOP "$1"
 send TERM "$1"
+send CONT "$1"
 i=0
-while [ $i -lt 40 ]; do
+while [ $i -lt 20 ]; do
   [ -z "$(marked "$1")" ] && exit 0
   sleep 0.05
   i=$((i+1))
@@ -221,10 +225,16 @@ impl Call<'_> {
         }
     }
 
-    /// 137 is what a killed command gives, and what is left when its container was killed.
+    /// 137 is what a killed command gives, and what is left when its container was killed: that shows
+    /// in the container's state a moment later.
     async fn checked_code(&self, code: i64) -> Result<i64> {
-        if code == 137 {
+        const KILLED: i64 = 137;
+        for _ in 0..10 {
+            if code != KILLED {
+                break;
+            }
             self.alive().await?;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Ok(code)
     }
@@ -238,12 +248,15 @@ impl Call<'_> {
 
     async fn gone(&self) -> Error {
         match self.docker.inspect_container(self.container).await {
+            Ok(container) if matches!(container.state.as_str(), "removing" | "dead") => self.removed(),
             Ok(container) => self.failed(&format!("the container ended meanwhile (it is {})", container.state)),
-            Err(e) if e.code == "docker.not_found" => {
-                Error::failed(e.code, format!("cannot {}: the container was removed meanwhile", self.action()))
-            }
+            Err(e) if e.code == "docker.not_found" => self.removed(),
             Err(e) => e,
         }
+    }
+
+    fn removed(&self) -> Error {
+        Error::failed("docker.not_found", format!("cannot {}: the container was removed meanwhile", self.action()))
     }
 
     fn failed(&self, reason: &str) -> Error {
@@ -301,7 +314,8 @@ impl Call<'_> {
         false
     }
 
-    /// As the same user: nobody else may read the environment of a process, not even root without ptrace.
+    /// As the same user: nobody else may read the environment of a process, not even root without ptrace. So a
+    /// command that has changed its user meanwhile is not found, and the operator is warned.
     async fn signal(&self) -> Result<()> {
         let argv = ["sh", "-c", END_MARKED, "sh", &self.mark].map(String::from).to_vec();
         let config = ExecConfig {

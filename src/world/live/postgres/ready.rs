@@ -1,0 +1,114 @@
+//! Waiting for a server that can be worked with.
+
+use std::time::{Duration, Instant};
+
+use super::client::Client;
+use super::{Clients, rows};
+use crate::world::container::ExecSpec;
+use crate::world::error::{Error, Result};
+use crate::world::postgres::{Server, ServerVersion};
+
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Polls until the server answers over TCP and then a real question over its socket. The image's first start runs a
+/// temporary server on the socket only: an answer over TCP is not from that one.
+pub fn wait(clients: &Clients, server: &Server, timeout: Duration) -> Result<ServerVersion> {
+    let begun = Instant::now();
+    loop {
+        let stage = match attempt(clients, server)? {
+            Attempt::Ready(version) => return Ok(version),
+            Attempt::NotYet(stage) => stage,
+        };
+        if begun.elapsed() >= timeout {
+            let seconds = timeout.as_secs();
+            let message = format!("{} is not ready after {seconds} s: {stage}", server.container_name);
+            return Err(Error::failed("postgres.not_ready", message + log_tail(clients, server).as_str()));
+        }
+        let token = clients.context.cancel.token();
+        clients.context.wait_uncancelled(async { tokio::time::timeout(INTERVAL, token.cancelled()).await }).ok();
+        clients.context.cancel.check()?;
+    }
+}
+
+enum Attempt {
+    Ready(ServerVersion),
+    /// How far it got.
+    NotYet(String),
+}
+
+fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
+    let container = clients.containers.container(&server.container)?;
+    match container.state.as_str() {
+        "running" => {}
+        "created" | "restarting" | "paused" => {
+            return Ok(Attempt::NotYet(format!("its container is {}", container.state)));
+        }
+        _ => return Err(ended(clients, server, container.exit_code)),
+    }
+    if container.restart_count > 0 && container.exit_code != 0 {
+        return Ok(Attempt::NotYet(format!(
+            "its container restarts again and again (exit code {})",
+            container.exit_code
+        )));
+    }
+    let argv = ["pg_isready", "-q", "-h", "127.0.0.1", "-t", "2"].map(str::to_owned).to_vec();
+    let probe = clients.containers.exec_output(&server.container, &ExecSpec { argv, ..ExecSpec::default() });
+    match probe.map(|output| output.exit_code) {
+        Ok(0) => {}
+        Ok(1) => return Ok(Attempt::NotYet("it answers, but rejects connections (starting up)".into())),
+        Ok(code @ (126 | 127)) => {
+            let message = format!("pg_isready does not run in {} (exit code {code})", server.container_name);
+            return Err(Error::failed("postgres.no_client", message));
+        }
+        Ok(_) => return Ok(Attempt::NotYet("nothing answers on 127.0.0.1 inside its container".into())),
+        Err(error) if error.code == "cancelled" || error.code == "docker.unreachable" => return Err(error),
+        // The container may just have ended: the next look at its state tells.
+        Err(error) => return Ok(Attempt::NotYet(error.message)),
+    }
+    match version(clients, server) {
+        Ok(version) => Ok(Attempt::Ready(version)),
+        Err(error) if matches!(error.code.as_str(), "cancelled" | "docker.unreachable" | "postgres.login_refused") => {
+            Err(error)
+        }
+        Err(error) => Ok(Attempt::NotYet(format!("it answers over TCP, but not yet over its socket: {error}"))),
+    }
+}
+
+/// The server's version, asked over its socket.
+pub fn version(clients: &Clients, server: &Server) -> Result<ServerVersion> {
+    let client = Client::inside(clients, server);
+    let sql =
+        "SELECT current_setting('server_version') AS text, current_setting('server_version_num')::int / 10000 AS major";
+    let rows = rows::query(&client, &server.database, sql, &[])?;
+    let row = rows.first();
+    let text = row.and_then(|row| row.get("text")?.as_str());
+    let major = row.and_then(|row| row.get("major")?.as_u64());
+    match (text, major) {
+        (Some(text), Some(major)) => Ok(ServerVersion { major: major as u32, text: text.to_owned() }),
+        _ => Err(Error::failed("psql.failed", format!("{} does not tell its version", server.container_name))),
+    }
+}
+
+fn ended(clients: &Clients, server: &Server, exit_code: i64) -> Error {
+    let log = log_tail(clients, server);
+    let name = &server.container_name;
+    let message = format!("{name} ended with exit code {exit_code} before it was ready{log}");
+    let error = Error::failed("postgres.not_ready", message);
+    if log.contains("database files are incompatible with server") {
+        return error.hint("the volume holds the data of another major version than the image's");
+    }
+    if log.contains("there appears to be PostgreSQL data in") {
+        return error.hint("from 18 on the image wants its volume at /var/lib/postgresql");
+    }
+    if log.contains("No space left on device") {
+        return error.hint("the disk is full");
+    }
+    error
+}
+
+fn log_tail(clients: &Clients, server: &Server) -> String {
+    match clients.containers.logs(&server.container, 20) {
+        Ok(log) if !log.trim().is_empty() => format!("\nthe last lines of its log:\n{}", log.trim_end()),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,167 @@
+//! A dump into a cluster in which nobody is connected.
+
+use std::fs::File;
+
+use super::classify::Known;
+use super::client::{Call, Client};
+use super::databases::{self, Database};
+use super::watch::Watch;
+use super::{Clients, archive, dump, globals, plain, ready, verify};
+use crate::world::error::{Error, Kind, Result};
+use crate::world::live::progress::Progress;
+use crate::world::postgres::{Dump, DumpedDatabase, Format, RestoreOptions, RestoreReport, Server};
+
+/// Restores all of a dump. Databases that the dump holds and the target has are replaced.
+pub fn restore(clients: &Clients, dump: &Dump, server: &Server, options: &RestoreOptions) -> Result<RestoreReport> {
+    let target = Target::prepare(clients, server, dump.server_major)?;
+    match dump.format {
+        Format::Directory => directory(&target, dump, options),
+        Format::Plain => plain_sql(&target, dump, options),
+    }
+}
+
+/// A cluster about to be filled.
+pub struct Target<'a> {
+    pub clients: &'a Clients,
+    pub server: &'a Server,
+    pub known: Known,
+    databases: Vec<Database>,
+}
+
+impl<'a> Target<'a> {
+    /// Checks that the target can take a dump of a server of this major: not older, and nobody is connected.
+    pub fn prepare(clients: &'a Clients, server: &'a Server, source_major: u32) -> Result<Self> {
+        let major = ready::version(clients, server)?.major;
+        let name = &server.container_name;
+        if major < source_major {
+            let message = format!("{name} is PostgreSQL {major}, the dump is from {source_major}");
+            return Err(Error::refused("restore.target_older", message)
+                .hint("a dump does not go back to an older major: the way back is the old volume"));
+        }
+        databases::require_alone(clients, server)?;
+        let (roles, tablespaces) = databases::roles_and_tablespaces(clients, server, &server.database)?;
+        let known = Known { superuser: server.user.clone(), roles, tablespaces };
+        Ok(Self { clients, server, known, databases: databases::list(clients, server)? })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.databases.iter().any(|database| database.name == name)
+    }
+
+    /// A database to be connected to while `except` is made anew.
+    pub fn maintenance(&self, except: &str) -> Result<String> {
+        databases::maintenance(&self.databases, except)
+    }
+
+    /// Makes room for a database of the dump; gives the database to be connected to meanwhile.
+    pub fn make_room(&self, name: &str) -> Result<String> {
+        let maintenance = self.maintenance(name)?;
+        if self.has(name) {
+            databases::drop(self.clients, self.server, &maintenance, name)?;
+        }
+        Ok(maintenance)
+    }
+
+    /// From here on an error leaves half of a cluster: it says so, and what that means.
+    pub fn half_done(&self, error: Error) -> Error {
+        let name = &self.server.container_name;
+        let message = format!("the restore into {name} is not complete: {}", error.message);
+        let again = "the target must not be used as it is; the restore can be run again, it replaces what is there";
+        let hint = match error.hint {
+            Some(hint) => format!("{hint}; {again}"),
+            None => again.to_owned(),
+        };
+        Error { message, hint: Some(hint), ..error }
+    }
+}
+
+fn directory(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Result<RestoreReport> {
+    let image = options.client_image.as_deref();
+    let client = Client::beside(target.clients, target.server, image, Some((&dump.path, true)))?;
+    verify::require_reader(&client, dump)?;
+    let path = dump.path.join(dump::GLOBALS);
+    let mut file = File::open(&path).map_err(|e| Error::io("open", path.display(), &e))?;
+    let maintenance = target.maintenance("")?;
+    let expected =
+        globals::run(&client, &maintenance, &target.known, &mut file, None).map_err(|e| target.half_done(e))?;
+    for database in &dump.databases {
+        one(target, &client, dump, database, options.jobs.max(1)).map_err(|error| target.half_done(error))?;
+    }
+    client.close();
+    Ok(RestoreReport { databases: dump.databases.iter().map(|database| database.name.clone()).collect(), expected })
+}
+
+/// One database, made anew from `template0` with its properties, settings and grants.
+fn one(target: &Target<'_>, client: &Client<'_>, dump: &Dump, database: &DumpedDatabase, jobs: u32) -> Result<()> {
+    let context = &target.clients.context;
+    let maintenance = target.make_room(&database.name)?;
+    let mut progress = Progress::new(context, format!("restore of {}", database.name), "tables", Some(database.tables));
+    let mut watch = Watch::new(context, "restore.unexpected_error", Some(&mut progress));
+    let source = archive::Source::open(client, &dump.path, &database.path)?;
+    let (connection, jobs) = (connection_string(&maintenance), jobs.to_string());
+    let mut argv = RESTORE.to_vec();
+    argv.extend(["--dbname", &connection]);
+    if source.is_seekable() {
+        argv.extend(["--jobs", &jobs]);
+    }
+    source.pg_restore(client, &argv, None, &mut watch).map_err(|error| {
+        let message = format!("database {:?}: {}", database.name, error.message);
+        Error { message, ..error }
+    })
+}
+
+const RESTORE: [&str; 4] = ["--create", "--exit-on-error", "--verbose", "--no-password"];
+
+/// `pg_restore` that reads a database from its stdin.
+pub fn from_stdin(maintenance: &str) -> Call<'static> {
+    let mut call = Call::new(&["pg_restore"], None);
+    call.argv.extend(RESTORE.map(str::to_owned));
+    call.argv.extend(["--dbname".to_owned(), connection_string(maintenance)]);
+    call
+}
+
+/// Any name may be a database's; alone, one with `=` in it would be read as connection parameters.
+fn connection_string(database: &str) -> String {
+    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+fn plain_sql(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Result<RestoreReport> {
+    let client = plain::programs(target.clients, target.server, options.client_image.as_deref())?;
+    for database in &dump.databases {
+        make_room_for_plain(target, &database.name).map_err(|error| target.half_done(error))?;
+    }
+    // A dump made with --clean makes template1 anew first, then postgres from there.
+    let begin_in = target.maintenance("template1")?;
+    let label = format!("restore of {}", dump.path.display());
+    let mut progress = Progress::bytes(&target.clients.context, label, None);
+    let mut input = plain::open(&dump.path)?;
+    let ended = globals::run(&client, &begin_in, &target.known, &mut input, Some(&mut progress));
+    let expected = ended.map_err(|error| match error.code.as_str() {
+        "host.io" => target.half_done(Error { code: "dump.damaged".into(), kind: Kind::Failed, ..error }),
+        _ => target.half_done(error),
+    })?;
+    client.close();
+    Ok(RestoreReport { databases: dump.databases.iter().map(|database| database.name.clone()).collect(), expected })
+}
+
+/// `pg_dumpall` creates every database but `postgres` and `template1`, which it expects to be there, and empty.
+fn make_room_for_plain(target: &Target<'_>, name: &str) -> Result<()> {
+    let (clients, server) = (target.clients, target.server);
+    if !matches!(name, "postgres" | "template1") {
+        return target.make_room(name).map(|_| ());
+    }
+    match !target.has(name) || databases::has_user_objects(clients, server, name)? {
+        true => databases::recreate_standard(clients, server, &target.maintenance(name)?, name, target.has(name)),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_name_cannot_become_connection_parameters() {
+        assert_eq!(connection_string("a=b 'c' \\d"), "dbname='a=b \\'c\\' \\\\d'");
+    }
+}

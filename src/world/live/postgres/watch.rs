@@ -1,0 +1,187 @@
+//! Listens to the stderr of `pg_dump`, `pg_dumpall` and `pg_restore` (run with `--verbose`): counts tables, passes
+//! warnings on, keeps errors.
+
+use std::collections::VecDeque;
+
+use super::messages::login_refused;
+use crate::event::Event;
+use crate::world::error::{Error, Result};
+use crate::world::live::Context;
+use crate::world::live::progress::Progress;
+
+/// Lines kept for the error message.
+const KEPT: usize = 40;
+
+/// One program's stderr.
+pub struct Watch<'a> {
+    context: &'a Context,
+    progress: Option<&'a mut Progress>,
+    /// Code of the error when the program fails.
+    code: &'static str,
+    kept: VecDeque<String>,
+    /// Whether lines without a program's name, which continue a message, are kept.
+    keeping: bool,
+    errors: bool,
+}
+
+impl<'a> Watch<'a> {
+    pub fn new(context: &'a Context, code: &'static str, progress: Option<&'a mut Progress>) -> Self {
+        Self { context, progress, code, kept: VecDeque::new(), keeping: true, errors: false }
+    }
+
+    pub fn line(&mut self, line: &str) {
+        // The statement that failed may hold a secret (a user mapping's password).
+        if line.starts_with("Command was:") || line.starts_with("pg_restore: error: Command was:") {
+            self.keeping = false;
+            return;
+        }
+        let Some((_, text)) = line.split_once(": ").filter(|(program, _)| is_program(program)) else {
+            if self.keeping && !line.trim().is_empty() {
+                self.keep(line);
+            }
+            return;
+        };
+        self.keeping = false;
+        if text.contains("dumping contents of table") || text.contains("processing data for table") {
+            if let Some(progress) = self.progress.as_mut() {
+                progress.advance(1);
+            }
+        } else if let Some(text) = text.strip_prefix("warning: ") {
+            self.context.emit(Event::Warn { text: line.to_owned() });
+            // "errors ignored on restore: 1" is no mere warning.
+            self.errors |= text.starts_with("errors ignored on restore");
+            self.keeping = true;
+            self.keep(line);
+        } else if ["error: ", "fatal: ", "detail: ", "hint: ", "from TOC entry"].iter().any(|p| text.starts_with(p)) {
+            self.errors |= text.starts_with("error: ") || text.starts_with("fatal: ");
+            self.keeping = true;
+            self.keep(line);
+        } else if text.starts_with("[") {
+            // Before 12 errors look like `pg_restore: [archiver (db)] Error …`.
+            self.errors = true;
+            self.keeping = true;
+            self.keep(line);
+        }
+    }
+
+    fn keep(&mut self, line: &str) {
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back(line.trim_end().to_owned());
+    }
+
+    /// What was kept, as one text.
+    pub fn text(&self) -> String {
+        self.kept.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Ok for exit code 0 without an error line; else the error with what the program said.
+    pub fn judge(&self, program: &str, place: &str, exit_code: i64) -> Result<()> {
+        if exit_code == 0 && !self.errors {
+            return Ok(());
+        }
+        let said = self.text();
+        if let Some(error) = login_refused(&said) {
+            return Err(error);
+        }
+        let reason = match (said.is_empty(), exit_code) {
+            (false, _) => format!(": {said}"),
+            (true, 126 | 127) => ": the program is not there".into(),
+            (true, 137) => ": it was killed".into(),
+            (true, _) => String::new(),
+        };
+        let message = format!("{program} in {place} ended with exit code {exit_code}{reason}");
+        Err(explain(self.code, message, &said))
+    }
+}
+
+fn is_program(word: &str) -> bool {
+    matches!(word, "pg_dump" | "pg_dumpall" | "pg_restore")
+}
+
+/// Adds what to do about the common causes.
+fn explain(code: &str, message: String, said: &str) -> Error {
+    if said.contains("No space left on device") {
+        return Error::failed("host.disk_full", message).hint("make room on the disk, then go on");
+    }
+    let error = Error::failed(code, message);
+    match missing_extension(said) {
+        Some(extension) => error.hint(format!(
+            "the target's image lacks the extension {extension}: install its package in the image, or take an image \
+             that has it"
+        )),
+        None => error,
+    }
+}
+
+/// `extension "x" is not available`, or its library cannot be loaded.
+pub fn missing_extension(said: &str) -> Option<String> {
+    let quoted = |rest: &str| rest.split('"').next().map(str::to_owned);
+    if let Some((before, _)) = said.split_once("\" is not available") {
+        return before.rsplit_once("extension \"").and_then(|(_, name)| quoted(name));
+    }
+    if let Some((_, rest)) = said.split_once("could not open extension control file \"") {
+        return quoted(rest).map(|path| path.rsplit('/').next().unwrap_or("").trim_end_matches(".control").to_owned());
+    }
+    let (_, rest) = said.split_once("could not access file \"$libdir/")?;
+    quoted(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn watch_lines(lines: &[&str], exit_code: i64) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let context = Context {
+            runtime: runtime.handle().clone(),
+            cancel: Default::default(),
+            listener: Arc::new(crate::event::Silent),
+            redactor: Default::default(),
+        };
+        let mut watch = Watch::new(&context, "restore.unexpected_error", None);
+        lines.iter().for_each(|line| watch.line(line));
+        watch.judge("pg_restore", "target", exit_code)
+    }
+
+    #[test]
+    fn verbose_lines_are_not_errors() {
+        assert!(
+            watch_lines(&["pg_restore: connecting to database for restore", "pg_restore: creating TABLE \"t\""], 0)
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_missing_extension_is_named_and_the_statement_is_not_repeated() {
+        let error = watch_lines(
+            &[
+                "pg_restore: while PROCESSING TOC:",
+                "pg_restore: from TOC entry 2; 3079 16385 EXTENSION postgis (no owner)",
+                "pg_restore: error: could not execute query: ERROR:  extension \"postgis\" is not available",
+                "DETAIL:  Could not open extension control file.",
+                "Command was: CREATE USER MAPPING OPTIONS (password 'hunter2');",
+                "hunter2",
+            ],
+            1,
+        )
+        .unwrap_err();
+        assert!(error.hint.unwrap().contains("postgis"));
+        assert!(error.message.contains("TOC entry 2") && error.message.contains("DETAIL"));
+        assert!(!error.message.contains("hunter2"));
+    }
+
+    #[test]
+    fn an_error_line_counts_although_the_exit_code_is_0() {
+        assert!(watch_lines(&["pg_restore: warning: errors ignored on restore: 1"], 0).is_err());
+        assert!(watch_lines(&["pg_dump: error: query failed"], 0).is_err());
+    }
+
+    #[test]
+    fn a_full_disk_is_named() {
+        let error = watch_lines(&["pg_dump: error: could not write to file: No space left on device"], 1).unwrap_err();
+        assert_eq!(error.code, "host.disk_full");
+    }
+}

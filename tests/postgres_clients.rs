@@ -1,0 +1,695 @@
+//! Client programs of the live world against real servers. Without an engine or the images these tests fail: they are
+//! about PostgreSQL, and nothing stands in for it. See `tests/stack/README.md` for how both come about.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pgscript::event::{Event, Listener};
+use pgscript::world::live::{self, Context};
+use pgscript::world::postgres::*;
+use pgscript::world::{Cancel, Error, Kind, Redactor, Secret, World};
+
+const LABEL: &str = "pgscript.test";
+const USER: &str = "primero";
+const PASSWORD: &str = "it's a $ecret \"pass\\word\" ü";
+const ODD: &str = "Öther \"Db\"";
+static NEXT: AtomicU32 = AtomicU32::new(1);
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<Event>>);
+
+impl Listener for Heard {
+    fn hear(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Heard {
+    fn warnings(&self) -> Vec<String> {
+        let texts = self.0.lock().unwrap();
+        texts.iter().filter_map(|e| if let Event::Warn { text } = e { Some(text.clone()) } else { None }).collect()
+    }
+}
+
+/// A world of its own, a directory, and servers: gone again when dropped, also on panic.
+struct Stage {
+    name: String,
+    world: World,
+    cancel: Cancel,
+    heard: Arc<Heard>,
+    dir: tempfile::TempDir,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::at(None)
+    }
+
+    fn at(docker_host: Option<String>) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let heard = Arc::new(Heard::default());
+        let context = Context {
+            runtime: runtime.handle().clone(),
+            cancel: Cancel::default(),
+            listener: heard.clone(),
+            redactor: Redactor::default(),
+        };
+        let cancel = context.cancel.clone();
+        let name = format!("pgscript-clients-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = tempfile::Builder::new().prefix(&name).tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        Self { name, world: live::world(context, docker_host), cancel, heard, dir, _runtime: runtime }
+    }
+
+    fn pg(&self) -> &dyn Postgres {
+        &*self.world.postgres
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A server that is starting.
+    fn start(&self, major: u32, more: &[&str]) -> Server {
+        let name = format!("{}-{major}-{}", self.name, NEXT.fetch_add(1, Ordering::Relaxed));
+        let label = format!("{LABEL}={}", self.name);
+        let password = format!("POSTGRES_PASSWORD={PASSWORD}");
+        let image = format!("pgscript-test/postgres:{major}");
+        let mut argv = vec!["run", "-d", "--name", &name, "--label", &label, "-e", &password];
+        argv.extend(["-e", "POSTGRES_USER=primero", "-e", "POSTGRES_DB=primero_production"]);
+        argv.extend(["-e", "POSTGRES_INITDB_ARGS=--no-sync"]);
+        argv.extend(more);
+        argv.extend([image.as_str(), "postgres", "-c", "fsync=off"]);
+        let container = docker(&argv);
+        Server { container, container_name: name, user: USER.into(), password: None, database: "postgres".into() }
+    }
+
+    fn server(&self, major: u32) -> Server {
+        let server = self.start(major, &[]);
+        self.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+        server
+    }
+
+    /// A server with one of every kind of object in it.
+    fn seeded(&self, major: u32) -> Server {
+        let server = self.server(major);
+        let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stack/seed");
+        for file in ["10-cluster.sql", "20-primero.sql", "30-solr_meta.sql", "40-other.sql", "50-latin1.sql"] {
+            let sql = fs::read_to_string(seed.join(file)).unwrap();
+            let database = sql.lines().next().unwrap().strip_prefix("-- database: ").unwrap().to_owned();
+            self.pg().script(&server, &database, &mut sql.as_bytes(), &mut std::io::sink()).unwrap();
+        }
+        server
+    }
+
+    /// Everything a server holds, as the newest client writes it: the same content gives the same text.
+    fn content(&self, server: &Server) -> Vec<(String, String)> {
+        let mut content = Vec::new();
+        let mut add = |name: &str, path: PathBuf| {
+            let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+            let kept = |line: &&str| {
+                !["\\restrict", "\\unrestrict", "-- Dumped from", "-- Started", "-- Completed"]
+                    .iter()
+                    .any(|p| line.starts_with(p))
+            };
+            content.push((name.to_owned(), text.lines().filter(kept).collect::<Vec<_>>().join("\n")));
+        };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = self.path(&format!("content-{number}-globals"));
+        self.pg().dump_globals(server, &path, Some(&image(17))).unwrap();
+        add("globals", path);
+        let sql = "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY datname";
+        for (index, row) in self.pg().query(server, "postgres", sql, &[]).unwrap().iter().enumerate() {
+            let name = row["datname"].as_str().unwrap();
+            let path = self.path(&format!("content-{number}-{index}"));
+            self.pg().dump_database(server, name, &path, "plain", Some(&image(17))).unwrap();
+            add(name, path);
+        }
+        let properties = "SELECT d.datname, pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding,
+            datcollate, datctype, datconnlimit, datistemplate, datallowconn, datacl::text, s.description,
+            (SELECT json_agg(row_to_json(x) ORDER BY x::text) FROM (SELECT setconfig, pg_get_userbyid(nullif(setrole, 0)) AS role
+             FROM pg_db_role_setting WHERE setdatabase = d.oid) x) AS settings
+            FROM pg_database d LEFT JOIN pg_shdescription s ON s.objoid = d.oid ORDER BY 1";
+        let rows = self.pg().query(server, "postgres", properties, &[]).unwrap();
+        content.extend(rows.iter().map(|row| {
+            let text = serde_json::to_string_pretty(row).unwrap();
+            (format!("properties of {}", row["datname"]), text)
+        }));
+        content
+    }
+
+    fn assert_same_content(&self, before: &[(String, String)], server: &Server) {
+        let after = self.content(server);
+        let names = |content: &[(String, String)]| content.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(before), names(&after));
+        for ((name, before), (_, after)) in before.iter().zip(&after) {
+            if before == after {
+                continue;
+            }
+            let first = before.lines().zip(after.lines()).find(|(a, b)| a != b);
+            let (a, b) = (before.lines().count(), after.lines().count());
+            panic!("{name} differs ({a} and {b} lines), first in {first:?}");
+        }
+    }
+
+    /// Nothing of ours is left in the engine, and only `expected` in the directory.
+    fn assert_left(&self, expected: &[&str]) {
+        let mut names: Vec<String> =
+            fs::read_dir(self.dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, expected);
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let ids = docker(&["ps", "-aq", "--filter", &format!("label={LABEL}={}", self.name)]);
+        let ids: Vec<&str> = ids.split_whitespace().collect();
+        if !ids.is_empty() {
+            docker(&[vec!["rm", "-fv"], ids].concat());
+        }
+    }
+}
+
+fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().unwrap();
+    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn image(major: u32) -> String {
+    format!("pgscript-test/postgres:{major}")
+}
+
+fn options(format: Format, client: Option<u32>) -> DumpOptions {
+    DumpOptions { format, client_image: client.map(image), jobs: 2, compress: None, databases: Vec::new() }
+}
+
+fn restore_options(client: Option<u32>) -> RestoreOptions {
+    RestoreOptions { client_image: client.map(image), jobs: 2 }
+}
+
+fn bind(name: &str, value: &str) -> Binding {
+    Binding { name: name.into(), value: value.into() }
+}
+
+fn helpers_beside(server: &Server) -> String {
+    let all = docker(&["ps", "-aq", "--no-trunc", "--filter", "label=pgscript.helper=client"]);
+    let mode = format!("container:{}", server.container);
+    all.split_whitespace().filter(|id| docker_mode(id) == mode).collect::<Vec<_>>().join(" ")
+}
+
+fn docker_mode(id: &str) -> String {
+    // Helpers of other tests may vanish meanwhile.
+    let output = Command::new("docker").args(["inspect", "-f", "{{.HostConfig.NetworkMode}}", id]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn psql_takes_values_and_gives_rows_tags_and_errors() {
+    let stage = Stage::new();
+    let server = stage.server(17);
+    let pg = stage.pg();
+    let odd = "a'b\"c\\d\n\r\te $1 :x `id` ü😀 --";
+    let rows =
+        pg.query(&server, "postgres", "SELECT :'v' AS z, 1 AS a, NULL AS n -- end\n;", &[bind("v", odd)]).unwrap();
+    assert_eq!(rows[0]["z"], odd);
+    assert_eq!(rows[0].keys().collect::<Vec<_>>(), ["z", "a", "n"]);
+
+    let sql = "CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t VALUES (1, :'v'), (2, 'UPDATE 9') RETURNING b;
+               SELECT b FROM t; UPDATE t SET b = 'x'";
+    let tags = pg.execute(&server, "postgres", sql, &[bind("v", odd)]).unwrap();
+    assert_eq!(tags, ["CREATE TABLE", "INSERT 0 2", "UPDATE 2"]);
+
+    let name = "we\"ird = 'db' \\ ü";
+    pg.execute(&server, "postgres", "CREATE DATABASE :\"name\"", &[bind("name", name)]).unwrap();
+    assert_eq!(pg.query(&server, name, "SELECT current_database() AS d", &[]).unwrap()[0]["d"], name);
+
+    let error = pg.execute(&server, "postgres", "SELECT 1;\nINSERT INTO t VALUES (1)\n;", &[]).unwrap_err();
+    assert_eq!(error.code, "psql.failed");
+    assert!(error.message.contains("SQLSTATE 23505, line 3") && error.message.contains("Key (a)=(1)"), "{error}");
+    let error = pg.query(&server, "postgres", "UPDATE t SET b = 'y' RETURNING b", &[]).unwrap_err();
+    assert_eq!(error.code, "psql.failed");
+    let error = pg.query(&server, "postgres", "SELECT nextval('s'), lo_creat(-1)", &[]).unwrap_err();
+    assert_eq!(error.code, "psql.failed");
+    let error = pg.query(&server, "postgres", "SELECT lo_creat(-1) AS a", &[]).unwrap_err();
+    assert!(error.message.contains("25006") && error.hint.is_some(), "{error:?}");
+    let error = pg.query(&server, "postgres", "SELECT 1, 2", &[]).unwrap_err();
+    assert!(error.message.contains("?column?"), "{error}");
+    let error = pg.execute(&server, "postgres", "SELEC :'v'", &[bind("v", "hunter22")]).unwrap_err();
+    assert!(!error.message.contains("hunter22"), "{error}");
+    assert_eq!(pg.query(&server, "no such", "SELECT 1 AS a", &[]).unwrap_err().code, "psql.failed");
+}
+
+#[test]
+fn a_script_streams_and_stops_at_the_first_error() {
+    let stage = Stage::new();
+    let server = stage.server(17);
+    let mut output = Vec::new();
+    let mut script = std::io::Cursor::new("CREATE TABLE t (a text);\nCOPY t FROM stdin;\n".to_owned().into_bytes())
+        .chain(std::io::repeat(b'x').take(20_000_000))
+        .chain(std::io::Cursor::new(b"\n\\.\nCOPY t TO stdout;\n".to_vec()));
+    stage.pg().script(&server, "postgres", &mut script, &mut output).unwrap();
+    assert_eq!(output.len(), 20_000_001);
+
+    let mut endless = std::io::Cursor::new(b"SELECT 1;\nbad;\n".to_vec()).chain(std::io::repeat(b'\n').take(1 << 30));
+    let begun = Instant::now();
+    let error = stage.pg().script(&server, "postgres", &mut endless, &mut output).unwrap_err();
+    assert!(error.message.contains("42601, line 2"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn readiness_is_over_tcp_and_a_server_that_ends_is_named_at_once() {
+    let stage = Stage::new();
+    let server = stage.start(15, &["--mount", &format!("type=volume,src={},dst=/var/lib/postgresql/data", stage.name)]);
+    let version = stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+    assert_eq!(version.major, 15);
+    assert!(version.text.starts_with("15."), "{}", version.text);
+    docker(&["rm", "-f", &server.container]);
+    let begun = Instant::now();
+    let server = stage.start(17, &["--mount", &format!("type=volume,src={},dst=/var/lib/postgresql/data", stage.name)]);
+    let error = stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap_err();
+    docker(&["rm", "-f", &server.container]);
+    docker(&["volume", "rm", &stage.name]);
+    assert_eq!(error.code, "postgres.not_ready");
+    assert!(error.message.contains("database files are incompatible with server"), "{error}");
+    assert!(error.hint.unwrap().contains("another major"));
+    assert!(begun.elapsed() < Duration::from_secs(15));
+
+    let server = stage.start(17, &["--entrypoint", "sleep"]);
+    let error = stage.pg().wait_ready(&server, Duration::from_millis(700)).unwrap_err();
+    assert_eq!(error.code, "postgres.not_ready");
+}
+
+fn round_trip(source: u32, format: Format, path: &str, client: Option<u32>) {
+    let stage = Stage::new();
+    let (from, into) = (stage.seeded(source), stage.server(17));
+    let before = stage.content(&from);
+    let path = stage.path(path);
+    let dump = stage.pg().dump(&from, &path, &options(format, client)).unwrap();
+    assert_eq!(helpers_beside(&from), "");
+    assert_eq!((dump.server_major, dump.client_major), (source, client.unwrap_or(source)));
+    let tables: u64 = dump.databases.iter().map(|database| database.tables).sum();
+    assert!(dump.databases.len() >= 6 && tables >= 5 && dump.bytes > 1000, "{dump:?}");
+    assert_private(&path);
+    assert_eq!(stage.pg().dump(&from, &path, &options(format, client)).unwrap_err().code, "dump.exists");
+    let opened = stage.pg().open_dump(&path).unwrap();
+    assert_eq!(opened, dump);
+    stage.pg().verify_dump(&opened, Some(&image(17))).unwrap();
+
+    // What the application wrote meanwhile is replaced; what an earlier attempt left is no obstacle.
+    stage.pg().execute(&into, "primero_production", "CREATE TABLE cases (written bool)", &[]).unwrap();
+    stage.pg().execute(&into, "postgres", "CREATE TABLE left_over (a int)", &[]).unwrap();
+    for attempt in 0..2 {
+        let report = stage.pg().restore(&opened, &into, &restore_options(Some(17))).unwrap();
+        assert_eq!(report.databases.len(), dump.databases.len());
+        let roles = report.expected.iter().filter(|error| error.sqlstate == "42710").count();
+        assert!(if attempt == 0 { roles == 1 } else { roles > 5 }, "{:?}", report.expected);
+    }
+    assert_eq!(helpers_beside(&into), "");
+    stage.assert_same_content(&before, &into);
+    damage_is_found(&stage, &dump);
+}
+
+/// Every change of any file is found; the one that was changed is named.
+fn damage_is_found(stage: &Stage, dump: &Dump) {
+    let file = match dump.format {
+        Format::Directory => dump.path.join(&dump.files.iter().max_by_key(|f| f.0.len()).unwrap().0),
+        Format::Plain => dump.path.clone(),
+    };
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let error = stage.pg().verify_dump(dump, None).unwrap_err();
+    assert_eq!(error.code, "dump.damaged");
+    assert!(error.message.contains(file.file_name().unwrap().to_str().unwrap()), "{error}");
+}
+
+fn assert_private(path: &Path) {
+    let metadata = fs::symlink_metadata(path).unwrap();
+    let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
+    assert_eq!(metadata.permissions().mode() & 0o777, expected, "{}", path.display());
+    if metadata.is_dir() {
+        fs::read_dir(path).unwrap().for_each(|entry| assert_private(&entry.unwrap().path()));
+    }
+}
+
+#[test]
+fn directory_13_to_17() {
+    round_trip(13, Format::Directory, "dump", Some(17));
+}
+
+#[test]
+fn directory_15_to_17_with_the_servers_own_client() {
+    round_trip(15, Format::Directory, "dump", None);
+}
+
+#[test]
+fn plain_13_to_17() {
+    round_trip(13, Format::Plain, "dump.sql", None);
+}
+
+#[test]
+fn plain_15_to_17_compressed() {
+    round_trip(15, Format::Plain, "dump.sql.zst", Some(17));
+}
+
+#[test]
+fn transfer_13_to_17_without_a_file() {
+    let stage = Stage::new();
+    let (from, into) = (stage.seeded(13), stage.server(17));
+    let before = stage.content(&from);
+    let report = stage.pg().transfer(&from, &into, &options(Format::Directory, None)).unwrap();
+    assert_eq!(report.expected.len(), 1, "{:?}", report.expected);
+    stage.assert_same_content(&before, &into);
+    assert_eq!(helpers_beside(&from), "");
+}
+
+#[test]
+fn a_transfer_whose_target_ends_is_an_error() {
+    let stage = Stage::new();
+    let (from, into) = (stage.server(15), stage.server(17));
+    let sql =
+        "CREATE TABLE big AS SELECT g AS a, md5(g::text) || md5((g + 1)::text) AS b FROM generate_series(1, 3000000) g";
+    stage.pg().execute(&from, "primero_production", sql, &[]).unwrap();
+    let error = std::thread::scope(|scope| {
+        let moving = scope.spawn(|| stage.pg().transfer(&from, &into, &options(Format::Directory, None)));
+        std::thread::sleep(Duration::from_millis(1500));
+        docker(&["kill", &into.container]);
+        moving.join().unwrap().unwrap_err()
+    });
+    assert!(error.message.contains("not complete"), "{error}");
+    assert_eq!(helpers_beside(&from), "");
+}
+
+/// The documented way: `docker exec … pg_dumpall -c`, with and without a terminal.
+#[test]
+fn dumps_made_by_hand_are_opened_and_a_terminals_damage_is_refused() {
+    let stage = Stage::new();
+    let (from, into) = (stage.seeded(13), stage.server(17));
+    let before = stage.content(&from);
+    let path = stage.path("by-hand.sql");
+    let sql =
+        Command::new("docker").args(["exec", &from.container, "pg_dumpall", "-c", "-U", USER]).output().unwrap().stdout;
+    fs::write(&path, &sql).unwrap();
+    let dump = stage.pg().open_dump(&path).unwrap();
+    assert_eq!((dump.server_major, dump.format), (13, Format::Plain));
+    assert!(dump.databases.iter().any(|database| database.name == ODD), "{:?}", dump.databases);
+    stage.pg().verify_dump(&dump, None).unwrap();
+    for _ in 0..2 {
+        let report = stage.pg().restore(&dump, &into, &restore_options(None)).unwrap();
+        assert!(report.expected.iter().any(|error| error.message == "current user cannot be dropped"));
+    }
+    stage.assert_same_content(&before, &into);
+
+    let crlf = String::from_utf8_lossy(&sql).replace('\n', "\r\n");
+    fs::write(&path, crlf).unwrap();
+    let error = stage.pg().open_dump(&path).unwrap_err();
+    assert_eq!(error.code, "dump.damaged");
+    assert!(error.hint.unwrap().contains("docker exec -t"));
+    let error = stage.pg().restore(&dump, &into, &restore_options(None)).unwrap_err();
+    assert_eq!(error.code, "dump.damaged");
+    assert!(error.message.contains("not complete"), "{error}");
+
+    fs::write(&path, &sql[..sql.len() * 2 / 3]).unwrap();
+    assert_eq!(stage.pg().open_dump(&path).unwrap_err().code, "dump.incomplete");
+    let error = stage.pg().restore(&dump, &into, &restore_options(None)).unwrap_err();
+    assert_eq!(error.code, "dump.incomplete");
+}
+
+/// Kills a program in a container as soon as it runs.
+fn kill_in(container: &str, program: &str) {
+    let script = format!(
+        "i=0; while [ $i -lt 600 ]; do for p in /proc/[0-9]*; do
+           if [ \"$(cat $p/comm 2>/dev/null)\" = {program} ]; then sleep 0.4; kill -9 ${{p#/proc/}} && exit 0; fi
+         done; sleep 0.02; i=$((i+1)); done; exit 1"
+    );
+    docker(&["exec", container, "sh", "-c", &script]);
+}
+
+fn big_table(stage: &Stage, server: &Server) {
+    let sql =
+        "CREATE TABLE big AS SELECT g AS a, md5(g::text) || md5((g + 1)::text) AS b FROM generate_series(1, 3000000) g";
+    stage.pg().execute(server, "primero_production", sql, &[]).unwrap();
+}
+
+#[test]
+fn a_killed_dump_leaves_no_file() {
+    let stage = Stage::new();
+    let server = stage.server(15);
+    big_table(&stage, &server);
+    for program in ["pg_dumpall", "pg_dump"] {
+        let error = std::thread::scope(|scope| {
+            let dumping = scope.spawn(|| stage.pg().dump(&server, &stage.path("d.sql"), &options(Format::Plain, None)));
+            kill_in(&server.container, program);
+            dumping.join().unwrap().unwrap_err()
+        });
+        assert!(matches!(error.code.as_str(), "dump.failed" | "dump.incomplete"), "{program}: {error:?}");
+        stage.assert_left(&[]);
+    }
+    let error = std::thread::scope(|scope| {
+        let dumping = scope.spawn(|| stage.pg().dump(&server, &stage.path("d"), &options(Format::Directory, None)));
+        std::thread::sleep(Duration::from_millis(1200));
+        let pids = "SELECT pg_terminate_backend(pid) AS done FROM pg_stat_activity WHERE application_name = 'pg_dump' OR query ~ '^COPY'";
+        while stage.pg().query(&server, "postgres", pids, &[]).unwrap().is_empty() {}
+        dumping.join().unwrap().unwrap_err()
+    });
+    assert_eq!(error.code, "dump.failed", "{error:?}");
+    assert_eq!(helpers_beside(&server), "");
+    stage.assert_left(&[]);
+}
+
+#[test]
+fn cancelled_midway_nothing_is_left() {
+    let stage = Stage::new();
+    let (server, target) = (stage.server(15), stage.server(17));
+    big_table(&stage, &server);
+    for (format, name) in [(Format::Plain, "d.sql"), (Format::Directory, "d")] {
+        let (error, took) = std::thread::scope(|scope| {
+            let dumping = scope.spawn(|| stage.pg().dump(&server, &stage.path(name), &options(format, None)));
+            std::thread::sleep(Duration::from_millis(1300));
+            let begun = Instant::now();
+            stage.cancel.cancel();
+            (dumping.join().unwrap().unwrap_err(), begun.elapsed())
+        });
+        stage.cancel.rearm();
+        assert_eq!(error.kind, Kind::Cancelled, "{error:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert_eq!(helpers_beside(&server), "");
+        stage.assert_left(&[]);
+    }
+    let dump = stage.pg().dump(&server, &stage.path("d"), &options(Format::Directory, None)).unwrap();
+    let error = std::thread::scope(|scope| {
+        let restoring = scope.spawn(|| stage.pg().restore(&dump, &target, &restore_options(None)));
+        std::thread::sleep(Duration::from_millis(1300));
+        stage.cancel.cancel();
+        restoring.join().unwrap().unwrap_err()
+    });
+    stage.cancel.rearm();
+    assert_eq!(error.kind, Kind::Cancelled);
+    assert!(error.message.contains("not complete"), "{error}");
+    assert_eq!(helpers_beside(&target), "");
+    // The same restore again brings everything.
+    stage.pg().restore(&dump, &target, &restore_options(None)).unwrap();
+    let rows = stage.pg().query(&target, "primero_production", "SELECT count(*) AS n FROM big", &[]).unwrap();
+    assert_eq!(rows[0]["n"], 3_000_000);
+}
+
+/// A small file system of its own.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(at: PathBuf) -> Self {
+        fs::create_dir(&at).unwrap();
+        let image = at.with_extension("img");
+        fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        let run = |program: &str, arguments: &[&str]| {
+            let output =
+                Command::new(program).args(arguments).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").output().unwrap();
+            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        run("mke2fs", &["-q", "-F", "-t", "ext4", "-m", "0", image.to_str().unwrap()]);
+        run("mount", &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()]);
+        fs::remove_dir(at.join("lost+found")).unwrap();
+        Self(at)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_leaves_no_file() {
+    let stage = Stage::new();
+    let server = stage.server(15);
+    big_table(&stage, &server);
+    let disk = SmallDisk::new(stage.path("disk"));
+    for (format, name) in [(Format::Plain, "d.sql"), (Format::Plain, "d.sql.zst"), (Format::Directory, "d")] {
+        let error = stage.pg().dump(&server, &disk.0.join(name), &options(format, None)).unwrap_err();
+        assert_eq!(error.code, "host.disk_full", "{error:?}");
+        assert_eq!(fs::read_dir(&disk.0).unwrap().count(), 0);
+    }
+    let error = stage.pg().dump_database(&server, "primero_production", &disk.0.join("x"), "custom", None).unwrap_err();
+    assert_eq!(error.code, "host.disk_full", "{error:?}");
+    assert_eq!(fs::read_dir(&disk.0).unwrap().count(), 0);
+}
+
+#[test]
+fn an_extension_that_the_target_lacks_is_named() {
+    let stage = Stage::new();
+    let (from, into) = (stage.server(15), stage.server(17));
+    let script = "d=/usr/share/postgresql/15/extension; echo \"default_version = '1'\" >$d/onlyhere.control; echo 'SELECT 1;' >$d/onlyhere--1.sql";
+    docker(&["exec", &from.container, "sh", "-c", script]);
+    stage.pg().execute(&from, "primero_production", "CREATE EXTENSION onlyhere", &[]).unwrap();
+    for (format, name) in [(Format::Plain, "d.sql"), (Format::Directory, "d")] {
+        let dump = stage.pg().dump(&from, &stage.path(name), &options(format, Some(17))).unwrap();
+        let error = stage.pg().restore(&dump, &into, &restore_options(None)).unwrap_err();
+        assert_eq!(error.code, "restore.unexpected_error");
+        assert!(error.hint.as_ref().unwrap().contains("lacks the extension onlyhere"), "{error:?}");
+        assert!(error.message.contains("not complete"), "{error}");
+    }
+    let error = stage.pg().transfer(&from, &into, &options(Format::Directory, None)).unwrap_err();
+    assert!(error.hint.unwrap().contains("onlyhere"));
+}
+
+#[test]
+fn nothing_is_restored_while_others_are_connected() {
+    let stage = Stage::new();
+    let (from, into) = (stage.server(15), stage.server(17));
+    let dump = stage.pg().dump(&from, &stage.path("d"), &options(Format::Directory, Some(17))).unwrap();
+    let mut session = Command::new("docker")
+        .args(["exec", "-i", "-e", "PGAPPNAME=puma worker", &into.container, "psql", "-U", USER, "primero_production"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    session.stdin.as_mut().unwrap().write_all(b"SELECT 1;\n").unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    let error = stage.pg().restore(&dump, &into, &restore_options(None)).unwrap_err();
+    assert_eq!((error.code.as_str(), error.kind), ("restore.sessions_connected", Kind::Refused));
+    assert!(error.message.contains("puma worker") && error.message.contains("primero_production"), "{error}");
+    drop(session.stdin.take());
+    session.wait().unwrap();
+    stage.pg().restore(&dump, &into, &restore_options(None)).unwrap();
+    let older = stage.pg().dump(&into, &stage.path("newer"), &options(Format::Directory, None)).unwrap();
+    let error = stage.pg().restore(&older, &from, &restore_options(None)).unwrap_err();
+    assert_eq!(error.code, "restore.target_older");
+    let error = stage.pg().dump(&into, &stage.path("x"), &options(Format::Directory, Some(15))).unwrap_err();
+    assert_eq!(error.code, "postgres.client_too_old");
+}
+
+#[test]
+fn any_password_logs_in_where_md5_no_longer_does() {
+    let stage = Stage::new();
+    let server = stage.server(17);
+    let pg = stage.pg();
+    let role = "Case \"Wörker\" 'x' \\";
+    pg.login(&server, USER, &Secret::new(PASSWORD), "postgres").unwrap();
+    let sql = "SET password_encryption = 'md5'; CREATE ROLE :\"role\" LOGIN PASSWORD 'legacy'";
+    pg.execute(&server, "postgres", sql, &[bind("role", role)]).unwrap();
+    let refused = |error: Error| {
+        assert_eq!(error.code, "postgres.login_refused", "{error:?}");
+        error.hint.unwrap()
+    };
+    assert!(refused(pg.login(&server, role, &Secret::new("legacy"), "postgres").unwrap_err()).contains("md5"));
+    for password in [PASSWORD, "$HOME `id` $(id) \\' ; --", "пароль 密码 😀", " leading and trailing ", ":x :'x'"]
+    {
+        pg.set_password(&server, role, &Secret::new(password)).unwrap();
+        pg.login(&server, role, &Secret::new(password), "postgres").unwrap();
+        refused(pg.login(&server, role, &Secret::new(format!("{password}x")), "postgres").unwrap_err());
+    }
+    let error = pg.login(&server, role, &Secret::new(":x :'x'"), "no such").unwrap_err();
+    assert!(error.message.contains("no such"), "{error}");
+    assert_eq!(pg.set_password(&server, "no such", &Secret::new("x")).unwrap_err().code, "psql.failed");
+    let log = docker(&["logs", &server.container]);
+    assert!(!log.contains("пароль") && !log.contains("SCRAM-SHA-256$"));
+}
+
+#[test]
+fn a_server_that_asks_everyone_for_a_password_gets_it() {
+    let stage = Stage::new();
+    let mut server = stage.server(17);
+    let script = "sed -i 's/trust$/scram-sha-256/' $PGDATA/pg_hba.conf; kill -HUP 1";
+    docker(&["exec", &server.container, "sh", "-c", script]);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(stage.pg().wait_ready(&server, Duration::from_secs(5)).unwrap_err().code, "postgres.login_refused");
+    server.password = Some(Secret::new(PASSWORD));
+    stage.pg().wait_ready(&server, Duration::from_secs(5)).unwrap();
+    let dump = stage.pg().dump(&server, &stage.path("d"), &options(Format::Directory, None)).unwrap();
+    stage.pg().restore(&dump, &server, &restore_options(None)).unwrap();
+}
+
+#[test]
+fn a_database_that_cannot_be_dumped_is_an_error_not_a_gap() {
+    let stage = Stage::new();
+    let server = stage.server(15);
+    stage
+        .pg()
+        .execute(&server, "postgres", "CREATE DATABASE closed; ALTER DATABASE closed ALLOW_CONNECTIONS false", &[])
+        .unwrap();
+    for (format, name) in [(Format::Plain, "d.sql"), (Format::Directory, "d")] {
+        let error = stage.pg().dump(&server, &stage.path(name), &options(format, None)).unwrap_err();
+        assert_eq!(error.code, "dump.incomplete");
+        assert!(error.message.contains("closed"), "{error}");
+        let mut some = options(format, None);
+        some.databases = vec!["primero_production".into()];
+        let dump = stage.pg().dump(&server, &stage.path(name), &some).unwrap();
+        let user: Vec<_> = dump.databases.iter().map(|d| d.name.as_str()).filter(|n| *n != "template1").collect();
+        assert_eq!(user, ["primero_production"]);
+    }
+    let dump = stage.pg().dump_database(&server, "primero_production", &stage.path("x"), "custom", Some(&image(17)));
+    dump.unwrap();
+    stage.pg().dump_database(&server, "primero_production", &stage.path("y"), "directory", None).unwrap();
+    assert!(stage.path("y").join("toc.dat").exists());
+    assert_private(&stage.path("x"));
+    assert_private(&stage.path("y"));
+}
+
+/// Passes connections to the engine's socket on: an engine that is not local.
+fn remote_engine() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for from in listener.incoming().flatten() {
+            let to = std::os::unix::net::UnixStream::connect("/var/run/docker.sock").unwrap();
+            let (mut from_reader, mut to_writer) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+            let (mut from_writer, mut to_reader) = (from, to);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_reader, &mut to_writer);
+                let _ = to_writer.shutdown(std::net::Shutdown::Write);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut to_reader, &mut from_writer);
+                let _ = from_writer.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn an_engine_elsewhere_streams_instead() {
+    let stage = Stage::at(Some(remote_engine()));
+    assert!(!stage.world.containers.info().unwrap().is_local);
+    let (from, into) = (stage.seeded(13), stage.server(17));
+    let before = stage.content(&from);
+    let dump = stage.pg().dump(&from, &stage.path("d"), &options(Format::Directory, Some(17))).unwrap();
+    assert!(dump.databases.iter().all(|database| database.path.ends_with(".dump")));
+    assert_private(&stage.path("d"));
+    stage.pg().verify_dump(&dump, Some(&image(17))).unwrap();
+    stage.pg().restore(&dump, &into, &restore_options(None)).unwrap();
+    stage.assert_same_content(&before, &into);
+    assert_eq!(stage.heard.warnings(), Vec::<String>::new());
+}
