@@ -1,22 +1,37 @@
 //! What the operator types: a file per subcommand. Raw arguments become validated ones here, once.
 
+mod check;
+mod completions;
+mod eject;
 mod exit;
+mod list;
 mod output;
 mod prompter;
 mod run;
+mod show;
 mod signals;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use exit::Exit;
 
 use crate::script::errors::Report;
 use crate::script::loader::Places;
 use crate::world::Result;
+
+/// How to show a result or what happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs; while a script runs, one event a line.
+    Json,
+}
 
 /// Takes a Dockerised PostgreSQL across a major version, by a script you can read and edit.
 #[derive(Debug, Parser)]
@@ -32,6 +47,11 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Check(check::Check),
+    Show(show::Show),
+    List(list::List),
+    Eject(eject::Eject),
+    Completions(completions::Completions),
 }
 
 fn examples() -> String {
@@ -58,6 +78,11 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> Exit {
     };
     let result = Places::new(arguments.site).and_then(|places| match arguments.command {
         Command::Run(run) => run.execute(places),
+        Command::Check(check) => check.execute(places),
+        Command::Show(show) => show.execute(places),
+        Command::List(list) => list.execute(&places),
+        Command::Eject(eject) => eject.execute(),
+        Command::Completions(completions) => Ok(completions.execute()),
     });
     result.unwrap_or_else(|error| {
         output::complain(&Report::from(&error).render());

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{Exit, output, prompter, signals};
+use super::{Exit, Format, output, prompter, signals};
 use crate::event::Event;
 use crate::script::evidence::Evidence;
 use crate::script::execute::{self, Aftermath, Failure, Outcome};
@@ -40,15 +40,6 @@ pub struct Run {
     /// The Docker engine: unix:///…, tcp://…, ssh://user@host. That of the environment when left out.
     #[arg(long, value_name = "URL", env = "DOCKER_HOST", hide_env_values = true)]
     docker: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// One event a line, for programs.
-    Json,
 }
 
 impl From<Format> for ui::Format {

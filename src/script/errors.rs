@@ -107,7 +107,7 @@ pub fn cause(error: &EvalAltResult) -> Error {
         EvalAltResult::ErrorStackOverflow(..) => {
             Error::failed("script.too_deep", "functions call each other too deeply")
         }
-        other => Error::failed("script.error", words(other)),
+        other => Error::failed("script.error", hints::plain(other).unwrap_or_else(|| words(other))),
     }
 }
 
@@ -174,7 +174,12 @@ impl Report {
     ///    = called: closure at upgrade.rhai:10:3
     /// ```
     pub fn render(&self) -> String {
-        let mut out = format!("error[{}]: {}\n", self.code, self.message.trim_end());
+        self.render_as("error")
+    }
+
+    /// As [`Report::render`], called something else than an error.
+    pub fn render_as(&self, severity: &str) -> String {
+        let mut out = format!("{severity}[{}]: {}\n", self.code, self.message.trim_end());
         let width = self.place.as_ref().map_or(1, |place| place.line.to_string().len());
         let margin = " ".repeat(width);
         if let Some(place) = &self.place {

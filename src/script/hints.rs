@@ -8,13 +8,20 @@ use super::source::Sources;
 
 /// A clearer message than the engine's, where there is one.
 pub fn message(error: &EvalAltResult, sources: &Sources, reference: &Reference) -> Option<String> {
+    let EvalAltResult::ErrorFunctionNotFound(called, _) = error else { return plain(error) };
+    let called = Called::parse(called);
+    match called.declared(sources, reference).is_empty() {
+        true => plain(error),
+        false => Some(format!("`{}` does not take {}", called.path, called.arguments())),
+    }
+}
+
+/// As [`message`], from the error alone.
+pub fn plain(error: &EvalAltResult) -> Option<String> {
     match error {
         EvalAltResult::ErrorFunctionNotFound(called, _) => {
             let called = Called::parse(called);
-            Some(match called.declared(sources, reference).is_empty() {
-                true => format!("there is no function `{}`{}", called.path, called.on_types()),
-                false => format!("`{}` does not take {}", called.path, called.arguments()),
-            })
+            Some(format!("there is no function `{}`{}", called.path, called.on_types()))
         }
         EvalAltResult::ErrorPropertyNotFound(name, _) => Some(format!("the map has no `{name}`")),
         EvalAltResult::ErrorDotExpr(text, _) => {

@@ -3,6 +3,8 @@
 //! A script runs on a thread of its own ([`execute`]) and reaches the outside only through [`session::Session`].
 
 pub mod api;
+pub mod check;
+pub mod describe;
 pub mod engine;
 pub mod errors;
 pub mod evidence;
@@ -14,3 +16,4 @@ pub mod session;
 pub mod shipped;
 pub mod source;
 pub mod steps;
+pub mod tree;

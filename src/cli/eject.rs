@@ -1,0 +1,82 @@
+//! `pgscript eject SCRIPT|--all DIR`
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{Exit, output};
+use crate::script::errors::did_you_mean;
+use crate::script::shipped::{self, Shipped};
+use crate::world::{Error, Result};
+
+/// Writes a shipped script or module out, to be edited; never over an existing file.
+///
+/// Put it beside the script that imports it or into the site's directory, and it is taken instead of the shipped one.
+#[derive(Args, Debug)]
+pub struct Eject {
+    /// Everything that is shipped.
+    #[arg(long)]
+    all: bool,
+    /// A script or module (`upgrade.rhai`, `primero`), then the directory; only the directory with --all.
+    #[arg(required = true, num_args = 1..=2, value_names = ["SCRIPT", "DIR"])]
+    names: Vec<String>,
+}
+
+impl Eject {
+    pub fn execute(self) -> Result<Exit> {
+        let (files, directory) = self.selected()?;
+        std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", directory.display(), &e))?;
+        // All or nothing: half a set of modules would be mixed with the shipped other half.
+        let existing: Vec<_> = files.iter().map(|file| directory.join(file.name)).filter(|path| exists(path)).collect();
+        if !existing.is_empty() {
+            return Err(taken(&existing));
+        }
+        for file in files {
+            let path = directory.join(file.name);
+            write(&path, file.text)?;
+            output::print(&format!("{}\n", path.display()));
+        }
+        Ok(Exit::Done)
+    }
+
+    fn selected(&self) -> Result<(Vec<&'static Shipped>, PathBuf)> {
+        match (self.all, self.names.as_slice()) {
+            (true, [directory]) => Ok((shipped::ALL.iter().collect(), directory.into())),
+            (false, [name, directory]) => Ok((vec![find(name)?], directory.into())),
+            (true, _) => Err(Error::usage("eject.arguments", "--all takes a directory and no script")),
+            (false, _) => Err(Error::usage("eject.arguments", "a script and a directory are needed")
+                .hint("for example pgscript eject upgrade.rhai .")),
+        }
+    }
+}
+
+fn find(name: &str) -> Result<&'static Shipped> {
+    shipped::find(name).ok_or_else(|| {
+        let names = shipped::ALL.iter().map(|file| file.name);
+        let hint = did_you_mean(name, names).unwrap_or_else(|| "`pgscript list --modules` shows what there is".into());
+        Error::usage("eject.not_found", format!("nothing called {name} is shipped")).hint(hint)
+    })
+}
+
+/// A broken symbolic link is in the way too.
+fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn taken(paths: &[PathBuf]) -> Error {
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    Error::refused("eject.exists", format!("already there: {}", paths.join(", ")))
+        .hint("nothing was written; move it away or choose another directory")
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
+    let mut file = file.map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => taken(&[path.to_owned()]),
+        _ => Error::io("create", path.display(), &e),
+    })?;
+    file.write_all(text.as_bytes()).map_err(|e| Error::io("write", path.display(), &e))
+}

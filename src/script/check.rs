@@ -1,0 +1,373 @@
+//! Reads a script as a proof-reader would, with the modules it imports: what would fail when it runs, at 2 a.m.
+//!
+//! Only what is certain is a finding. A method whose name is also a key of some map is let pass, because a map
+//! can hold functions; types of arguments are not followed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use rhai::{EvalAltResult, Position};
+
+use super::api::nearest;
+use super::engine::Language;
+use super::errors::{self, Report};
+use super::source::{Source, definition};
+use super::tree::{Argument, Call, Tree};
+use crate::world::{Error, Kind};
+
+/// One thing found.
+#[derive(Debug)]
+pub struct Finding {
+    pub report: Report,
+    /// A warning does not make the check fail.
+    pub is_warning: bool,
+}
+
+/// A source that was read, with what its imports are.
+pub struct File {
+    pub source: Source,
+    pub tree: Tree,
+    /// Alias to the id of the imported source; `None` when it can't be known or read.
+    imports: BTreeMap<String, Option<String>>,
+}
+
+/// Reads scripts and their modules.
+pub struct Checker<'l> {
+    language: &'l Language,
+    natives: Natives,
+    files: BTreeMap<String, File>,
+    findings: Vec<Finding>,
+}
+
+impl<'l> Checker<'l> {
+    pub fn new(language: &'l Language) -> Self {
+        Self { natives: Natives::new(language), language, files: BTreeMap::new(), findings: Vec::new() }
+    }
+
+    /// Everything found in a script and in what it imports, directly or not.
+    pub fn check(mut self, script: &Source) -> Vec<Finding> {
+        self.read(script);
+        let files = std::mem::take(&mut self.files);
+        let keys: BTreeSet<_> = files.values().flat_map(|f| f.tree.keys.iter().map(String::as_str)).collect();
+        for file in files.values() {
+            self.shadowed(file);
+            self.steps(file);
+            let calls = Calls { natives: &self.natives, language: self.language, files: &files, keys: &keys, file };
+            let wrong = file.tree.calls.iter().filter_map(|call| Some((call.position, calls.wrong(call)?)));
+            let unknown = file.tree.variables.iter().filter_map(|v| Some((v.position, calls.unknown_variable(v)?)));
+            let found: Vec<_> = wrong.chain(unknown).collect();
+            for (position, error) in found {
+                self.find(&file.source, position, error, false);
+            }
+        }
+        self.findings.sort_by_key(|f| {
+            let place = f.report.place.as_ref();
+            (f.is_warning, place.map(|p| (p.file != script.id, p.file.clone(), p.line, p.column)))
+        });
+        self.findings
+    }
+
+    /// Reads a source and what it imports, each once.
+    fn read(&mut self, source: &Source) {
+        if self.files.contains_key(&source.id) {
+            return;
+        }
+        self.language.sources.add(source);
+        let ast = match self.language.engine.compile(&*source.text) {
+            Ok(ast) => ast,
+            Err(error) => {
+                let error = EvalAltResult::ErrorParsing(*error.0, error.1);
+                let language = self.language;
+                let report = errors::report(&error, &source.id, &language.sources, &language.reference);
+                self.findings.push(Finding { report, is_warning: false });
+                return;
+            }
+        };
+        self.language.sources.add_functions(&source.id, &ast);
+        let tree = Tree::new(&ast);
+        let file = File { source: source.clone(), tree, imports: BTreeMap::new() };
+        self.files.insert(source.id.clone(), file);
+        let imports = self.imports(source);
+        if let Some(file) = self.files.get_mut(&source.id) {
+            file.imports = imports;
+        }
+    }
+
+    fn imports(&mut self, source: &Source) -> BTreeMap<String, Option<String>> {
+        let Some(file) = self.files.get(&source.id) else { return BTreeMap::new() };
+        let imports: Vec<_> = file.tree.imports.iter().map(|i| (i.name.clone(), i.alias.clone(), i.position)).collect();
+        let mut known = BTreeMap::new();
+        for (name, alias, position) in imports {
+            let id = match name.map(|name| self.language.places.module(Some(source), &name)) {
+                None => None,
+                Some(Ok(module)) => {
+                    self.read(&module);
+                    self.files.contains_key(&module.id).then_some(module.id)
+                }
+                Some(Err(error)) => {
+                    self.find(source, position, error, false);
+                    None
+                }
+            };
+            known.insert(alias, id);
+        }
+        known
+    }
+
+    /// The engine would take a script's own `step` for the primitive.
+    fn shadowed(&mut self, file: &File) {
+        let reserved = self.language.reference.global_names();
+        for function in file.tree.functions.iter().filter(|f| reserved.contains(&f.name)) {
+            let position = definition(&file.source.text, &function.name);
+            self.find(&file.source, position, super::engine::shadows(&function.name), false);
+        }
+    }
+
+    /// Two steps of one name next to each other can only be told apart by their order.
+    fn steps(&mut self, file: &File) {
+        let mut seen = HashMap::new();
+        for call in file.tree.calls.iter().filter(|c| is_global(c, "step")) {
+            let Some(name) = call.arguments.first().and_then(Argument::text) else { continue };
+            if let Some(first) = seen.insert((call.owner, call.block, name.clone()), call.position) {
+                let line = first.line().unwrap_or_default();
+                let error = Error::failed("check.same_step", format!("a second step `{name}`, as in line {line}"))
+                    .hint("give each step a name of its own, so that a journal can be read");
+                self.find(&file.source, call.position, error, true);
+            }
+        }
+    }
+
+    fn find(&mut self, source: &Source, position: Position, error: Error, is_warning: bool) {
+        let place = self.language.sources.place(&source.id, position);
+        let report = Report { place, ..Report::from(&error) };
+        self.findings.push(Finding { report, is_warning });
+    }
+}
+
+/// Whether a call is that of a global primitive.
+pub fn is_global(call: &Call, name: &str) -> bool {
+    call.name == name && call.namespace.is_empty() && !call.is_method
+}
+
+/// Functions of the engine: its packages and the primitives, by name with the argument counts they take.
+struct Natives {
+    global: HashMap<String, BTreeSet<usize>>,
+    /// `docker` → `stop` → counts
+    namespaces: HashMap<String, HashMap<String, BTreeSet<usize>>>,
+}
+
+/// Understood by the engine itself, with any arguments.
+const KEYWORDS: [&str; 13] = [
+    "print",
+    "debug",
+    "type_of",
+    "eval",
+    "Fn",
+    "call",
+    "curry",
+    "is_shared",
+    "is_def_fn",
+    "is_def_var",
+    "exit",
+    "this",
+    "to_string",
+];
+
+impl Natives {
+    fn new(language: &Language) -> Self {
+        let names = language.engine.collect_fn_metadata(
+            None,
+            |info| Some((info.namespace.to_string(), info.metadata.name.to_string(), info.metadata.num_params)),
+            true,
+        );
+        let mut natives = Self { global: HashMap::new(), namespaces: HashMap::new() };
+        for (namespace, name, count) in names {
+            let functions = match namespace.as_str() {
+                "" => &mut natives.global,
+                _ => natives.namespaces.entry(namespace).or_default(),
+            };
+            functions.entry(name).or_default().insert(count);
+        }
+        natives
+    }
+}
+
+/// Judges the calls of one file.
+struct Calls<'c> {
+    natives: &'c Natives,
+    language: &'c Language,
+    files: &'c BTreeMap<String, File>,
+    keys: &'c BTreeSet<&'c str>,
+    file: &'c File,
+}
+
+impl Calls<'_> {
+    /// What is wrong with a call, if anything certainly is.
+    fn wrong(&self, call: &Call) -> Option<Error> {
+        let is_name = call.name.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if !is_name || call.namespace.is_empty() && KEYWORDS.contains(&call.name.as_str()) {
+            return self.pointer(call);
+        }
+        match call.namespace.split_first() {
+            Some((root, inner)) => self.wrong_qualified(call, root, inner),
+            None if call.is_method => self.wrong_method(call),
+            None => self.wrong_plain(call),
+        }
+    }
+
+    /// `Fn("name")` must name a function.
+    fn pointer(&self, call: &Call) -> Option<Error> {
+        let name = (call.name == "Fn" && !call.is_method).then(|| call.arguments.first()?.text())??;
+        let own = self.file.tree.function(&name).is_some();
+        if own || self.natives.global.contains_key(&name) || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+            return None;
+        }
+        Some(unknown(format!("there is no function `{name}`"), nearest(&name, self.own_names().into_iter())))
+    }
+
+    fn wrong_plain(&self, call: &Call) -> Option<Error> {
+        let own = self.own(&call.name);
+        if own.iter().any(|(count, _)| *count == call.arity) || takes(&self.natives.global, call, call.arity) {
+            return None;
+        }
+        if !own.is_empty() || self.natives.global.contains_key(&call.name) {
+            return Some(self.wrong_count(call, own));
+        }
+        let paths: Vec<_> = self.language.reference.functions.iter().map(super::api::Function::path).collect();
+        let natives = self.natives.global.keys().map(String::as_str);
+        let candidates = paths.iter().map(String::as_str).chain(self.own_names()).chain(natives);
+        let near = paths.iter().find(|path| path.ends_with(&format!("::{}", call.name))).map(String::as_str);
+        let near = near.or_else(|| nearest(&call.name, candidates));
+        Some(unknown(format!("there is no function `{}`", call.name), near))
+    }
+
+    /// A method is a function whose first argument is the receiver, or a script's function with `this`.
+    fn wrong_method(&self, call: &Call) -> Option<Error> {
+        let is_script = |count: usize| {
+            let mut functions = self.files.values().flat_map(|file| &file.tree.functions);
+            functions.any(|f| f.name == call.name && f.parameters.len() == count)
+        };
+        let known = takes(&self.natives.global, call, call.arity + 1) || is_script(call.arity);
+        if known || self.keys.contains(call.name.as_str()) {
+            return None;
+        }
+        if self.natives.global.contains_key(&call.name) || !self.own(&call.name).is_empty() {
+            return Some(self.wrong_count(call, self.own(&call.name)));
+        }
+        let natives = self.natives.global.keys().map(String::as_str);
+        let near = nearest(&call.name, natives.chain(self.own_names()));
+        Some(unknown(format!("there is no method `{}`", call.name), near))
+    }
+
+    fn wrong_qualified(&self, call: &Call, root: &str, inner: &[String]) -> Option<Error> {
+        let path = format!("{}::{}", call.namespace.join("::"), call.name);
+        if let Some(imported) = self.file.imports.get(root) {
+            // What can't be read has its own finding.
+            let module = self.inner_module(imported.as_deref()?, inner)?;
+            return wrong_in_module(call, &path, module);
+        }
+        let Some(functions) = self.natives.namespaces.get(root) else { return Some(self.unknown_namespace(root)) };
+        if !inner.is_empty() || takes(functions, call, call.arity) {
+            return None;
+        }
+        if let Some(function) = self.language.reference.function(&path) {
+            let signature = format!("{}::{}", function.namespace, function.signature);
+            return Some(wrong_arity(&path, call.arity).hint(signature));
+        }
+        let paths: Vec<_> = self.language.reference.functions.iter().map(super::api::Function::path).collect();
+        Some(unknown(format!("there is no function `{path}`"), nearest(&path, paths.iter().map(String::as_str))))
+    }
+
+    fn unknown_namespace(&self, name: &str) -> Error {
+        if super::shipped::find(name).is_some() {
+            return unknown(format!("there is no module or namespace `{name}`"), None)
+                .hint(format!("import \"{name}\" as {name};"));
+        }
+        let namespaces = self.natives.namespaces.keys().map(String::as_str);
+        let near = nearest(name, namespaces.chain(self.file.imports.keys().map(String::as_str)));
+        unknown(format!("there is no module or namespace `{name}`"), near)
+    }
+
+    /// A variable of a module must be exported by it.
+    fn unknown_variable(&self, variable: &super::tree::Qualified) -> Option<Error> {
+        let (root, inner) = variable.namespace.split_first()?;
+        if root == "global" {
+            return None;
+        }
+        let Some(imported) = self.file.imports.get(root) else {
+            return (!self.natives.namespaces.contains_key(root)).then(|| self.unknown_namespace(root));
+        };
+        let module = self.inner_module(imported.as_deref()?, inner)?;
+        let exports = &module.tree.exports;
+        (!exports.contains(&variable.name)).then(|| {
+            let message = format!("{} exports no `{}`", module.source.id, variable.name);
+            unknown(message, nearest(&variable.name, exports.iter().map(String::as_str)))
+        })
+    }
+
+    /// `a::b::f` calls into a module that the module `a` imports as `b`.
+    fn inner_module(&self, id: &str, inner: &[String]) -> Option<&File> {
+        let file = self.files.get(id)?;
+        match inner.split_first() {
+            None => Some(file),
+            Some((next, rest)) => self.inner_module(file.imports.get(next)?.as_deref()?, rest),
+        }
+    }
+
+    /// Own functions of a name: parameter count and signature.
+    fn own(&self, name: &str) -> Vec<(usize, String)> {
+        let functions = self.file.tree.functions.iter().filter(|f| f.name == name);
+        functions.map(|f| (f.parameters.len(), f.signature())).collect()
+    }
+
+    fn own_names(&self) -> Vec<&str> {
+        self.file.tree.functions.iter().filter(|f| !f.is_closure()).map(|f| f.name.as_str()).collect()
+    }
+
+    fn wrong_count(&self, call: &Call, own: Vec<(usize, String)>) -> Error {
+        let error = wrong_arity(&call.name, call.arity);
+        let native = self.language.reference.functions.iter().filter(|f| f.signature.name == call.name);
+        let native = native.map(|f| format!("{}{}", prefix(f.namespace), f.signature));
+        let signatures: Vec<_> = own.into_iter().map(|(_, signature)| signature).chain(native).collect();
+        if signatures.is_empty() { error } else { error.hint(signatures.join("\n")) }
+    }
+}
+
+fn prefix(namespace: &str) -> String {
+    if namespace.is_empty() { String::new() } else { format!("{namespace}::") }
+}
+
+fn takes(functions: &HashMap<String, BTreeSet<usize>>, call: &Call, count: usize) -> bool {
+    functions.get(&call.name).is_some_and(|counts| counts.contains(&count))
+}
+
+fn wrong_in_module(call: &Call, path: &str, module: &File) -> Option<Error> {
+    let named: Vec<_> = module.tree.functions.iter().filter(|f| f.name == call.name && !f.is_private).collect();
+    if named.iter().any(|f| f.parameters.len() == call.arity) {
+        return None;
+    }
+    if named.is_empty() {
+        let public = module.tree.functions.iter().filter(|f| !f.is_private && !f.is_closure());
+        let near = nearest(&call.name, public.map(|f| f.name.as_str()));
+        let near = near.map(|near| format!("{}::{near}", call.namespace.join("::")));
+        return Some(unknown(format!("{} has no function `{}`", module.source.id, call.name), near.as_deref()));
+    }
+    let signatures: Vec<_> = named.iter().map(|f| f.signature()).collect();
+    Some(wrong_arity(path, call.arity).hint(signatures.join("\n")))
+}
+
+fn unknown(message: String, near: Option<&str>) -> Error {
+    let error = Error::new(Kind::Failed, "check.unknown", message);
+    match near {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    }
+}
+
+fn wrong_arity(name: &str, given: usize) -> Error {
+    let given = match given {
+        0 => "no arguments".to_owned(),
+        1 => "one argument".to_owned(),
+        n => format!("{n} arguments"),
+    };
+    Error::failed("check.arguments", format!("`{name}` does not take {given}"))
+}

@@ -1,0 +1,288 @@
+//! What a script is for, which parameters it takes and which steps it has, without running it; and the reference
+//! of everything scripts may call.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use rhai::Dynamic;
+use serde_json::{Value, json};
+
+use super::api::{Function, Reference};
+use super::check::is_global;
+use super::engine::Language;
+use super::source::Source;
+use super::tree::{Argument, Call, Tree};
+
+/// A parameter as far as the text of the script tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    pub name: String,
+    pub type_name: String,
+    pub help: String,
+    /// As a script would write it; `None` when it is required. `…` when it is computed.
+    pub default: Option<String>,
+    pub choices: Vec<String>,
+    /// The module that asks for it; empty for the script itself.
+    pub module: String,
+}
+
+/// A step and how deep it stands in others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub name: String,
+    pub depth: usize,
+    pub commit: bool,
+    pub has_undo: bool,
+}
+
+/// A script's own account of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Description {
+    pub name: String,
+    pub origin: String,
+    pub doc: String,
+    pub parameters: Vec<Parameter>,
+    /// Whether a parameter's name is computed, so that others may exist.
+    pub has_computed_parameters: bool,
+    pub steps: Vec<Step>,
+}
+
+/// Describes a script. Modules that can't be read are left out: `check` and `run` say why.
+pub fn describe(language: &Language, source: &Source, tree: &Tree) -> Description {
+    let mut description = Description {
+        name: source.name.clone(),
+        origin: source.origin.to_string(),
+        doc: tree.doc.clone(),
+        steps: steps(tree),
+        ..Description::default()
+    };
+    let mut seen = BTreeSet::new();
+    parameters(language, source, tree, "", &mut seen, &mut description);
+    description
+}
+
+fn parameters(
+    language: &Language,
+    source: &Source,
+    tree: &Tree,
+    module: &str,
+    seen: &mut BTreeSet<String>,
+    into: &mut Description,
+) {
+    if !seen.insert(source.id.clone()) {
+        return;
+    }
+    for call in tree.calls.iter().filter(|call| is_global(call, "param")) {
+        match parameter(call, module) {
+            Some(parameter) if into.parameters.iter().all(|known| known.name != parameter.name) => {
+                into.parameters.push(parameter);
+            }
+            Some(_) => {}
+            None => into.has_computed_parameters = true,
+        }
+    }
+    for import in &tree.imports {
+        let Some(name) = &import.name else {
+            into.has_computed_parameters = true;
+            continue;
+        };
+        let Ok(imported) = language.places.module(Some(source), name) else { continue };
+        let Ok(ast) = language.engine.compile(&*imported.text) else { continue };
+        parameters(language, &imported, &Tree::new(&ast), name, seen, into);
+    }
+}
+
+fn parameter(call: &Call, module: &str) -> Option<Parameter> {
+    let name = call.arguments.first()?.text()?;
+    let empty = Vec::new();
+    let options = match call.arguments.get(1) {
+        Some(Argument::Map(options)) => options,
+        None => &empty,
+        Some(_) => return Some(computed(name, module)),
+    };
+    let find = |key: &str| options.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_ref());
+    let text = |key: &str| find(key).map(|value| value.map_or_else(|| "…".to_owned(), ToString::to_string));
+    let default = find("default");
+    let type_name = text("type").unwrap_or_else(|| match default.flatten() {
+        Some(value) if value.is_int() => "int".into(),
+        Some(value) if value.is_bool() => "bool".into(),
+        Some(value) if value.is_array() => "list".into(),
+        _ if find("choices").is_some() => "choice".into(),
+        _ => "string".into(),
+    });
+    let choices = find("choices").flatten().and_then(|v| v.clone().into_typed_array::<String>().ok());
+    Some(Parameter {
+        name,
+        type_name,
+        help: text("help").unwrap_or_default(),
+        default: default.map(|value| value.map_or_else(|| "…".to_owned(), written)),
+        choices: choices.unwrap_or_default(),
+        module: module.to_owned(),
+    })
+}
+
+fn computed(name: String, module: &str) -> Parameter {
+    let type_name = "…".to_owned();
+    let (help, choices, module) = (String::new(), Vec::new(), module.to_owned());
+    Parameter { name, type_name, help, default: Some("…".into()), choices, module }
+}
+
+/// A value as a script writes it.
+fn written(value: &Dynamic) -> String {
+    match value.is_unit() {
+        true => "()".into(),
+        false => value.clone().into_string().map_or_else(|_| value.to_string(), |text| format!("{text:?}")),
+    }
+}
+
+fn steps(tree: &Tree) -> Vec<Step> {
+    let calls: Vec<_> = tree.calls.iter().filter(|call| is_global(call, "step")).collect();
+    calls.iter().filter_map(|call| step(call, depth(call, &calls, tree))).collect()
+}
+
+/// In how many steps' closures a call stands.
+fn depth(call: &Call, steps: &[&Call], tree: &Tree) -> usize {
+    let mut depth = 0;
+    let mut owner = call.owner;
+    // A closure stands in whichever function its step does.
+    while let Some(index) = owner.filter(|_| depth < 32) {
+        let name = &tree.functions[index].name;
+        let Some(outer) = steps.iter().find(|step| step.closures.contains(name)) else { break };
+        depth += 1;
+        owner = outer.owner;
+    }
+    depth
+}
+
+fn step(call: &Call, depth: usize) -> Option<Step> {
+    let name = call.arguments.first()?.text().unwrap_or_else(|| "…".into());
+    let options = match call.arguments.get(2) {
+        Some(Argument::Map(options)) => options.as_slice(),
+        _ => &[],
+    };
+    let commit = options.iter().any(|(k, v)| k == "commit" && v.as_ref().is_some_and(|v| v.as_bool() == Ok(true)));
+    Some(Step { name, depth, commit, has_undo: options.iter().any(|(key, _)| key == "undo") })
+}
+
+impl Description {
+    pub fn render(&self) -> String {
+        let mut out = format!("{} ({})\n", self.name, self.origin);
+        if !self.doc.is_empty() {
+            let _ = writeln!(out, "\n{}", self.doc);
+        }
+        if !self.parameters.is_empty() {
+            out.push_str("\nParameters:\n");
+            let width = self.parameters.iter().map(|p| p.name.len() + p.type_name.len()).max().unwrap_or_default() + 2;
+            for parameter in &self.parameters {
+                let _ = writeln!(out, "{}", parameter.render(width));
+            }
+        }
+        if !self.steps.is_empty() {
+            out.push_str("\nSteps:\n");
+            for (number, step) in self.steps.iter().enumerate() {
+                let mark = if step.commit { "  (from here on nothing is undone by itself)" } else { "" };
+                let undo = if step.has_undo { "  (can be undone)" } else { "" };
+                let _ = writeln!(out, "{:>4}  {}{}{undo}{mark}", number + 1, "  ".repeat(step.depth), step.name);
+            }
+        }
+        out
+    }
+
+    pub fn to_json(&self) -> Value {
+        let parameters = self.parameters.iter().map(|p| {
+            json!({"name": p.name, "type": p.type_name, "help": p.help, "default": p.default, "choices": p.choices,
+                   "module": p.module, "required": p.default.is_none()})
+        });
+        let steps = self
+            .steps
+            .iter()
+            .map(|s| json!({"name": s.name, "depth": s.depth, "commit": s.commit, "undo": s.has_undo}));
+        json!({"name": self.name, "origin": self.origin, "doc": self.doc,
+               "parameters": parameters.collect::<Vec<_>>(), "steps": steps.collect::<Vec<_>>()})
+    }
+}
+
+impl Parameter {
+    fn render(&self, width: usize) -> String {
+        let head = format!("{}: {}", self.name, self.type_name);
+        let default = match self.default.as_deref() {
+            None => "required".to_owned(),
+            Some("()") => "optional".to_owned(),
+            Some(default) => format!("default {default}"),
+        };
+        let choices = if self.choices.is_empty() { String::new() } else { format!("; {}", self.choices.join(", ")) };
+        let help = if self.help.is_empty() { String::new() } else { format!("{}  ", self.help) };
+        format!("  {head:<width$}  {help}[{default}{choices}]")
+    }
+}
+
+/// The reference as text: all of it, a namespace (`docker`), a function (`docker::stop`) or a type (`Container`).
+pub fn api(reference: &Reference, topic: Option<&str>) -> Option<String> {
+    let mut out = String::new();
+    for (namespace, doc) in &reference.namespaces {
+        let functions: Vec<_> = reference.functions.iter().filter(|f| f.namespace == *namespace).collect();
+        let is_whole = topic.is_none_or(|t| t == *namespace || t == "global" && namespace.is_empty());
+        let shown: Vec<_> = functions.into_iter().filter(|f| is_whole || topic == Some(&*f.path())).collect();
+        if shown.is_empty() {
+            continue;
+        }
+        let title = if namespace.is_empty() { "global" } else { namespace };
+        let _ = writeln!(out, "{title}: {doc}\n");
+        for function in shown {
+            let _ = writeln!(out, "{}\n", render_function(function));
+        }
+    }
+    for type_name in types(reference) {
+        if topic.is_none() || topic == Some(type_name) {
+            let _ = writeln!(out, "{}", render_type(reference, type_name));
+        }
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+/// Everything `api` can be asked for.
+pub fn topics(reference: &Reference) -> Vec<String> {
+    let namespaces = reference.namespaces.iter().map(|(n, _)| if n.is_empty() { "global" } else { n }.to_owned());
+    let functions = reference.functions.iter().map(Function::path);
+    namespaces.chain(functions).chain(types(reference).into_iter().map(str::to_owned)).collect()
+}
+
+fn types(reference: &Reference) -> Vec<&'static str> {
+    let mut types: Vec<_> = reference.properties.iter().map(|p| p.type_name).collect();
+    types.dedup();
+    types
+}
+
+fn render_function(function: &Function) -> String {
+    let prefix = if function.namespace.is_empty() { String::new() } else { format!("{}::", function.namespace) };
+    let doc = function.doc.lines().map(|line| format!("    {line}").trim_end().to_owned());
+    format!("  {prefix}{}\n{}", function.signature, doc.collect::<Vec<_>>().join("\n"))
+}
+
+fn render_type(reference: &Reference, type_name: &str) -> String {
+    let properties: Vec<_> = reference.properties.iter().filter(|p| p.type_name == type_name).collect();
+    let width = properties.iter().map(|p| p.name.len() + p.value_type.len()).max().unwrap_or_default() + 2;
+    let mut out = format!("{type_name}:\n");
+    for property in properties {
+        let head = format!("{}: {}", property.name, property.value_type);
+        let _ = writeln!(out, "  .{head:<width$}  {}", property.doc.replace('\n', " "));
+    }
+    out
+}
+
+/// The reference as JSON.
+pub fn api_json(reference: &Reference) -> Value {
+    let functions = reference.functions.iter().map(|f| {
+        let parameters = f.signature.parameters.iter();
+        let parameters = parameters.map(|p| json!({"name": p.name, "type": p.type_name, "default": p.default}));
+        json!({"path": f.path(), "signature": f.signature.to_string(), "doc": f.doc, "returns": f.signature.returns,
+               "parameters": parameters.collect::<Vec<_>>()})
+    });
+    let namespaces = reference.namespaces.iter().map(|(name, doc)| json!({"name": name, "doc": doc}));
+    let properties = reference
+        .properties
+        .iter()
+        .map(|p| json!({"type": p.type_name, "name": p.name, "value": p.value_type, "doc": p.doc}));
+    json!({"namespaces": namespaces.collect::<Vec<_>>(), "functions": functions.collect::<Vec<_>>(),
+           "properties": properties.collect::<Vec<_>>()})
+}

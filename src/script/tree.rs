@@ -1,0 +1,265 @@
+//! What a compiled script says about itself without being run: its calls, imports and functions.
+//!
+//! The engine's walk goes through statements and function bodies one after another; this keeps apart which
+//! function (or closure) a call stands in, and which closures are arguments of a call.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Position, Stmt};
+
+/// A call, wherever it stands.
+#[derive(Debug)]
+pub struct Call {
+    /// Index of the function it stands in; `None` at top level.
+    pub owner: Option<usize>,
+    /// `["primero"]` for `primero::stop()`.
+    pub namespace: Vec<String>,
+    pub name: String,
+    /// Arguments between the parentheses.
+    pub arity: usize,
+    pub is_method: bool,
+    /// Where the call begins, its namespace included.
+    pub position: Position,
+    pub arguments: Vec<Argument>,
+    /// Names of the closures among its arguments, `anon$…`.
+    pub closures: Vec<String>,
+    /// The list of statements it stands in: the same number for neighbours.
+    pub block: usize,
+}
+
+/// An argument as far as it can be known without running.
+#[derive(Debug)]
+pub enum Argument {
+    Literal(Dynamic),
+    /// A map literal; values that are not literals are `None`.
+    Map(Vec<(String, Option<Dynamic>)>),
+    Computed,
+}
+
+impl Argument {
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Literal(value) => value.clone().into_string().ok(),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Import {
+    /// `None` where the name is computed.
+    pub name: Option<String>,
+    pub alias: String,
+    pub position: Position,
+}
+
+#[derive(Debug)]
+pub struct Function {
+    pub name: String,
+    pub parameters: Vec<String>,
+    pub is_private: bool,
+    /// Its `///` lines, without the slashes.
+    pub doc: String,
+}
+
+impl Function {
+    pub fn is_closure(&self) -> bool {
+        self.name.starts_with("anon$")
+    }
+
+    pub fn signature(&self) -> String {
+        format!("{}({})", self.name, self.parameters.join(", "))
+    }
+}
+
+/// A variable of a module: `primero::PORT`.
+#[derive(Debug)]
+pub struct Qualified {
+    pub namespace: Vec<String>,
+    pub name: String,
+    pub position: Position,
+}
+
+/// Everything found in one source.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// The `//!` text, without the slashes.
+    pub doc: String,
+    pub functions: Vec<Function>,
+    /// In the order they stand in the text.
+    pub calls: Vec<Call>,
+    pub imports: Vec<Import>,
+    pub variables: Vec<Qualified>,
+    /// Variables that importers may use.
+    pub exports: BTreeSet<String>,
+    /// Keys of map literals and assigned properties: any of them may hold a function.
+    pub keys: BTreeSet<String>,
+}
+
+impl Tree {
+    pub fn new(ast: &AST) -> Self {
+        let mut tree = Self { doc: doc_text(ast.doc(), "//!"), ..Self::default() };
+        let bodies: Vec<_> = ast.iter_functions().map(|f| (f.name.to_owned(), f.params.len(), function(&f))).collect();
+        tree.collect(&ast.clone_statements_only(), None);
+        for (index, (name, parameters, function)) in bodies.into_iter().enumerate() {
+            let only = ast.clone_functions_only_filtered(|_, _, _, n, p| n == name && p == parameters);
+            tree.functions.push(function);
+            tree.collect(&only, Some(index));
+        }
+        tree.calls.sort_by_key(|call| (call.position.line(), call.position.position()));
+        tree
+    }
+
+    /// The function of that closure name or, for other names, the first of that name.
+    pub fn function(&self, name: &str) -> Option<usize> {
+        self.functions.iter().position(|f| f.name == name)
+    }
+
+    fn collect(&mut self, part: &AST, owner: Option<usize>) {
+        let mut seen = HashMap::new();
+        part.walk(&mut |path| {
+            match path.last() {
+                Some(ASTNode::Expr(expr)) => self.expression(expr, path, owner, &mut seen),
+                Some(ASTNode::Stmt(statement)) => self.statement(statement, path, owner, &mut seen),
+                _ => {}
+            }
+            true
+        });
+    }
+
+    fn expression(&mut self, expr: &Expr, path: &[ASTNode<'_>], owner: Option<usize>, seen: &mut Seen) {
+        match expr {
+            Expr::FnCall(call, position) => self.call(call, *position, false, path, owner, seen),
+            Expr::MethodCall(call, position) => self.call(call, *position, true, path, owner, seen),
+            Expr::DynamicConstant(value, _) => self.closure(value, path, seen),
+            Expr::Map(map, _) => self.keys.extend(map.0.iter().map(|(key, _)| key.as_str().to_owned())),
+            Expr::Property(names, _) => {
+                self.keys.insert(names.2.to_string());
+            }
+            Expr::Variable(variable, _, position) if !variable.2.is_empty() => {
+                let namespace = variable.2.path.iter().map(|part| part.as_str().to_owned()).collect();
+                self.variables.push(Qualified { namespace, name: variable.1.to_string(), position: *position });
+            }
+            _ => {}
+        }
+    }
+
+    fn statement(&mut self, statement: &Stmt, path: &[ASTNode<'_>], owner: Option<usize>, seen: &mut Seen) {
+        match statement {
+            Stmt::FnCall(call, position) => self.call(call, *position, false, path, owner, seen),
+            Stmt::Import(import, position) => self.imports.push(Import {
+                name: import.0.get_literal_value(None).and_then(|value| value.into_string().ok()),
+                alias: import.1.as_str().to_owned(),
+                position: if import.0.position().is_none() { *position } else { import.0.position() },
+            }),
+            Stmt::Var(variable, flags, _) if flags.contains(ASTFlags::EXPORTED) => {
+                self.exports.insert(variable.0.as_str().to_owned());
+            }
+            Stmt::Export(names, _) => {
+                let alias = if names.1.is_empty() { &names.0 } else { &names.1 };
+                self.exports.insert(alias.as_str().to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    fn call(
+        &mut self,
+        call: &FnCallExpr,
+        position: Position,
+        is_method: bool,
+        path: &[ASTNode<'_>],
+        owner: Option<usize>,
+        seen: &mut Seen,
+    ) {
+        seen.insert(std::ptr::from_ref(call), self.calls.len());
+        let namespace: Vec<_> = call.namespace.path.iter().map(|part| part.as_str().to_owned()).collect();
+        let begin = if namespace.is_empty() { position } else { call.namespace.position() };
+        self.calls.push(Call {
+            owner,
+            namespace,
+            name: call.name.to_string(),
+            arity: call.args.len(),
+            is_method,
+            position: if begin.is_none() { position } else { begin },
+            arguments: call.args.iter().map(argument).collect(),
+            closures: Vec::new(),
+            block: block(path),
+        });
+    }
+
+    /// A closure belongs to every call whose argument it is part of.
+    fn closure(&mut self, value: &Dynamic, path: &[ASTNode<'_>], seen: &Seen) {
+        let Some(function) = value.read_lock::<FnPtr>() else { return };
+        let calls = path.iter().filter_map(|node| match node {
+            ASTNode::Expr(Expr::FnCall(call, _) | Expr::MethodCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _)) => {
+                seen.get(&std::ptr::from_ref::<FnCallExpr>(call))
+            }
+            _ => None,
+        });
+        for index in calls {
+            self.calls[*index].closures.push(function.fn_name().to_owned());
+        }
+    }
+}
+
+/// Where each call node of the part being walked is kept.
+type Seen = HashMap<*const FnCallExpr, usize>;
+
+/// Neighbours share the nearest enclosing statement that holds statements; top level is 0.
+fn block(path: &[ASTNode<'_>]) -> usize {
+    let holders = path[..path.len().saturating_sub(1)].iter().rev();
+    let holder = holders.into_iter().find_map(|node| match node {
+        // Both branches of an `if` are one node, and only one of them runs.
+        ASTNode::Stmt(statement @ (Stmt::If(..) | Stmt::Switch(..) | Stmt::TryCatch(..))) => {
+            Some(Holder::Branches(std::ptr::from_ref::<Stmt>(statement) as usize))
+        }
+        ASTNode::Stmt(statement @ (Stmt::Block(..) | Stmt::For(..) | Stmt::While(..) | Stmt::Do(..))) => {
+            Some(Holder::List(std::ptr::from_ref::<Stmt>(statement) as usize))
+        }
+        _ => None,
+    });
+    match holder {
+        None => 0,
+        Some(Holder::List(address)) => address,
+        // Never the same for two calls.
+        Some(Holder::Branches(address)) => address ^ path.last().map_or(0, node_address),
+    }
+}
+
+enum Holder {
+    List(usize),
+    Branches(usize),
+}
+
+fn node_address(node: &ASTNode<'_>) -> usize {
+    match node {
+        ASTNode::Stmt(statement) => std::ptr::from_ref::<Stmt>(statement) as usize,
+        ASTNode::Expr(expr) => std::ptr::from_ref::<Expr>(expr) as usize,
+        _ => 0,
+    }
+}
+
+fn argument(expr: &Expr) -> Argument {
+    if let Expr::Map(map, _) = expr {
+        let entries = map.0.iter().map(|(key, value)| (key.as_str().to_owned(), value.get_literal_value(None)));
+        return Argument::Map(entries.collect());
+    }
+    expr.get_literal_value(None).map_or(Argument::Computed, Argument::Literal)
+}
+
+fn function(metadata: &rhai::ScriptFnMetadata<'_>) -> Function {
+    Function {
+        name: metadata.name.to_owned(),
+        parameters: metadata.params.iter().map(|p| (*p).to_owned()).collect(),
+        is_private: metadata.access.is_private(),
+        doc: doc_text(&metadata.comments.join("\n"), "///"),
+    }
+}
+
+/// Comment lines without their marks.
+fn doc_text(text: &str, mark: &str) -> String {
+    let lines = text.lines().map(|line| line.trim_start().trim_start_matches(mark));
+    let lines: Vec<_> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    lines.join("\n").trim().to_owned()
+}
