@@ -60,7 +60,8 @@ impl Evidence {
         let proofs = self.proofs.lock().unwrap_or_else(|e| e.into_inner());
         let proven = proofs.verified.contains(name) || proofs.created.contains(name);
         drop(proofs);
-        if proven || self.allowed_losses.iter().any(|l| *l == format!("volume:{name}")) || !world.volumes.size(name)?.1 {
+        if proven || self.allowed_losses.iter().any(|l| *l == format!("volume:{name}")) || !world.volumes.size(name)?.1
+        {
             return Ok(());
         }
         let hint =
