@@ -45,7 +45,9 @@ class Bench:
         self.binary, self.work, self.memory = binary, work, PeakMemory()
         self.stacks, self.figures = [], {}
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("PGSCRIPT_")}
-        self.environment["PGSCRIPT_SITE"] = "/nonexistent"
+        # An empty site: what is measured is what is built in.
+        self.environment["PGSCRIPT_SITE"] = str(work / "site")
+        (work / "site").mkdir()
 
     # --- the stacks ---
 
