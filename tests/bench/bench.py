@@ -121,6 +121,7 @@ class Bench:
             each.inventory_version(FROM, TO)
         say("outage with pgscript …")
         outage, steps = self.upgrade(stack)
+        say(f"  {outage:.1f} s")
         say("outage with the documented commands …")
         by_hand, steps_by_hand = documented.upgrade(documented_stack)
         self.ratio("outage_vs_documented", outage, by_hand)

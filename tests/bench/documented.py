@@ -46,7 +46,8 @@ def upgrade(stack):
     docker("stop", stack.container("application"), stack.container("worker"))
     steps.done("stop the application again")
     docker("cp", stack.base / DUMP, f"{database}:/")
-    run_at_terminal(["docker", "exec", "-t", database, "psql", "-f", f"/{DUMP}", "-U", "primero"])
+    # As documented it needs a database called like the user, which this deployment does not have: hence the -d.
+    run_at_terminal(["docker", "exec", "-t", database, "psql", "-f", f"/{DUMP}", "-U", "primero", "-d", "postgres"])
     steps.done("restore the dump")
     restart = time.time()
     stack.script("deploy")
