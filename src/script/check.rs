@@ -400,10 +400,10 @@ fn unknown(message: String, near: Option<&str>) -> Error {
 }
 
 fn wrong_arity(name: &str, given: usize) -> Error {
-    let given = match given {
-        0 => "no arguments".to_owned(),
-        1 => "one argument".to_owned(),
-        n => format!("{n} arguments"),
+    let message = match given {
+        0 => format!("`{name}` can't be called without arguments"),
+        1 => format!("`{name}` does not take one argument"),
+        n => format!("`{name}` does not take {n} arguments"),
     };
-    Error::failed("check.arguments", format!("`{name}` does not take {given}"))
+    Error::failed("check.arguments", message)
 }
