@@ -34,6 +34,9 @@ pub struct Run {
     /// Leaves everything as it is when the run fails, instead of putting back what was done.
     #[arg(long)]
     keep: bool,
+    /// Names a thing that may be lost although no verified copy of it exists, such as volume:NAME; may be repeated.
+    #[arg(long, value_name = "KIND:NAME")]
+    allow_data_loss: Vec<String>,
     /// How to tell what happens.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -71,7 +74,7 @@ impl Run {
             world: live::world(context, self.docker),
             parameters: Parameters::new(given),
             steps: Mutex::default(),
-            evidence: Evidence::default(),
+            evidence: Evidence::new(self.allow_data_loss),
         });
         let outcome = execute::execute(session.clone(), places, source, self.keep)?;
         let exit = tell(&outcome, self.format, &session);
