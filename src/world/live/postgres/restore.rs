@@ -14,6 +14,7 @@ use crate::world::postgres::{Dump, DumpedDatabase, Format, RestoreOptions, Resto
 
 /// Restores all of a dump. Databases that the dump holds and the target has are replaced.
 pub fn restore(clients: &Clients, dump: &Dump, server: &Server, options: &RestoreOptions) -> Result<RestoreReport> {
+    verify::require_size(dump)?;
     let target = Target::prepare(clients, server, dump.server_major)?;
     warn_about_old_client(&target, dump);
     match dump.format {
