@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// The origin of what the program itself carries; anything else is a path.
+pub const BUILT_IN: &str = "built in";
+
 /// One thing that happened. Serialised as one JSON line under `--format json`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

@@ -10,6 +10,7 @@ use rhai::{EvalAltResult, Position};
 use super::api::nearest;
 use super::engine::Language;
 use super::errors::{self, Report};
+use super::loader::Aliases;
 use super::source::{Source, definition};
 use super::tree::{Argument, Call, Tree};
 use crate::world::{Error, Kind};
@@ -48,6 +49,7 @@ impl<'l> Checker<'l> {
         self.read(script);
         let files = std::mem::take(&mut self.files);
         let keys: BTreeSet<_> = files.values().flat_map(|f| f.tree.keys.iter().map(String::as_str)).collect();
+        self.aliases(&files, &script.id);
         for file in files.values() {
             self.shadowed(file);
             self.steps(file);
@@ -111,6 +113,21 @@ impl<'l> Checker<'l> {
             known.insert(alias, id);
         }
         known
+    }
+
+    /// One alias for two modules; the script comes first, then its modules by name.
+    fn aliases(&mut self, files: &BTreeMap<String, File>, script: &str) {
+        let mut aliases = Aliases::default();
+        let mut ordered: Vec<_> = files.values().collect();
+        ordered.sort_by_key(|file| file.source.id != script);
+        for file in ordered {
+            for import in &file.tree.imports {
+                let Some(Some(module)) = file.imports.get(&import.alias) else { continue };
+                if let Err(error) = aliases.note(&import.alias, module, &file.source.id) {
+                    self.find(&file.source, import.position, error, false);
+                }
+            }
+        }
     }
 
     /// The engine would take a script's own `step` for the primitive.
@@ -291,7 +308,7 @@ impl Calls<'_> {
     fn unknown_variable(&self, variable: &super::tree::Qualified) -> Option<Error> {
         let (root, inner) = variable.namespace.split_first()?;
         if root == "global" {
-            return None;
+            return self.wrong_constant(variable);
         }
         let Some(imported) = self.file.imports.get(root) else {
             return (!self.natives.namespaces.contains_key(root)).then(|| self.unknown_namespace(root));
@@ -302,6 +319,25 @@ impl Calls<'_> {
             let message = format!("{} exports no `{}`", module.source.id, variable.name);
             unknown(message, nearest(&variable.name, exports.iter().map(String::as_str)))
         })
+    }
+
+    /// While a module's function runs, `global::` means the module's constants, in closures handed to it too.
+    fn wrong_constant(&self, variable: &super::tree::Qualified) -> Option<Error> {
+        let mut owner = variable.owner;
+        for _ in 0..32 {
+            let closure = &self.file.tree.functions[owner?];
+            let mut calls = self.file.tree.calls.iter().filter(|call| call.closures.contains(&closure.name));
+            let handed = calls.find(|c| c.namespace.first().is_some_and(|root| self.file.imports.contains_key(root)));
+            if let Some(call) = handed {
+                let (name, module) = (&variable.name, &call.namespace[0]);
+                let message =
+                    format!("`global::{name}` would be looked up in the module `{module}`, which runs this closure");
+                let hint = format!("copy it before the call: let limit = global::{name};");
+                return Some(Error::failed("check.constant", message).hint(hint));
+            }
+            owner = self.file.tree.calls.iter().find(|call| call.closures.contains(&closure.name))?.owner;
+        }
+        None
     }
 
     /// `a::b::f` calls into a module that the module `a` imports as `b`.

@@ -21,6 +21,8 @@ pub struct Parameter {
     pub help: String,
     /// As a script would write it; `None` when it is required. `…` when it is computed.
     pub default: Option<String>,
+    /// The default as plain data, where there is one.
+    pub value: Option<Value>,
     pub choices: Vec<String>,
     /// The module that asks for it; empty for the script itself.
     pub module: String,
@@ -116,6 +118,7 @@ fn parameter(call: &Call, module: &str) -> Option<Parameter> {
         type_name,
         help: text("help").unwrap_or_default(),
         default: default.map(|value| value.map_or_else(|| "…".to_owned(), written)),
+        value: default.flatten().filter(|v| !v.is_unit()).and_then(|v| serde_json::to_value(v).ok()),
         choices: choices.unwrap_or_default(),
         module: module.to_owned(),
     })
@@ -124,7 +127,7 @@ fn parameter(call: &Call, module: &str) -> Option<Parameter> {
 fn computed(name: String, module: &str) -> Parameter {
     let type_name = "…".to_owned();
     let (help, choices, module) = (String::new(), Vec::new(), module.to_owned());
-    Parameter { name, type_name, help, default: Some("…".into()), choices, module }
+    Parameter { name, type_name, help, default: Some("…".into()), value: None, choices, module }
 }
 
 /// A value as a script writes it.

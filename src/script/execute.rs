@@ -6,12 +6,15 @@ use std::time::Instant;
 use rhai::{EvalAltResult, Scope};
 use serde_json::{Value, json};
 
+use super::describe::{self, Description};
 use super::engine::{Language, STACK};
 use super::errors::{self, Report};
 use super::loader::Places;
+use super::parameters::Given;
 use super::session::Session;
 use super::source::Source;
 use super::steps::{self, PutBack};
+use super::tree::Tree;
 use crate::event::Event;
 use crate::world::{Error, Result};
 
@@ -74,9 +77,40 @@ fn run(session: &Arc<Session>, places: Places, source: &Source, keep: bool) -> R
 
 fn start(session: &Session, language: &Language, source: &Source) -> Result<(), Box<EvalAltResult>> {
     let ast = language.compile(source)?;
+    language.loader.note_aliases(source, &ast)?;
+    let description = describe::describe(language, source, &Tree::new(&ast));
+    refuse_unknown(session, &description)?;
     let (script, origin) = (source.name.clone(), source.origin.to_string());
-    session.emit(Event::RunStarted { script, origin, parameters: serde_json::Value::Object(serde_json::Map::new()) });
+    session.emit(Event::RunStarted { script, origin, parameters: given(session, &description) });
     language.engine.run_ast_with_scope(&mut Scope::new(), &ast)
+}
+
+/// A misspelt `--set tp=17` must not be found out after the outage, by its default.
+fn refuse_unknown(session: &Session, description: &Description) -> Result<()> {
+    let Given { set, file, .. } = session.parameters.given();
+    let in_file =
+        file.iter().flat_map(|(path, values)| values.keys().map(move |name| (name, path.display().to_string())));
+    let mut names = set.keys().map(|name| (name, "--set".to_owned())).chain(in_file);
+    let is_unknown = |name: &String| description.parameters.iter().all(|p| p.name != *name);
+    let unknown = names.find(|(name, _)| !description.has_computed_parameters && is_unknown(name));
+    let Some((name, place)) = unknown else { return Ok(()) };
+    let known = description.parameters.iter().map(|p| p.name.as_str());
+    let show = format!("`pgscript show {}` lists them", description.name);
+    let message = format!("{} has no parameter `{name}` (from {place})", description.name);
+    Err(Error::usage("params.unknown", message).hint(errors::did_you_mean(name, known).unwrap_or(show)))
+}
+
+/// What the run starts with, as far as it is known by then; secrets as dots.
+fn given(session: &Session, description: &Description) -> Value {
+    let given = session.parameters.given();
+    let known = description.parameters.iter().filter_map(|parameter| {
+        let value = match parameter.type_name.as_str() {
+            "secret" => given.has(&parameter.name).then(|| "••••••".into()),
+            _ => given.raw(&parameter.name).or_else(|| parameter.value.clone()),
+        };
+        Some((parameter.name.clone(), value?))
+    });
+    Value::Object(known.collect())
 }
 
 fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAltResult, keep: bool) -> Failure {

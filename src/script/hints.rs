@@ -10,7 +10,7 @@ use super::source::Sources;
 pub fn message(error: &EvalAltResult, sources: &Sources, reference: &Reference) -> Option<String> {
     let EvalAltResult::ErrorFunctionNotFound(called, _) = error else { return plain(error) };
     let called = Called::parse(called);
-    match called.declared(sources, reference).is_empty() {
+    match called.declared(sources, reference).is_empty() || called.is_closure() {
         true => plain(error),
         false => Some(format!("`{}` does not take {}", called.path, called.arguments())),
     }
@@ -21,6 +21,9 @@ pub fn plain(error: &EvalAltResult) -> Option<String> {
     match error {
         EvalAltResult::ErrorFunctionNotFound(called, _) => {
             let called = Called::parse(called);
+            if called.is_closure() {
+                return Some(format!("this closure can't be called with {} here", called.arguments()));
+            }
             Some(format!("there is no function `{}`{}", called.path, called.on_types()))
         }
         EvalAltResult::ErrorPropertyNotFound(name, _) => Some(format!("the map has no `{name}`")),
@@ -93,6 +96,11 @@ fn namespace(name: &str, source: &str, sources: &Sources, reference: &Reference)
 }
 
 fn function(called: &Called<'_>, sources: &Sources, reference: &Reference) -> Option<String> {
+    if called.is_closure() {
+        let hint = "it takes another number of arguments, or its module's function has returned: closures of a module \
+                    live as long as the call of its function";
+        return Some(hint.into());
+    }
     let declared = called.declared(sources, reference);
     if !declared.is_empty() {
         return Some(declared.join("\n"));
@@ -122,6 +130,10 @@ impl<'e> Called<'e> {
         let list = list.trim_end_matches(')');
         let types = list.split(", ").filter(|t| !t.is_empty()).map(simple_type).collect();
         Self { path, types }
+    }
+
+    fn is_closure(&self) -> bool {
+        self.path.starts_with("anon$")
     }
 
     /// Signatures of the functions that have the name.

@@ -8,11 +8,12 @@ use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rhai::{Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
+use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
 use super::engine;
 use super::shipped;
 use super::source::{Origin, Source, Sources};
+use super::tree;
 use crate::event::{Event, Listener};
 use crate::world::{Error, Result};
 
@@ -129,6 +130,29 @@ struct State {
     /// Sources being evaluated now, outermost first.
     loading: Vec<String>,
     modules: HashMap<String, Shared<Module>>,
+    aliases: Aliases,
+}
+
+/// What each import alias of a run means. The engine looks an alias up by name when a closure runs, so in a module
+/// that imports something else under the same alias, a closure handed to it would call the wrong function.
+#[derive(Default)]
+pub struct Aliases(HashMap<String, (String, String)>);
+
+impl Aliases {
+    /// Notes that `alias` means `module` in `importer`; an error when it means something else elsewhere.
+    pub fn note(&mut self, alias: &str, module: &str, importer: &str) -> Result<()> {
+        if alias.is_empty() {
+            return Ok(());
+        }
+        let (known, elsewhere) =
+            self.0.entry(alias.to_owned()).or_insert_with(|| (module.to_owned(), importer.to_owned()));
+        if known == module {
+            return Ok(());
+        }
+        let message = format!("`{alias}` means {module} here, and {known} in {elsewhere}");
+        Err(Error::failed("module.alias", message)
+            .hint("give one of them another alias: a closure that crosses modules would call the wrong one"))
+    }
 }
 
 /// The engine's module resolver: each module is compiled and evaluated once a run.
@@ -150,6 +174,18 @@ impl Loader {
     pub fn enter(&self, source: &Source) {
         self.listener.hear(&Event::Loaded { module: source.name.clone(), origin: source.origin.to_string() });
         self.state().loading.push(source.id.clone());
+    }
+
+    /// Refuses a source whose aliases contradict those of the sources before it.
+    pub fn note_aliases(&self, source: &Source, ast: &AST) -> Result<(), Box<EvalAltResult>> {
+        for import in tree::imports(ast) {
+            // One that can't be found fails where it is imported.
+            let found = import.name.as_deref().map(|name| self.places.module(Some(source), name));
+            let Some(Ok(module)) = found else { continue };
+            let noted = self.state().aliases.note(&import.alias, &module.id, &source.id);
+            noted.map_err(|e| EvalAltResult::ErrorRuntime(rhai::Dynamic::from(e), import.position))?;
+        }
+        Ok(())
     }
 
     fn leave(&self) {
@@ -186,6 +222,7 @@ impl ModuleResolver for Loader {
         }
         self.enter(&source);
         let module = engine::compile(engine, &self.sources, &self.reserved, &source)
+            .and_then(|ast| self.note_aliases(&source, &ast).map(|()| ast))
             .and_then(|ast| Module::eval_ast_as_new(Scope::new(), &ast, engine));
         self.leave();
         let mut module = module.map_err(|e| EvalAltResult::ErrorInModule(source.id.clone(), e, position))?;

@@ -188,10 +188,16 @@ impl Given {
         kind.from_text(text).ok_or_else(|| wrong_type(declaration, text, &variable)).map(Some)
     }
 
+    /// What the operator gave for that name, as it was written.
+    pub fn raw(&self, name: &str) -> Option<Value> {
+        let in_file = || self.file.as_ref().and_then(|(_, values)| values.get(name)).cloned();
+        let in_environment = || self.environment.get(&variable(name)).map(|text| text.as_str().into());
+        self.set.get(name).map(|text| text.as_str().into()).or_else(in_file).or_else(in_environment)
+    }
+
     /// Whether the operator gave a value for that name, rightly or not.
     pub fn has(&self, name: &str) -> bool {
-        let in_file = self.file.as_ref().is_some_and(|(_, values)| values.contains_key(name));
-        in_file || self.set.contains_key(name) || self.environment.contains_key(&variable(name))
+        self.raw(name).is_some()
     }
 }
 

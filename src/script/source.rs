@@ -18,7 +18,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::BuiltIn => f.write_str("built in"),
+            Self::BuiltIn => f.write_str(crate::event::BUILT_IN),
         }
     }
 }

@@ -75,6 +75,7 @@ impl Function {
 /// A variable of a module: `primero::PORT`.
 #[derive(Debug)]
 pub struct Qualified {
+    pub owner: Option<usize>,
     pub namespace: Vec<String>,
     pub name: String,
     pub position: Position,
@@ -98,11 +99,13 @@ pub struct Tree {
 
 impl Tree {
     pub fn new(ast: &AST) -> Self {
-        let mut tree = Self { doc: doc_text(ast.doc(), "//!"), ..Self::default() };
+        let mut tree = Self { doc: doc_text(ast.doc(), "//!"), imports: imports(ast), ..Self::default() };
         let bodies: Vec<_> = ast.iter_functions().map(|f| (f.name.to_owned(), f.params.len(), function(&f))).collect();
         tree.collect(&ast.clone_statements_only(), None);
         for (index, (name, parameters, function)) in bodies.into_iter().enumerate() {
-            let only = ast.clone_functions_only_filtered(|_, _, _, n, p| n == name && p == parameters);
+            // (`clone_functions_only_filtered` of rhai 1.27 ignores its filter.)
+            let mut only = ast.clone_functions_only();
+            only.retain_functions(|_, _, n, p| n == name && p == parameters);
             tree.functions.push(function);
             tree.collect(&only, Some(index));
         }
@@ -138,7 +141,8 @@ impl Tree {
             }
             Expr::Variable(variable, _, position) if !variable.2.is_empty() => {
                 let namespace = variable.2.path.iter().map(|part| part.as_str().to_owned()).collect();
-                self.variables.push(Qualified { namespace, name: variable.1.to_string(), position: *position });
+                let name = variable.1.to_string();
+                self.variables.push(Qualified { owner, namespace, name, position: *position });
             }
             _ => {}
         }
@@ -147,11 +151,6 @@ impl Tree {
     fn statement(&mut self, statement: &Stmt, path: &[ASTNode<'_>], owner: Option<usize>, seen: &mut Seen) {
         match statement {
             Stmt::FnCall(call, position) => self.call(call, *position, false, path, owner, seen),
-            Stmt::Import(import, position) => self.imports.push(Import {
-                name: import.0.get_literal_value(None).and_then(|value| value.into_string().ok()),
-                alias: import.1.as_str().to_owned(),
-                position: if import.0.position().is_none() { *position } else { import.0.position() },
-            }),
             Stmt::Var(variable, flags, _) if flags.contains(ASTFlags::EXPORTED) => {
                 self.exports.insert(variable.0.as_str().to_owned());
             }
@@ -255,6 +254,22 @@ fn function(metadata: &rhai::ScriptFnMetadata<'_>) -> Function {
         is_private: metadata.access.is_private(),
         doc: doc_text(&metadata.comments.join("\n"), "///"),
     }
+}
+
+/// The imports of a script, wherever they stand.
+pub fn imports(ast: &AST) -> Vec<Import> {
+    let mut imports = Vec::new();
+    ast.walk(&mut |path| {
+        if let Some(ASTNode::Stmt(Stmt::Import(import, position))) = path.last() {
+            imports.push(Import {
+                name: import.0.get_literal_value(None).and_then(|value| value.into_string().ok()),
+                alias: import.1.as_str().to_owned(),
+                position: if import.0.position().is_none() { *position } else { import.0.position() },
+            });
+        }
+        true
+    });
+    imports
 }
 
 /// Comment lines without their marks.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::style::{Mark, Paint, Style, clean};
 use super::{human, table};
-use crate::event::Event;
+use crate::event::{BUILT_IN, Event};
 
 /// Lines for one event, and where they belong.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,8 @@ impl Narrator {
                 let head = format!("{} {script} is done", style.mark(Mark::Done));
                 out(vec![self.timed(style.paint(Paint::Green, &head), &head, *seconds)])
             }
+            // Eight lines that say "as shipped" would hide the one that does not.
+            Event::Loaded { origin, .. } if origin == BUILT_IN => out(Vec::new()),
             Event::Loaded { module, origin } => {
                 out(vec![style.paint(Paint::Dim, &format!("module {module}: {origin}"))])
             }

@@ -7,9 +7,7 @@ use rhai::{Array, Dynamic, Map};
 
 use super::call::{Call, Options};
 use super::{Namespace, Registrar, ScriptResult, values};
-use crate::world::container::{
-    Container, ContainerEngine, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, Network, Output,
-};
+use crate::world::container::{Container, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, Network, Output};
 use crate::world::{Error, Result, Secret};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);

@@ -64,7 +64,13 @@ impl Source {
 pub fn list(client: &Client<'_>, root: &Path, relative: &str) -> Result<Contents> {
     let mut listing = Collected::default();
     let mut watch = Watch::new(&client.clients.context, "dump.damaged", None);
-    Source::open(client, root, relative)?.pg_restore(client, &["--list"], Some(&mut listing), &mut watch)?;
+    // With --create the database itself is an entry, so that there is one even when it is empty.
+    Source::open(client, root, relative)?.pg_restore(
+        client,
+        &["--list", "--create"],
+        Some(&mut listing),
+        &mut watch,
+    )?;
     let contents = parse(&String::from_utf8_lossy(&listing.0));
     if contents.entries == 0 {
         return Err(Error::failed("dump.damaged", format!("{relative} has an empty table of contents")));

@@ -57,12 +57,11 @@ pub fn database(client: &Client<'_>, database: &str, path: &Path) -> Result<()> 
     write(client, call, path, Origin::Database)?.staging.finish().map(|_| ())
 }
 
-/// The programs that dump as a stream: of the image asked for, else of the server's container itself.
+/// The programs that dump as a stream. Never in the server's own container: `pg_dumpall` has children, and when they
+/// are ended, the container's first process inherits them. That is the postmaster, which takes an orphan ended by a
+/// signal for a crashed backend and restarts the whole server (seen with 15.20).
 pub fn programs<'a>(clients: &'a Clients, server: &Server, image: Option<&str>) -> Result<Client<'a>> {
-    match image {
-        Some(image) => Client::beside(clients, server, Some(image), None),
-        None => Ok(Client::inside(clients, server)),
-    }
+    Client::beside(clients, server, image, None)
 }
 
 /// `pg_dumpall` dumps all databases; those not asked for are excluded, by patterns that match one name only.

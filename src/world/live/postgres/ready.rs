@@ -56,7 +56,8 @@ fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
     match probe.map(|output| output.exit_code) {
         Ok(0) => {}
         Ok(1) => return Ok(Attempt::NotYet("it answers, but rejects connections (starting up)".into())),
-        Ok(code @ (126 | 127)) => {
+        // So it also looks when the container has just ended.
+        Ok(code @ (126 | 127)) if clients.containers.container(&server.container)?.is_running() => {
             let message = format!("pg_isready does not run in {} (exit code {code})", server.container_name);
             return Err(Error::failed("postgres.no_client", message));
         }
@@ -76,10 +77,28 @@ fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
 
 /// The server's version, asked over its socket.
 pub fn version(clients: &Clients, server: &Server) -> Result<ServerVersion> {
+    reach(clients, server).map(|(version, _)| version)
+}
+
+/// The server's version, and a database that can be connected to: the server's own, or, when a restore that came to
+/// nothing has left it missing, one of the two that every cluster has.
+pub fn reach(clients: &Clients, server: &Server) -> Result<(ServerVersion, String)> {
+    let mut first = None;
+    for database in [server.database.as_str(), "template1", "postgres"] {
+        match ask_version(clients, server, database) {
+            Ok(version) => return Ok((version, database.to_owned())),
+            Err(error) if error.message.contains("\" does not exist") => _ = first.get_or_insert(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(first.unwrap_or_else(|| Error::failed("psql.failed", "there is no database to connect to")))
+}
+
+fn ask_version(clients: &Clients, server: &Server, database: &str) -> Result<ServerVersion> {
     let client = Client::inside(clients, server);
     let sql =
         "SELECT current_setting('server_version') AS text, current_setting('server_version_num')::int / 10000 AS major";
-    let rows = rows::query(&client, &server.database, sql, &[])?;
+    let rows = rows::query(&client, database, sql, &[])?;
     let row = rows.first();
     let text = row.and_then(|row| row.get("text")?.as_str());
     let major = row.and_then(|row| row.get("major")?.as_u64());

@@ -7,6 +7,7 @@ use super::client::{Call, Client};
 use super::databases::{self, Database};
 use super::watch::Watch;
 use super::{Clients, archive, dump, globals, plain, ready, verify};
+use crate::event::Event;
 use crate::world::error::{Error, Kind, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Dump, DumpedDatabase, Format, RestoreOptions, RestoreReport, Server};
@@ -16,24 +17,43 @@ use crate::world::postgres::{Dump, DumpedDatabase, Format, RestoreOptions, Resto
 pub fn restore(clients: &Clients, dump: &Dump, server: &Server, options: &RestoreOptions) -> Result<RestoreReport> {
     verify::compare_files(clients, dump)?;
     let target = Target::prepare(clients, server, dump.server_major)?;
+    warn_about_old_client(&target, dump);
     match dump.format {
         Format::Directory => directory(&target, dump, options),
         Format::Plain => plain_sql(&target, dump, options),
     }
 }
 
+/// Until 14 everyone could create in the schema `public`, from 15 on only its owner. A client of 15 or newer writes the
+/// old grant into the dump; an older one takes it for granted, and then the new server's default holds. Also `pg_dump`
+/// 13 leaves out grants on the sequences of identity columns (both seen with 13.23 against 17.12).
+fn warn_about_old_client(target: &Target<'_>, dump: &Dump) {
+    if dump.client_major < 15 && target.major >= 15 {
+        let text = format!(
+            "the dump was made by pg_dump {}, which leaves out grants that PostgreSQL {} does not have by itself: that \
+             everyone may create in the schema public, and those on sequences of identity columns; a dump made with \
+             the new server's client has them",
+            dump.client_major, target.major
+        );
+        target.clients.context.emit(Event::Warn { text });
+    }
+}
+
 /// A cluster about to be filled.
 pub struct Target<'a> {
     pub clients: &'a Clients,
-    pub server: &'a Server,
+    /// As given, but with a database that is there.
+    pub server: Server,
+    major: u32,
     pub known: Known,
     databases: Vec<Database>,
 }
 
 impl<'a> Target<'a> {
     /// Checks that the target can take a dump of a server of this major: not older, and nobody is connected.
-    pub fn prepare(clients: &'a Clients, server: &'a Server, source_major: u32) -> Result<Self> {
-        let major = ready::version(clients, server)?.major;
+    pub fn prepare(clients: &'a Clients, server: &Server, source_major: u32) -> Result<Self> {
+        let (version, database) = ready::reach(clients, server)?;
+        let (server, major) = (&Server { database, ..server.clone() }, version.major);
         let name = &server.container_name;
         if major < source_major {
             let message = format!("{name} is PostgreSQL {major}, the dump is from {source_major}");
@@ -43,7 +63,7 @@ impl<'a> Target<'a> {
         databases::require_alone(clients, server)?;
         let (roles, tablespaces) = databases::roles_and_tablespaces(clients, server, &server.database)?;
         let known = Known { superuser: server.user.clone(), roles, tablespaces };
-        Ok(Self { clients, server, known, databases: databases::list(clients, server)? })
+        Ok(Self { clients, server: server.clone(), major, known, databases: databases::list(clients, server)? })
     }
 
     fn has(&self, name: &str) -> bool {
@@ -59,7 +79,7 @@ impl<'a> Target<'a> {
     pub fn make_room(&self, name: &str) -> Result<String> {
         let maintenance = self.maintenance(name)?;
         if self.has(name) {
-            databases::drop(self.clients, self.server, &maintenance, name)?;
+            databases::drop(self.clients, &self.server, &maintenance, name)?;
         }
         Ok(maintenance)
     }
@@ -79,7 +99,7 @@ impl<'a> Target<'a> {
 
 fn directory(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Result<RestoreReport> {
     let image = options.client_image.as_deref();
-    let client = Client::beside(target.clients, target.server, image, Some((&dump.path, true)))?;
+    let client = Client::beside(target.clients, &target.server, image, Some((&dump.path, true)))?;
     verify::require_reader(&client, dump)?;
     let path = dump.path.join(dump::GLOBALS);
     let mut file = File::open(&path).map_err(|e| Error::io("open", path.display(), &e))?;
@@ -127,8 +147,16 @@ fn connection_string(database: &str) -> String {
     format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
+/// The programs that restore as a stream: one process each, so the server's own container will do.
+pub fn programs<'a>(clients: &'a Clients, server: &Server, image: Option<&str>) -> Result<Client<'a>> {
+    match image {
+        Some(image) => Client::beside(clients, server, Some(image), None),
+        None => Ok(Client::inside(clients, server)),
+    }
+}
+
 fn plain_sql(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Result<RestoreReport> {
-    let client = plain::programs(target.clients, target.server, options.client_image.as_deref())?;
+    let client = programs(target.clients, &target.server, options.client_image.as_deref())?;
     for database in &dump.databases {
         make_room_for_plain(target, &database.name).map_err(|error| target.half_done(error))?;
     }
@@ -148,7 +176,7 @@ fn plain_sql(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Resu
 
 /// `pg_dumpall` creates every database but `postgres` and `template1`, which it expects to be there, and empty.
 fn make_room_for_plain(target: &Target<'_>, name: &str) -> Result<()> {
-    let (clients, server) = (target.clients, target.server);
+    let (clients, server) = (target.clients, &target.server);
     if !matches!(name, "postgres" | "template1") {
         return target.make_room(name).map(|_| ());
     }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use super::client::{Call, Client};
 use super::rows::Collected;
 use super::watch::Watch;
-use super::{Clients, databases, dump, globals, plain, ready, restore};
+use super::{Clients, databases, dump, globals, ready, restore};
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{DumpOptions, RestoreReport, Server};
@@ -22,7 +22,7 @@ pub fn transfer(clients: &Clients, source: &Server, target: &Server, options: &D
         None => clients.containers.container(&target.container)?.image_id,
     };
     let from = Client::beside(clients, source, Some(&image), None)?;
-    let into = plain::programs(clients, target, options.client_image.as_deref())?;
+    let into = restore::programs(clients, target, options.client_image.as_deref())?;
     let client_major = dump::require_new_client(&from, source, source_major)?;
     let compress = dump::compression(&from, client_major, options.compress.as_deref())?;
     let expected = roles(&from, &into, &filled)?;
