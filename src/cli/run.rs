@@ -34,8 +34,9 @@ pub struct Run {
     /// Leaves everything as it is when the run fails, instead of putting back what was done.
     #[arg(long)]
     keep: bool,
-    /// Names a thing that may be lost although no verified copy of it exists, such as volume:NAME; may be repeated.
-    #[arg(long, value_name = "KIND:NAME")]
+    /// Lets the script destroy this one thing without proof of a copy, such as `volume:primero_database`; may be
+    /// repeated. Only for what nobody needs any more.
+    #[arg(long, value_name = "KIND:NAME", value_parser = loss)]
     allow_data_loss: Vec<String>,
     /// How to tell what happens.
     #[arg(long, value_enum, default_value_t)]
@@ -43,6 +44,14 @@ pub struct Run {
     /// The Docker engine: unix:///…, tcp://…, ssh://user@host. That of the environment when left out.
     #[arg(long, value_name = "URL", env = "DOCKER_HOST", hide_env_values = true)]
     docker: Option<String>,
+}
+
+/// Only what a guard asks for can be named: a typing error must not look like an allowance.
+fn loss(text: &str) -> std::result::Result<String, String> {
+    match text.strip_prefix("volume:") {
+        Some(name) if !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("name what may be lost, as volume:NAME".into()),
+    }
 }
 
 impl From<Format> for ui::Format {

@@ -33,24 +33,8 @@ pub fn verify(clients: &Clients, dump: &Dump, image: Option<&str>) -> Result<()>
     }
 }
 
-/// The least before a restore begins to replace anything: the dump is as long as it was. Cut files show here.
-pub fn require_size(dump: &Dump) -> Result<()> {
-    let files = match dump.format {
-        Format::Directory => record::files(&dump.path)?.iter().map(|name| dump.path.join(name)).collect(),
-        Format::Plain => vec![dump.path.clone()],
-    };
-    let size = |path: &std::path::PathBuf| std::fs::metadata(path).map(|metadata| metadata.len());
-    let bytes: std::io::Result<u64> = files.iter().map(size).sum();
-    let bytes = bytes.map_err(|e| Error::io("read", dump.path.display(), &e))?;
-    if bytes == dump.bytes {
-        return Ok(());
-    }
-    let message = format!("the dump {} has {bytes} bytes, it was made with {}", dump.path.display(), dump.bytes);
-    Err(Error::failed("dump.damaged", message).hint("it was cut or changed since; nothing was restored from it"))
-}
-
 /// The files are those of the record, none missing, none more, none changed.
-fn compare_files(clients: &Clients, dump: &Dump) -> Result<()> {
+pub fn compare_files(clients: &Clients, dump: &Dump) -> Result<()> {
     let root = match dump.format {
         Format::Directory => dump.path.as_path(),
         Format::Plain => dump.path.parent().unwrap_or(Path::new("/")),
