@@ -531,6 +531,7 @@ Fn("onw");
 fn param(x) { x }
 step("a", || 1);
 step("a", || 2);
+fn twice(list) { let own = 1; list.map(|x| x + own) }
 "#,
     );
     let ran = place.pgscript(&["check", "main.rhai", "--format", "json"]);
@@ -562,6 +563,7 @@ step("a", || 2);
     15:45 error `global::LIMIT` would be looked up in the module `lib`, which runs this closure
     16:1 error there is no function `onw`
     17:4 error `param` is a function of the language, a script can't define it
+    20:48 error `own` is also a function of this file: inside a closure it means the function
     19:1 warning a second step `a`, as in line 18
     ");
     assert_eq!(ran.code, 1);
