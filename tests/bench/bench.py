@@ -7,18 +7,17 @@ Prints each figure beside its target, writes them to target/figures.json, and en
 is compared takes turns on the same machine in the same run: only the ratios mean anything. Nothing stays behind.
 """
 
-import sys
-
-sys.dont_write_bytecode = True
+import datetime
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import shutil
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import documented
@@ -45,7 +44,9 @@ class Bench:
         self.binary, self.work, self.memory = binary, work, PeakMemory()
         self.stacks, self.figures = [], {}
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("PGSCRIPT_")}
-        self.environment["PGSCRIPT_SITE"] = "/nonexistent"
+        # An empty site: what is measured is what is built in.
+        self.environment["PGSCRIPT_SITE"] = str(work / "site")
+        (work / "site").mkdir()
 
     # --- the stacks ---
 

@@ -11,9 +11,12 @@ from=13 to=17
 binary="$(realpath "${1:?which binary}")"
 name="demo-$$"
 work="$(mktemp -d "$STACK_STATE/demo.XXXXXX")"
+mkdir "$work/site"
 failed=yes
 
-title() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold='' plain=''
+[ ! -t 1 ] || bold=$'\e[1m' plain=$'\e[0m'
+title() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 stack() { local verb="$1"; shift; "$here/stack.sh" "$verb" "$name" "$@"; }
 major() { stack psql <<<"SELECT current_setting('server_version')"; }
 
@@ -65,7 +68,7 @@ printf '$ pgscript'
 printf ' %s' "${upgrade[@]:1}"
 printf '\n\n'
 begun="$SECONDS"
-env PGSCRIPT_SITE=/nonexistent "${upgrade[@]}" </dev/null
+PGSCRIPT_SITE="$work/site" "${upgrade[@]}" </dev/null
 echo "$((SECONDS - begun)) seconds in all."
 
 title "The stack afterwards"
