@@ -273,7 +273,10 @@ pub fn pgscript(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    command.env("PGSCRIPT_SITE", "/nonexistent").env("NO_COLOR", "1").stdin(Stdio::null()).args(args);
+    // The site must be a directory; this one has no scripts of its own.
+    let site = Path::new(env!("CARGO_TARGET_TMPDIR")).join("empty-site");
+    std::fs::create_dir_all(&site).unwrap();
+    command.env("PGSCRIPT_SITE", site).env("NO_COLOR", "1").stdin(Stdio::null()).args(args);
     command
 }
 
