@@ -6,6 +6,7 @@ use std::time::Instant;
 use rhai::{EvalAltResult, Scope};
 use serde_json::{Value, json};
 
+use super::check::Checker;
 use super::describe::{self, Description};
 use super::engine::{Language, STACK};
 use super::errors::{self, Report};
@@ -15,7 +16,7 @@ use super::session::Session;
 use super::source::Source;
 use super::steps::{self, PutBack};
 use super::tree::Tree;
-use crate::event::Event;
+use crate::event::{Event, Silent};
 use crate::world::{Error, Result};
 
 /// How a run ended.
@@ -41,6 +42,8 @@ pub struct Failure {
 /// What was done about the steps of a failed run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Aftermath {
+    /// Nothing had been changed yet.
+    Unchanged,
     /// No step had begun that could be put back.
     Untouched,
     PutBack(PutBack),
@@ -63,16 +66,28 @@ fn run(session: &Arc<Session>, places: Places, source: &Source, keep: bool) -> R
     let language = Language::new(places, session.listener.clone(), Some(session.clone()));
     language.loader.enter(source);
     let script = source.name.clone();
-    let result = start(session, &language, source);
-    let failure = match result {
+    let failure = mistake(&language, source).or_else(|| match start(session, &language, source) {
         Ok(()) => None,
         Err(error) => Some(fail(session, &language, source, &error, keep)),
-    };
+    });
     let seconds = begun.elapsed().as_secs_f64();
     if failure.is_none() {
         session.emit(Event::RunDone { script: script.clone(), seconds });
     }
     Ok(Outcome { script, seconds, failure })
+}
+
+/// What `check` finds wrong must not be found out in the middle of an outage.
+fn mistake(language: &Language, source: &Source) -> Option<Failure> {
+    // Read by an engine of its own: nothing of the run has happened yet.
+    let reader = Language::new(language.places.clone(), Arc::new(Silent), None);
+    let mut found = Checker::new(&reader).check(source).into_iter().filter(|finding| !finding.is_warning);
+    let mut report = found.next()?.report;
+    let further = found.count();
+    if further > 0 {
+        report.message += &format!(" (and {further} more: pgscript check {})", source.name);
+    }
+    Some(Failure { report, step: None, aftermath: Aftermath::Unchanged, recovery: None })
 }
 
 fn start(session: &Session, language: &Language, source: &Source) -> Result<(), Box<EvalAltResult>> {
@@ -118,6 +133,7 @@ fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAlt
     let committed = session.steps().committed().map(str::to_owned);
     let aftermath = match committed {
         Some(step) => Aftermath::Committed(step),
+        None if !session.steps().changed() => Aftermath::Unchanged,
         None if !session.steps().has_undo() => Aftermath::Untouched,
         None if keep => Aftermath::Kept,
         None => Aftermath::PutBack(steps::put_back(session, &language.engine)),
@@ -136,7 +152,7 @@ impl Failure {
     pub fn advice(&self) -> Option<&str> {
         let is_back = match &self.aftermath {
             Aftermath::PutBack(steps) => steps.is_complete(),
-            Aftermath::Untouched | Aftermath::Kept | Aftermath::Committed(_) => false,
+            Aftermath::Unchanged | Aftermath::Untouched | Aftermath::Kept | Aftermath::Committed(_) => false,
         };
         self.recovery.as_deref().filter(|_| !is_back)
     }
@@ -146,6 +162,7 @@ impl Failure {
         let mut object = self.report.to_json();
         object["step"] = self.step.clone().into();
         object["aftermath"] = match &self.aftermath {
+            Aftermath::Unchanged => json!({"state": "unchanged"}),
             Aftermath::Untouched => json!({"state": "untouched"}),
             Aftermath::Kept => json!({"state": "kept"}),
             Aftermath::Committed(step) => json!({"state": "committed", "step": step}),
