@@ -506,6 +506,18 @@ fn after_ctrl_c_steps_are_put_back_and_a_second_one_stops_that() {
     assert_eq!(ends_within(&mut child, Duration::from_secs(2)), 1);
 }
 
+#[test]
+fn a_parameters_file_serves_all_procedures_of_a_site() {
+    let place = Place::new()
+        .with("s.rhai", "param(\"project\", #{});\n")
+        .with("site.toml", "project = \"x\"\nansible_dir = \"/y\"\n")
+        .with("misspelt.toml", "project = \"x\"\nansible_dirr = \"/y\"\n");
+    assert_eq!(place.pgscript(&["run", "s.rhai", "--params", "site.toml"]).code, 0);
+    let ran = place.pgscript(&["run", "s.rhai", "--params", "misspelt.toml"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("s.rhai has no parameter `ansible_dirr` (from misspelt.toml)"), "{}", ran.stderr);
+}
+
 // Reading without running
 
 #[test]
