@@ -24,7 +24,7 @@ fn upgrade(from: u32, to: u32) {
 }
 
 /// Everything below is 0600 or, a directory, 0700.
-fn private(path: &std::path::Path) {
+pub fn private(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     let meta = std::fs::symlink_metadata(path).unwrap();
     let wanted = if meta.is_dir() { 0o700 } else { 0o600 };
