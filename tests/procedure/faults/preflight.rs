@@ -80,11 +80,6 @@ fn image_of_another_version() {
 }
 
 #[test]
-fn image_without_a_server() {
-    refused(17, &["image=pgscript-test/app:1"], 3, &["pgscript-test/app:1"]);
-}
-
-#[test]
 fn inventory_says_another_version() {
     let said = ["[deploy.wrong_version]", "is 17, the target is 15", "primero_postgres_version: '15'", NOTHING];
     refused(15, &[], 3, &said);
