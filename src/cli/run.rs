@@ -34,12 +34,24 @@ pub struct Run {
     /// Leaves everything as it is when the run fails, instead of putting back what was done.
     #[arg(long)]
     keep: bool,
+    /// Lets the script destroy this one thing without proof of a copy, such as `volume:primero_database`; may be
+    /// repeated. Only for what nobody needs any more.
+    #[arg(long, value_name = "KIND:NAME", value_parser = loss)]
+    allow_data_loss: Vec<String>,
     /// How to tell what happens.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// The Docker engine: unix:///…, tcp://…, ssh://user@host. That of the environment when left out.
     #[arg(long, value_name = "URL", env = "DOCKER_HOST", hide_env_values = true)]
     docker: Option<String>,
+}
+
+/// Only what a guard asks for can be named: a typing error must not look like an allowance.
+fn loss(text: &str) -> std::result::Result<String, String> {
+    match text.strip_prefix("volume:") {
+        Some(name) if !name.is_empty() => Ok(text.to_owned()),
+        _ => Err("name what may be lost, as volume:NAME".into()),
+    }
 }
 
 impl From<Format> for ui::Format {
@@ -71,7 +83,7 @@ impl Run {
             world: live::world(context, self.docker),
             parameters: Parameters::new(given),
             steps: Mutex::default(),
-            evidence: Evidence::default(),
+            evidence: Evidence::new(self.allow_data_loss),
         });
         let outcome = execute::execute(session.clone(), places, source, self.keep)?;
         let exit = tell(&outcome, self.format, &session);
@@ -113,6 +125,7 @@ fn block(failure: &Failure, seconds: f64) -> String {
     let step = failure.step.as_ref().map(|step| format!(" in step `{step}`")).unwrap_or_default();
     let _ = writeln!(out, "\n✗ failed{step} after {}", human::seconds(seconds));
     match &failure.aftermath {
+        Aftermath::Unchanged => out.push_str("  nothing was changed\n"),
         Aftermath::Untouched => {}
         Aftermath::Kept => out.push_str("  nothing was put back, as --keep asks\n"),
         Aftermath::Committed(step) => {

@@ -72,10 +72,11 @@ impl Function {
     }
 }
 
-/// A variable of a module: `primero::PORT`.
+/// A variable that is read: `limit`, or one of a module, `primero::PORT`.
 #[derive(Debug)]
-pub struct Qualified {
+pub struct Variable {
     pub owner: Option<usize>,
+    /// Empty for a plain variable.
     pub namespace: Vec<String>,
     pub name: String,
     pub position: Position,
@@ -90,7 +91,9 @@ pub struct Tree {
     /// In the order they stand in the text.
     pub calls: Vec<Call>,
     pub imports: Vec<Import>,
-    pub variables: Vec<Qualified>,
+    pub variables: Vec<Variable>,
+    /// Names given by `let`, `const`, `for` and `catch`, with the function they are given in.
+    pub declared: BTreeSet<(Option<usize>, String)>,
     /// Variables that importers may use.
     pub exports: BTreeSet<String>,
     /// Keys of map literals and assigned properties: any of them may hold a function.
@@ -151,16 +154,24 @@ impl Tree {
             Expr::Property(names, _) => {
                 self.keys.insert(names.2.to_string());
             }
-            Expr::Variable(variable, _, position) if !variable.2.is_empty() => {
+            Expr::Variable(variable, _, position) => {
                 let namespace = variable.2.path.iter().map(|part| part.as_str().to_owned()).collect();
                 let name = variable.1.to_string();
-                self.variables.push(Qualified { owner, namespace, name, position: *position });
+                self.variables.push(Variable { owner, namespace, name, position: *position });
             }
             _ => {}
         }
     }
 
     fn statement(&mut self, statement: &Stmt, path: &[ASTNode<'_>], owner: Option<usize>, seen: &mut Seen) {
+        match statement {
+            Stmt::Var(variable, ..) => _ = self.declared.insert((owner, variable.0.as_str().to_owned())),
+            Stmt::For(parts, _) => {
+                let names = [Some(&parts.0), parts.1.as_ref()].into_iter().flatten();
+                self.declared.extend(names.map(|name| (owner, name.as_str().to_owned())));
+            }
+            _ => {}
+        }
         match statement {
             Stmt::FnCall(call, position) => self.call(call, *position, false, path, owner, seen),
             Stmt::Var(variable, flags, _) if flags.contains(ASTFlags::EXPORTED) => {

@@ -2,5 +2,6 @@
 //!
 //! `tests/stack/engine.sh ensure` and `tests/stack/images.sh 13 15 17 18` must have run; `make test` does that.
 
+mod faults;
 mod stack;
 mod upgrades;

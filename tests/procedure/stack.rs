@@ -230,6 +230,19 @@ impl Stack {
         run(&mut self.pgscript(&["run", "rollback.rhai", "--yes"]))
     }
 
+    /// The rollback exactly as a failed run told the operator to type it; only the question is answered beforehand.
+    #[track_caller]
+    pub fn rollback_as_advised(&self, failed: &Run) -> Run {
+        let Some((_, line)) = failed.text.split_once("  pgscript run rollback.rhai ") else {
+            panic!("no rollback was advised:\n{}", failed.text);
+        };
+        let line = line.lines().next().unwrap_or_default();
+        let args: Vec<_> = ["run", "rollback.rhai", "--yes"].into_iter().chain(line.split_whitespace()).collect();
+        let mut command = pgscript(&args);
+        command.envs(self.engine.iter().map(|e| ("DOCKER_HOST", e)));
+        run(&mut command)
+    }
+
     /// The one artefact directory that an upgrade has left.
     #[track_caller]
     pub fn artefacts(&self) -> PathBuf {
@@ -244,7 +257,9 @@ impl Stack {
     pub fn no_helpers_left(&self) {
         let mine =
             |list: String| list.lines().filter(|l| l.contains(&self.name)).map(str::to_owned).collect::<Vec<_>>();
-        let helpers = self.docker(&["ps", "-a", "--filter", "label=pgscript.helper", "--format", "{{.Names}}"]);
+        // Helpers have no name of the stack's: one is known by what it mounts. Others' may end meanwhile.
+        let format = "{{.Names}} {{.Mounts}} {{.Networks}}";
+        let helpers = self.docker(&["ps", "-a", "--no-trunc", "--filter", "label=pgscript.helper", "--format", format]);
         assert_eq!(mine(helpers), Vec::<String>::new());
         let networks = self.docker(&["network", "ls", "--filter", "label=pgscript.helper", "--format", "{{.Name}}"]);
         assert_eq!(mine(networks), Vec::<String>::new());
@@ -273,7 +288,10 @@ pub fn pgscript(args: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
-    command.env("PGSCRIPT_SITE", "/nonexistent").env("NO_COLOR", "1").stdin(Stdio::null()).args(args);
+    // The site must be a directory; this one has no scripts of its own.
+    let site = Path::new(env!("CARGO_TARGET_TMPDIR")).join("empty-site");
+    std::fs::create_dir_all(&site).unwrap();
+    command.env("PGSCRIPT_SITE", site).env("NO_COLOR", "1").stdin(Stdio::null()).args(args);
     command
 }
 
@@ -331,6 +349,22 @@ impl Watched {
             self.said += &line;
             self.said.push('\n');
         }
-        Run { code, text: self.said }
+        Run { code, text: std::mem::take(&mut self.said) }
+    }
+}
+
+impl Drop for Watched {
+    /// A failed test leaves no run behind: it is told to stop, and gets the time to.
+    fn drop(&mut self) {
+        for _ in 0..300 {
+            match self.child.try_wait() {
+                Ok(None) => {}
+                _ => return,
+            }
+            let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

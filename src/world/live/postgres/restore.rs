@@ -12,8 +12,10 @@ use crate::world::error::{Error, Kind, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Dump, DumpedDatabase, Format, RestoreOptions, RestoreReport, Server};
 
-/// Restores all of a dump. Databases that the dump holds and the target has are replaced.
+/// Restores all of a dump. Databases that the dump holds and the target has are replaced. A dump whose files have
+/// changed since it was checked is found before anything is loaded.
 pub fn restore(clients: &Clients, dump: &Dump, server: &Server, options: &RestoreOptions) -> Result<RestoreReport> {
+    verify::compare_files(clients, dump)?;
     let target = Target::prepare(clients, server, dump.server_major)?;
     warn_about_old_client(&target, dump);
     match dump.format {

@@ -34,7 +34,7 @@ pub fn verify(clients: &Clients, dump: &Dump, image: Option<&str>) -> Result<()>
 }
 
 /// The files are those of the record, none missing, none more, none changed.
-fn compare_files(clients: &Clients, dump: &Dump) -> Result<()> {
+pub fn compare_files(clients: &Clients, dump: &Dump) -> Result<()> {
     let root = match dump.format {
         Format::Directory => dump.path.as_path(),
         Format::Plain => dump.path.parent().unwrap_or(Path::new("/")),
