@@ -78,8 +78,8 @@ pub fn list(client: &Client<'_>, root: &Path, relative: &str) -> Result<Contents
     Ok(contents)
 }
 
-/// Reads every data member to its end, and holds the table of contents against the record.
-pub fn read_all(client: &Client<'_>, root: &Path, database: &DumpedDatabase) -> Result<()> {
+/// Holds the table of contents against the record, and reads every data member to its end.
+pub fn check(client: &Client<'_>, root: &Path, database: &DumpedDatabase) -> Result<()> {
     let found = list(client, root, &database.path)?;
     if (found.entries, found.tables) != (database.entries, database.tables) {
         let message = format!(
@@ -88,8 +88,13 @@ pub fn read_all(client: &Client<'_>, root: &Path, database: &DumpedDatabase) -> 
         );
         return Err(Error::failed("dump.damaged", message));
     }
+    read_to_end(client, root, &database.path)
+}
+
+/// Reads every data member.
+pub fn read_to_end(client: &Client<'_>, root: &Path, relative: &str) -> Result<()> {
     let mut watch = Watch::new(&client.clients.context, "dump.damaged", None);
-    let source = Source::open(client, root, &database.path)?;
+    let source = Source::open(client, root, relative)?;
     source.pg_restore(client, &["--file", "/dev/null"], None, &mut watch)
 }
 

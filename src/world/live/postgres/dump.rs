@@ -7,6 +7,7 @@ use std::path::Path;
 use super::client::{ARTEFACTS, Call, Client};
 use super::databases::{self, Database};
 use super::plain_scan::PlainScan;
+use super::side_by_side::side_by_side;
 use super::staging::{self, Staging};
 use super::watch::Watch;
 use super::{Clients, archive, ready, record, rows};
@@ -28,20 +29,16 @@ pub fn directory(clients: &Clients, server: &Server, path: &Path, options: &Dump
     let compress = compression(&client, client_major, options.compress.as_deref())?;
     let globals_path = staging.partial().join(GLOBALS);
     globals(&client, staging::create(&globals_path)?, &globals_path)?;
-    let mut dumped = Vec::with_capacity(chosen.len());
-    for (index, database) in chosen.iter().enumerate() {
-        let job = Job { client: &client, server, compress: &compress, jobs: options.jobs.max(1) };
+    let job = Job { client: &client, server, compress: &compress, jobs: options.jobs.max(1) };
+    let dumped = side_by_side(&chosen, |index, database| {
         let path = job.dump(staging.partial(), index, database)?;
         let contents = archive::list(&client, staging.partial(), &path)?;
-        dumped.push(DumpedDatabase {
-            name: database.name.clone(),
-            path,
-            entries: contents.entries,
-            tables: contents.tables,
-        });
-    }
+        archive::read_to_end(&client, staging.partial(), &path)?;
+        let (name, entries, tables) = (database.name.clone(), contents.entries, contents.tables);
+        Ok(DumpedDatabase { name, path, entries, tables })
+    })?;
     let files = record::files(staging.partial())?;
-    let (files, bytes) = read_back(clients, &client, staging.partial(), &files, &dumped)?;
+    let (files, bytes) = record::checksums(&clients.context, staging.partial(), &files)?;
     client.close();
     let dump = Dump {
         path: staging.path().to_owned(),
@@ -223,22 +220,6 @@ impl Write for ToFile {
     }
 }
 
-/// Reads the whole dump once more, checksums here and every data member through `pg_restore`, side by side.
-fn read_back(
-    clients: &Clients,
-    client: &Client<'_>,
-    root: &Path,
-    files: &[String],
-    dumped: &[DumpedDatabase],
-) -> Result<(Vec<(String, String)>, u64)> {
-    std::thread::scope(|scope| {
-        let sums = scope.spawn(|| record::checksums(&clients.context, root, files));
-        let read = dumped.iter().try_for_each(|database| archive::read_all(client, root, database));
-        let sums = sums.join().unwrap_or_else(|_| Err(Error::failed("dump.failed", "the checksums were not computed")));
-        read.and(sums)
-    })
-}
-
 /// One database into a directory of pg_dump's own format.
 pub fn one_directory(
     clients: &Clients,
@@ -284,7 +265,6 @@ pub fn one_custom(client: &Client<'_>, database: &str, path: &Path) -> Result<()
 
 /// Reads an archive to its end.
 fn whole(client: &Client<'_>, root: &Path, relative: &str) -> Result<()> {
-    let contents = archive::list(client, root, relative)?;
-    let (entries, tables) = (contents.entries, contents.tables);
-    archive::read_all(client, root, &DumpedDatabase { name: relative.into(), path: relative.into(), entries, tables })
+    archive::list(client, root, relative)?;
+    archive::read_to_end(client, root, relative)
 }

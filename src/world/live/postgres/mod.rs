@@ -20,6 +20,7 @@ mod record;
 mod restore;
 mod roles;
 mod rows;
+mod side_by_side;
 mod staging;
 mod transfer;
 mod verify;

@@ -5,6 +5,7 @@ use std::fs::File;
 use super::classify::Known;
 use super::client::{Call, Client};
 use super::databases::{self, Database};
+use super::side_by_side::side_by_side;
 use super::watch::Watch;
 use super::{Clients, archive, dump, globals, plain, ready, verify};
 use crate::event::Event;
@@ -106,9 +107,14 @@ fn directory(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Resu
     let maintenance = target.maintenance("")?;
     let expected =
         globals::run(&client, &maintenance, &target.known, &mut file, None).map_err(|e| target.half_done(e))?;
-    for database in &dump.databases {
-        one(target, &client, dump, database, options.jobs.max(1)).map_err(|error| target.half_done(error))?;
-    }
+    let restore = |_, database: &&DumpedDatabase| {
+        one(target, &client, dump, database, options.jobs.max(1)).map_err(|error| target.half_done(error))
+    };
+    // The standard databases serve as the place to be while another is made anew, so they come last, one by one.
+    let (standard, others): (Vec<_>, Vec<_>) =
+        dump.databases.iter().partition(|database| matches!(database.name.as_str(), "postgres" | "template1"));
+    side_by_side(&others, restore)?;
+    standard.iter().try_for_each(|database| restore(0, database))?;
     client.close();
     Ok(RestoreReport { databases: dump.databases.iter().map(|database| database.name.clone()).collect(), expected })
 }

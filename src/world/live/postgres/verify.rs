@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::client::Client;
+use super::side_by_side::side_by_side;
 use super::{Clients, archive, dump, plain, record};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{Dump, Format};
@@ -74,7 +75,7 @@ fn directory_whole(clients: &Clients, dump: &Dump, image: Option<&str>) -> Resul
     let Some(image) = image else { return Ok(()) };
     let client = Client::alone(clients, image, &dump.path)?;
     require_reader(&client, dump)?;
-    dump.databases.iter().try_for_each(|database| archive::read_all(&client, &dump.path, database))
+    side_by_side(&dump.databases, |_, database| archive::check(&client, &dump.path, database)).map(|_| ())
 }
 
 /// An older `pg_restore` or `psql` may not understand what a newer client wrote.
