@@ -29,7 +29,7 @@ def upgrade(stack):
     steps.done("stop the application")
     docker("stop", "-t", "300", database)
     back_up(stack, stack.base)
-    steps.done("back up the volume, cold")
+    steps.done("back up the volume")
     docker("start", database)
     stack.wait_ready()
     with open(stack.base / DUMP, "wb") as dump:
