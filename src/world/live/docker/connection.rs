@@ -141,7 +141,13 @@ fn unreachable(endpoint: &Endpoint, error: &bollard::errors::Error) -> Error {
     let cause = match error {
         bollard::errors::Error::SocketNotFoundError(path) => format!("there is no socket {path}"),
         bollard::errors::Error::CertPathError { path } => format!("cannot read {}", path.display()),
-        other => root_cause(other),
+        other => {
+            let reason = root_cause(other);
+            match &endpoint.transport {
+                Transport::Tls(dir) => errors::in_tls(&reason, dir).unwrap_or(reason),
+                _ => reason,
+            }
+        }
     };
     no_way(endpoint, &cause, errors::io_kind(error) == Some(io::ErrorKind::PermissionDenied))
 }
