@@ -109,11 +109,11 @@ fn an_error_in_a_closure_that_a_module_runs_points_into_the_script_that_wrote_it
 #[test]
 fn a_misspelt_primitive_is_recognised() {
     insta::assert_snapshot!(failing("let c = 1;\ndocker::stopp(c);"), @r"
-    error[script.error]: there is no function `docker::stopp` for (int)
-     --> main.rhai:2:9
+    error[check.unknown]: there is no function `docker::stopp`
+     --> main.rhai:2:1
       |
     2 | docker::stopp(c);
-      |         ^^^^^
+      | ^^^^^^^^^^^^^
       = hint: did you mean `docker::stop`?
     ");
 }
@@ -121,11 +121,11 @@ fn a_misspelt_primitive_is_recognised() {
 #[test]
 fn a_wrong_number_of_arguments_shows_the_signature() {
     insta::assert_snapshot!(failing("ui::confirm(\"a\", \"b\");"), @r#"
-    error[script.error]: `ui::confirm` does not take 2 arguments (string, string)
-     --> main.rhai:1:5
+    error[check.arguments]: `ui::confirm` does not take 2 arguments
+     --> main.rhai:1:1
       |
     1 | ui::confirm("a", "b");
-      |     ^^^^^^^
+      | ^^^^^^^^^^^
       = hint: ui::confirm(question: string) -> bool
     "#);
 }
@@ -173,7 +173,7 @@ fn what_a_script_raises_can_be_caught_by_its_code_and_ends_the_run_by_its_kind()
         attempt(|| refuse("c.d", "no"));
         attempt(|| throw "plain");
         attempt(|| { let m = #{}; m.x });
-        attempt(|| docker::stopp(1));
+        attempt(|| Fn("sto" + "pp").call(1));
         refuse("e.f", "not today", "tomorrow");
         "#,
     );
@@ -185,7 +185,7 @@ fn what_a_script_raises_can_be_caught_by_its_code_and_ends_the_run_by_its_kind()
             "c.d|no|",
             "script.thrown|plain|",
             "script.error|Property not found: x|",
-            "script.error|Function not found: docker::stopp (i64)|"
+            "script.error|Function not found: stopp (i64)|"
         ]
     );
     assert_eq!(ran.code, 3);
@@ -380,15 +380,19 @@ fn steps_nest_count_and_give_their_value() {
 
 const UNDONE: &str = r#"
     import "lib" as lib;
-    step("one", || 1, #{ undo: |v| ui::say(`undo one ${v}`) });
+    step("one", || { lib::change(); 1 }, #{ undo: |v| ui::say(`undo one ${v}`) });
     lib::two();
-    step("three", || { step("inner", || (), #{ undo: || ui::say("undo inner") }); throw "stop"; },
+    step("three", || { step("inner", || lib::change(), #{ undo: || ui::say("undo inner") }); throw "stop"; },
         #{ undo: |v| ui::say(`undo three ${v}`) });
 "#;
 const UNDONE_LIB: &str = r#"
     const WHERE = "lib";
     fn helper() { ui::say(`undo two in ${global::WHERE}`) }
-    fn two() { step("two", || 2, #{ undo: || helper() }); }
+    fn change() { host::write("changed", "", #{ overwrite: true }) }
+    fn two() {
+        step("two", || { change(); 2 }, #{ undo: || helper() });
+        step("changes nothing", || 3, #{ undo: || ui::say("has nothing to put back") });
+    }
 "#;
 
 #[test]
@@ -413,8 +417,8 @@ fn what_was_begun_is_put_back_in_reverse_order() {
 fn one_undo_that_fails_does_not_stop_the_others() {
     let place = Place::new().with(
         "main.rhai",
-        "on_failure(\"look at the server\");\nstep(\"one\", || 1, #{ undo: || ui::say(\"undo one\") });\n\
-         step(\"two\", || throw \"x\", #{ undo: || fail(\"a\", \"stuck\") });",
+        "on_failure(\"look at the server\");\nstep(\"one\", || host::write(\"a\", \"\"), #{ undo: || ui::say(\"undo one\") });\n\
+         step(\"two\", || { host::write(\"b\", \"\"); throw \"x\" }, #{ undo: || fail(\"a\", \"stuck\") });",
     );
     let ran = place.pgscript(&["run", "main.rhai"]);
     assert!(ran.stdout.contains("undo one"), "{}", ran.stdout);
@@ -493,17 +497,29 @@ fn ctrl_c_ends_an_endless_loop_and_a_sleep_at_once_and_can_not_be_caught() {
 
 #[test]
 fn after_ctrl_c_steps_are_put_back_and_a_second_one_stops_that() {
-    let script = "step(\"x\", || { ui::say(\"ready\"); loop { } }, #{ undo: || host::write(\"undone\", \"\") });";
+    let script = "step(\"x\", || { host::write(\"begun\", \"\"); ui::say(\"ready\"); loop { } }, #{ undo: || host::write(\"undone\", \"\") });";
     let place = Place::new().with("main.rhai", script);
     let mut child = started(&place);
     signal(&child, "INT");
     assert_eq!(ends_within(&mut child, Duration::from_secs(2)), 4);
     assert!(place.path().join("undone").exists());
 
-    let script = "step(\"x\", || { throw \"x\" }, #{ undo: || { ui::say(\"ready\"); loop { } } });";
+    let script = "step(\"x\", || { host::write(\"begun\", \"\"); throw \"x\" }, #{ undo: || { ui::say(\"ready\"); loop { } } });";
     let mut child = started(&Place::new().with("main.rhai", script));
     signal(&child, "INT");
     assert_eq!(ends_within(&mut child, Duration::from_secs(2)), 1);
+}
+
+#[test]
+fn a_parameters_file_serves_all_procedures_of_a_site() {
+    let place = Place::new()
+        .with("s.rhai", "param(\"project\", #{});\n")
+        .with("site.toml", "project = \"x\"\nansible_dir = \"/y\"\n")
+        .with("misspelt.toml", "project = \"x\"\nansible_dirr = \"/y\"\n");
+    assert_eq!(place.pgscript(&["run", "s.rhai", "--params", "site.toml"]).code, 0);
+    let ran = place.pgscript(&["run", "s.rhai", "--params", "misspelt.toml"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("s.rhai has no parameter `ansible_dirr` (from misspelt.toml)"), "{}", ran.stderr);
 }
 
 // Reading without running

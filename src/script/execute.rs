@@ -13,6 +13,7 @@ use super::errors::{self, Report};
 use super::loader::Places;
 use super::parameters::Given;
 use super::session::Session;
+use super::shipped::{self, Kind};
 use super::source::Source;
 use super::steps::{self, PutBack};
 use super::tree::Tree;
@@ -94,25 +95,38 @@ fn start(session: &Session, language: &Language, source: &Source) -> Result<(), 
     let ast = language.compile(source)?;
     language.loader.note_aliases(source, &ast)?;
     let description = describe::describe(language, source, &Tree::new(&ast));
-    refuse_unknown(session, &description)?;
+    refuse_unknown(session, language, &description)?;
     let (script, origin) = (source.name.clone(), source.origin.to_string());
     session.emit(Event::RunStarted { script, origin, parameters: given(session, &description) });
     language.engine.run_ast_with_scope(&mut Scope::new(), &ast)
 }
 
-/// A misspelt `--set tp=17` must not be found out after the outage, by its default.
-fn refuse_unknown(session: &Session, description: &Description) -> Result<()> {
+/// A misspelt `--set tp=17` must not be found out after the outage, by its default. A parameters file may serve all
+/// of a site's procedures: what another shipped script asks for is not misspelt.
+fn refuse_unknown(session: &Session, language: &Language, description: &Description) -> Result<()> {
     let Given { set, file, .. } = session.parameters.given();
     let in_file =
         file.iter().flat_map(|(path, values)| values.keys().map(move |name| (name, path.display().to_string())));
     let mut names = set.keys().map(|name| (name, "--set".to_owned())).chain(in_file);
     let is_unknown = |name: &String| description.parameters.iter().all(|p| p.name != *name);
-    let unknown = names.find(|(name, _)| !description.has_computed_parameters && is_unknown(name));
+    let elsewhere = |name: &str, place: &str| place != "--set" && is_of_a_shipped_script(language, name);
+    let unknown =
+        names.find(|(name, place)| !description.has_computed_parameters && is_unknown(name) && !elsewhere(name, place));
     let Some((name, place)) = unknown else { return Ok(()) };
     let known = description.parameters.iter().map(|p| p.name.as_str());
     let show = format!("`pgscript show {}` lists them", description.name);
     let message = format!("{} has no parameter `{name}` (from {place})", description.name);
     Err(Error::usage("params.unknown", message).hint(errors::did_you_mean(name, known).unwrap_or(show)))
+}
+
+fn is_of_a_shipped_script(language: &Language, name: &str) -> bool {
+    // Read by an engine of its own, so that the run does not report to have loaded them.
+    let reader = Language::new(language.places.clone(), Arc::new(Silent), None);
+    let scripts = shipped::ALL.iter().filter(|file| file.kind == Kind::Script).map(Source::built_in);
+    scripts.into_iter().any(|source| {
+        let Ok(ast) = reader.engine.compile(&*source.text) else { return false };
+        describe::describe(&reader, &source, &Tree::new(&ast)).parameters.iter().any(|p| p.name == name)
+    })
 }
 
 /// What the run starts with, as far as it is known by then; secrets as dots.

@@ -103,15 +103,10 @@ pub struct Tree {
 impl Tree {
     pub fn new(ast: &AST) -> Self {
         let mut tree = Self { doc: doc_text(ast.doc(), "//!"), imports: imports(ast), ..Self::default() };
-        let bodies: Vec<_> = ast.iter_functions().map(|f| (f.name.to_owned(), f.params.len(), function(&f))).collect();
+        tree.functions = ast.iter_functions().map(|f| function(&f)).collect();
         tree.collect(&ast.clone_statements_only(), None);
-        for (index, (name, parameters, function)) in bodies.into_iter().enumerate() {
-            // (`clone_functions_only_filtered` of rhai 1.27 ignores its filter.)
-            let mut only = ast.clone_functions_only();
-            only.retain_functions(|_, _, n, p| n == name && p == parameters);
-            tree.functions.push(function);
-            tree.collect(&only, Some(index));
-        }
+        let indices: Vec<_> = (0..tree.functions.len()).collect();
+        tree.collect_functions(ast.clone_functions_only(), &indices);
         tree.calls.sort_by_key(|call| (call.position.line(), call.position.position()));
         tree
     }
@@ -119,6 +114,23 @@ impl Tree {
     /// The function of that closure name or, for other names, the first of that name.
     pub fn function(&self, name: &str) -> Option<usize> {
         self.functions.iter().position(|f| f.name == name)
+    }
+
+    /// The engine walks all functions of a script, or those that a copy has kept: halving copies of copies keeps the
+    /// price of one function's own copy low. (`clone_functions_only_filtered` of rhai 1.27 ignores its filter.)
+    fn collect_functions(&mut self, part: AST, indices: &[usize]) {
+        if let [index] = indices {
+            return self.collect(&part, Some(*index));
+        }
+        let (first, second) = indices.split_at(indices.len() / 2);
+        for half in [first, second].into_iter().filter(|half| !half.is_empty()) {
+            let mut kept = part.clone();
+            let wanted = |name: &str, parameters: usize| {
+                half.iter().map(|i| &self.functions[*i]).any(|f| f.name == name && f.parameters.len() == parameters)
+            };
+            kept.retain_functions(|_, _, name, parameters| wanted(name, parameters));
+            self.collect_functions(kept, half);
+        }
     }
 
     fn collect(&mut self, part: &AST, owner: Option<usize>) {

@@ -230,6 +230,19 @@ impl Stack {
         run(&mut self.pgscript(&["run", "rollback.rhai", "--yes"]))
     }
 
+    /// The rollback exactly as a failed run told the operator to type it; only the question is answered beforehand.
+    #[track_caller]
+    pub fn rollback_as_advised(&self, failed: &Run) -> Run {
+        let Some((_, line)) = failed.text.split_once("  pgscript run rollback.rhai ") else {
+            panic!("no rollback was advised:\n{}", failed.text);
+        };
+        let line = line.lines().next().unwrap_or_default();
+        let args: Vec<_> = ["run", "rollback.rhai", "--yes"].into_iter().chain(line.split_whitespace()).collect();
+        let mut command = pgscript(&args);
+        command.envs(self.engine.iter().map(|e| ("DOCKER_HOST", e)));
+        run(&mut command)
+    }
+
     /// The one artefact directory that an upgrade has left.
     #[track_caller]
     pub fn artefacts(&self) -> PathBuf {
@@ -344,6 +357,22 @@ impl Watched {
             self.said += &line;
             self.said.push('\n');
         }
-        Run { code, text: self.said }
+        Run { code, text: std::mem::take(&mut self.said) }
+    }
+}
+
+impl Drop for Watched {
+    /// A failed test leaves no run behind: it is told to stop, and gets the time to.
+    fn drop(&mut self) {
+        for _ in 0..300 {
+            match self.child.try_wait() {
+                Ok(None) => {}
+                _ => return,
+            }
+            let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

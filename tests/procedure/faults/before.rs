@@ -86,6 +86,7 @@ fn looks(container: &Value) -> Value {
         .map(|(name, network)| (name, aliases(network)))
         .collect();
     let config = &container["Config"];
+    let mounts: Vec<_> = container["Mounts"].as_array().into_iter().flatten().map(mount).collect();
     json!({
         "name": container["Name"],
         "image": config["Image"],
@@ -95,9 +96,13 @@ fn looks(container: &Value) -> Value {
         "running": container["State"]["Running"],
         "restart policy": container["HostConfig"]["RestartPolicy"],
         "logs": container["HostConfig"]["LogConfig"],
-        "binds": container["HostConfig"]["Binds"],
+        "mounts": mounts,
         "networks": networks,
     })
+}
+
+fn mount(mount: &Value) -> Value {
+    json!([mount["Type"], mount["Name"], mount["Destination"], mount["RW"]])
 }
 
 /// Without the id's beginning, which the engine adds and a new container has anew.

@@ -2,11 +2,14 @@
 //!
 //! Before the old volume is removed, a failed run puts everything back by itself ([`before`] looks at that).
 
+mod after;
 mod before;
 mod cancelled;
 mod cut_off;
 mod daily_cleanup;
 mod edited_scripts;
+mod engines;
+mod guards;
 mod objects;
 mod preflight;
 mod sessions;

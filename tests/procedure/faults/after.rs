@@ -1,0 +1,423 @@
+//! Faults after the removal of the old volume: the run says where the data is and what to type, and that brings the
+//! old server back.
+
+use std::collections::BTreeMap;
+
+use crate::stack::{Run, Stack, Watched, docker, pgscript, run};
+
+/// Enough to see a loss, and dumped in a moment. The whole variety of objects is `upgrades`' subject.
+const LITTLE: &str = "
+    CREATE TABLE cases (id int PRIMARY KEY, name text, data jsonb);
+    INSERT INTO cases SELECT i, 'case ' || i, jsonb_build_object('n', i) FROM generate_series(1, 2000) i;
+    CREATE TABLE \"Files\" (id serial PRIMARY KEY, content bytea);
+    INSERT INTO \"Files\" (content) SELECT decode(md5(i::text), 'hex') FROM generate_series(1, 500) i;
+    CREATE TABLE notes AS SELECT i, E'tab\\there\\r\\n' || i AS note FROM generate_series(1, 100) i;
+    CREATE TABLE empty_one (x int);
+    CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM cases;
+    CREATE INDEX ON cases USING gin (data);
+    SELECT lo_from_bytea(0, '\\x0102030405');
+    CREATE ROLE reporting LOGIN PASSWORD 'secret';
+    GRANT SELECT ON cases TO reporting;
+    CREATE DATABASE solr_meta;";
+
+/// A stack of version 13 about to be upgraded to 17, and what it held.
+pub struct Site {
+    pub stack: Stack,
+    pub before: BTreeMap<String, String>,
+    beats: u64,
+}
+
+impl Site {
+    pub fn up() -> Self {
+        Self::on(None)
+    }
+
+    pub fn on(engine: Option<String>) -> Self {
+        let stack = Stack::on(engine, 13, &["--seed", "none"]);
+        for statement in LITTLE.split(";\n") {
+            stack.sql("primero_production", statement);
+        }
+        stack
+            .sql("primero_production", "CREATE EXTENSION pg_trgm; CREATE INDEX ON cases USING gin (name gin_trgm_ops)");
+        stack.inventory_version(17);
+        Self { before: stack.content(), beats: stack.heartbeats(), stack }
+    }
+
+    /// Starts the upgrade and waits for a line.
+    #[track_caller]
+    pub fn upgrade_until(&self, text: &str) -> Watched {
+        let mut run = Watched::start(self.stack.upgrade_command(17, &[]));
+        run.until(text);
+        run
+    }
+
+    /// The failed run said where the data is; typing what it said brings everything back.
+    #[track_caller]
+    pub fn comes_back(&self, failed: &Run) {
+        let artefacts = self.stack.artefacts();
+        let safe = format!("The old data is safe in {}", artefacts.display());
+        assert!(failed.text.contains(&safe), "{safe:?} was not said:\n{}", failed.text);
+        self.stack.rollback_as_advised(failed).expect(0, &["runs on PostgreSQL 13 again"]);
+        self.is_back();
+    }
+
+    /// The old server runs with all data, and the application writes to it.
+    #[track_caller]
+    pub fn is_back(&self) {
+        assert_eq!(self.stack.major(), "13");
+        assert_eq!(self.stack.content(), self.before);
+        assert!(self.stack.heartbeats() >= self.beats, "heartbeats were lost");
+        self.stack.writes();
+        for service in ["postgres", "application", "worker", "nginx"] {
+            assert_eq!(self.stack.inspect(service, "{{.HostConfig.RestartPolicy.Name}}"), "always", "{service}");
+        }
+        self.stack.no_helpers_left();
+    }
+
+    /// Replaces text in a file of the deployment.
+    #[track_caller]
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.stack.dir.join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from:?} is not in {file}");
+        std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+
+    fn deploy_fails(&self, when: &str) {
+        self.edit("ansible/inventory.yml", "primero_home:", &format!("deploy_fails: {when}\n        primero_home:"));
+    }
+
+    /// An upgrade that has removed the old volume and come no further.
+    #[track_caller]
+    pub fn fail_in_the_deploy(&self) -> Run {
+        self.deploy_fails("before");
+        self.stack.upgrade(17, &[]).expect(1, &["refuse to deploy"])
+    }
+}
+
+#[test]
+fn playbook_fails_before_it_deploys() {
+    let site = Site::up();
+    let failed = site.fail_in_the_deploy().expect(
+        1,
+        &[
+            "error[ansible.",
+            &site.stack.name,
+            "this deployment fails before it does anything, as asked",
+            "failed in step `deploy the new version`",
+        ],
+    );
+    site.comes_back(&failed);
+}
+
+#[test]
+fn playbook_fails_after_it_has_started_the_containers() {
+    let site = Site::up();
+    site.deploy_fails("after");
+    let failed = site.stack.upgrade(17, &[]).expect(
+        1,
+        &["error[ansible.", "fail after the containers have been started", "failed in step `deploy the new version`"],
+    );
+    site.comes_back(&failed);
+    // Compose owns what has come back: the next deploy takes it up as it is.
+    site.edit("ansible/inventory.yml", "deploy_fails: after", "deploy_fails: ''");
+    site.stack.inventory_version(13);
+    site.stack.stack("deploy", &[]);
+    site.is_back();
+}
+
+#[test]
+fn host_unreachable_at_the_deploy() {
+    let site = Site::up();
+    let run = site.upgrade_until("back up the volume");
+    let unreachable = "ansible_connection: ssh\n          ansible_host: 127.0.0.1\n          ansible_port: 1";
+    site.edit("ansible/inventory.yml", "ansible_connection: local", unreachable);
+    let failed = run.end().expect(5, &["error[ansible.", &site.stack.name, "failed in step `deploy the new version`"]);
+    site.comes_back(&failed);
+}
+
+#[test]
+fn the_deploy_brings_another_version() {
+    let site = Site::up();
+    let run = site.upgrade_until("back up the volume");
+    site.edit("ansible/inventory.yml", "primero_postgres_version: \"17\"", "primero_postgres_version: \"15\"");
+    let failed = run.end().expect(
+        1,
+        &["error[deploy.wrong_version]", "the deploy brought PostgreSQL 15, not 17", "primero_postgres_version: '17'"],
+    );
+    site.comes_back(&failed);
+}
+
+#[test]
+fn the_dump_is_damaged_before_the_restore() {
+    let site = Site::up();
+    let run = site.upgrade_until("docker volume rm");
+    let dump = site.stack.artefacts().join("dump");
+    let biggest = files(&dump).into_iter().max_by_key(|f| std::fs::metadata(f).unwrap().len()).unwrap();
+    let mut bytes = std::fs::read(&biggest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x55;
+    std::fs::write(&biggest, bytes).unwrap();
+    let failed = run.end().expect(1, &["error[dump.damaged]", "was changed", "failed in step `restore the dump`"]);
+    // Nothing was loaded: the new cluster holds only what the application made.
+    assert_eq!(site.stack.sql("primero_production", "SELECT to_regclass('cases') IS NULL"), "t");
+    site.comes_back(&failed);
+}
+
+fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// An image of the test's own; goes with the value.
+struct Image(String);
+
+impl Image {
+    /// PostgreSQL 17 without one extension.
+    fn lacking(extension: &str) -> Self {
+        let name = format!("pgscript-test/lacking-{}:17", std::process::id());
+        let control = format!("/usr/share/postgresql/17/extension/{extension}.control");
+        let container = docker(&["create", "--entrypoint", "rm", "pgscript-test/postgres:17", &control]);
+        docker(&["start", "-a", &container]);
+        let entrypoint = docker(&["inspect", "--format", "{{json .Config.Entrypoint}}", "pgscript-test/postgres:17"]);
+        let command = docker(&["inspect", "--format", "{{json .Config.Cmd}}", "pgscript-test/postgres:17"]);
+        let changes = [format!("ENTRYPOINT {entrypoint}"), format!("CMD {command}")];
+        docker(&["commit", "--change", &changes[0], "--change", &changes[1], &container, &name]);
+        docker(&["rm", &container]);
+        Self(name)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("docker").args(["rmi", "-f", &self.0]).output();
+    }
+}
+
+#[test]
+fn the_deployed_image_lacks_an_extension() {
+    let image = Image::lacking("pg_trgm");
+    let site = Site::up();
+    let run = site.upgrade_until("back up the volume");
+    // The preflight has looked at another image than the deploy brings.
+    site.edit("docker-compose.yml", "pgscript-test/postgres:${PRIMERO_POSTGRES_VERSION}", &image.0);
+    let failed = run.end().expect(
+        1,
+        &[
+            "error[restore.unexpected_error]",
+            "database \"primero_production\"",
+            "pg_trgm",
+            "is not complete",
+            "failed in step `restore the dump`",
+        ],
+    );
+    site.comes_back(&failed);
+}
+
+#[test]
+fn the_new_server_is_killed_during_the_restore() {
+    let site = Site::up();
+    let run = site.upgrade_until("$ pg_restore");
+    let new = site.stack.container("postgres");
+    // As soon as the first of the databases is under way.
+    let is_there = "SELECT to_regclass('cases') IS NOT NULL";
+    while run_sql(&site.stack, is_there) != "t" {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    site.stack.docker(&["kill", &new]);
+    let failed = run.end();
+    assert_eq!(failed.code, 1, "{}", failed.text);
+    let failed = failed.expect(1, &["is not complete", "failed in step `restore the dump`"]);
+    site.comes_back(&failed);
+}
+
+/// An answer, or what went wrong: while a cluster is being filled a database may be missing.
+fn run_sql(stack: &Stack, sql: &str) -> String {
+    let id = stack.container("postgres");
+    let psql = ["exec", &id, "psql", "-XAtU", "primero", "-d", "primero_production", "-c", sql];
+    let out = std::process::Command::new("docker").args(psql).output().unwrap();
+    String::from_utf8_lossy(&out.stdout).trim().to_owned()
+}
+
+#[test]
+fn wrong_password_of_the_application_after_the_deploy() {
+    let site = Site::up();
+    let mut command = site.stack.upgrade_command(17, &["--set", "application_wait=5"]);
+    command.arg("--yes");
+    let mut run = Watched::start(command);
+    run.until("back up the volume");
+    for service in ["application", "worker"] {
+        let own = format!("command: [app.sh, {service}]");
+        site.edit("docker-compose.yml", &own, &format!("{own}\n    environment: {{POSTGRES_PASSWORD: wrong}}"));
+    }
+    let failed = run.end().expect(
+        1,
+        &[
+            "error[stack.application_not_connected]",
+            "password authentication failed for user \"primero\"",
+            "failed in step `start the application`",
+        ],
+    );
+    site.comes_back(&failed);
+}
+
+#[test]
+fn another_password_in_the_deployment_is_the_new_one() {
+    let site = Site::up();
+    let run = site.upgrade_until("back up the volume");
+    let path = site.stack.dir.join("postgres.env");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let other = text.lines().map(|l| if l.starts_with("POSTGRES_PASSWORD=") { "POSTGRES_PASSWORD=other" } else { l });
+    std::fs::write(&path, other.collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    run.end().expect(0, &["primero logs in with its password"]);
+    site.stack.writes();
+    // The way back finds the application with the old password.
+    site.stack.rollback().expect(0, &["runs on PostgreSQL 13 again"]);
+    site.is_back();
+}
+
+/// Ctrl-C as soon as `line` is said in that step: the run is cancelled, and what it says to type brings everything back.
+#[track_caller]
+fn interrupted(step: &str, line: &str) {
+    let site = Site::up();
+    let mut run = site.upgrade_until(&format!(" {step}"));
+    if !line.is_empty() {
+        run.until(line);
+    }
+    run.interrupt();
+    let failed = run.end().expect(4, &["cancelled", &format!("failed in step `{step}`")]);
+    site.comes_back(&failed);
+}
+
+#[test]
+fn ctrl_c_in_remove_the_old_server_and_its_volume() {
+    interrupted("remove the old server and its volume", "");
+}
+
+#[test]
+fn ctrl_c_in_deploy_the_new_version() {
+    interrupted("deploy the new version", "TASK [start the containers]");
+}
+
+#[test]
+fn ctrl_c_in_stop_the_application_again() {
+    interrupted("stop the application again", "");
+}
+
+#[test]
+fn ctrl_c_in_restore_the_dump() {
+    interrupted("restore the dump", "$ pg_restore");
+}
+
+#[test]
+fn ctrl_c_in_compare_old_and_new() {
+    interrupted("compare old and new", "");
+}
+
+#[test]
+fn ctrl_c_in_prove_the_login() {
+    interrupted("prove the login", "");
+}
+
+#[test]
+fn ctrl_c_in_start_the_application() {
+    interrupted("start the application", "$ ansible-playbook");
+}
+
+#[test]
+fn ctrl_c_in_the_rollback() {
+    let site = Site::up();
+    let failed = site.fail_in_the_deploy();
+    let mut rollback = Watched::start(site.stack.pgscript(&["run", "rollback.rhai", "--yes"]));
+    rollback.until("restore the old volume");
+    rollback.interrupt();
+    let cancelled = rollback.end().expect(4, &["cancelled", "The old data is safe in"]);
+    site.comes_back(&cancelled);
+    drop(failed);
+}
+
+#[test]
+fn the_daily_cleanup_removed_the_application_before_the_rollback() {
+    let site = Site::up();
+    let run = site.upgrade_until(" restore the dump");
+    run.interrupt();
+    let failed = run.end().expect(4, &["cancelled"]);
+    for service in ["application", "worker", "nginx"] {
+        site.stack.docker(&["rm", &site.stack.container(service)]);
+    }
+    site.comes_back(&failed);
+}
+
+#[test]
+fn a_second_rollback_is_harmless() {
+    let site = Site::up();
+    let failed = site.fail_in_the_deploy();
+    site.comes_back(&failed);
+    let started = site.stack.inspect("postgres", "{{.State.StartedAt}}");
+    site.stack.rollback_as_advised(&failed).expect(0, &["is back on PostgreSQL 13 already"]);
+    assert_eq!(site.stack.inspect("postgres", "{{.State.StartedAt}}"), started);
+    site.is_back();
+}
+
+#[test]
+fn a_rollback_that_nobody_confirms_and_a_cleanup_before_the_end_change_nothing() {
+    let site = Site::up();
+    let failed = site.fail_in_the_deploy();
+    let state = || {
+        site.stack.docker(&[
+            "ps",
+            "-a",
+            "--filter",
+            &format!("name={}", site.stack.name),
+            "--format",
+            "{{.ID}} {{.State}}",
+        ])
+    };
+    let (before, artefacts) = (state(), files(&site.stack.artefacts()));
+    let unconfirmed = run(&mut site.stack.pgscript(&["run", "rollback.rhai"]));
+    assert_ne!(unconfirmed.code, 0);
+    unconfirmed.expect(2, &["Bring back PostgreSQL 13", "--yes"]);
+    run(&mut site.stack.pgscript(&["run", "cleanup.rhai", "--yes"]))
+        .expect(3, &["error[cleanup.not_verified]", "may be the only copy of the data", "pgscript run rollback.rhai"]);
+    assert_eq!(state(), before);
+    assert_eq!(files(&site.stack.artefacts()), artefacts);
+    site.comes_back(&failed);
+}
+
+#[test]
+fn a_dump_with_carriage_returns_is_not_restored() {
+    let stack = Stack::up(13);
+    let dir = stack.dir.join("crlf");
+    std::fs::create_dir(&dir).unwrap();
+    let script = dir.join("dump.rhai");
+    let text = r#"
+        let service = docker::service(param("project"), "postgres");
+        let server = psql::server(service);
+        let path = param("path", #{ type: "path" });
+        switch param("what") {
+            "dump" => step("dump", || pg_dump::cluster(server, path, #{ format: "plain" })),
+            "restore" => step("restore", || pg_dump::restore(pg_dump::open(path), server)),
+        }"#;
+    std::fs::write(&script, text).unwrap();
+    let path = dir.join("dump.sql");
+    let what = |what: &str| {
+        let mut command = pgscript(&["run", &script.display().to_string()]);
+        let values = [("what", what), ("project", &stack.name), ("path", &path.display().to_string())];
+        for (name, value) in values {
+            command.arg("--set").arg(format!("{name}={value}"));
+        }
+        run(&mut command)
+    };
+    what("dump").expect(0, &[]);
+    // What a terminal does to it; the record that pgscript keeps beside a dump of its own is not there in the field.
+    let sql = std::fs::read(&path).unwrap();
+    let with_returns: Vec<u8> =
+        sql.iter().flat_map(|b| if *b == b'\n' { vec![b'\r', b'\n'] } else { vec![*b] }).collect();
+    std::fs::write(&path, with_returns).unwrap();
+    std::fs::remove_file(dir.join("dump.sql.json")).unwrap();
+    let before = stack.content();
+    what("restore").expect(1, &["error[dump.damaged]", "dump.sql", "docker exec -t"]);
+    assert_eq!(stack.content(), before);
+    stack.writes();
+    stack.no_helpers_left();
+}
