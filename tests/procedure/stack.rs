@@ -252,17 +252,25 @@ impl Stack {
         found[0].clone()
     }
 
-    /// Nothing of pgscript's own is left on the engine.
+    /// Nothing of pgscript's own is left on the engine: known by its name, by what it mounts, or by whose network it is in.
     #[track_caller]
     pub fn no_helpers_left(&self) {
-        let mine =
-            |list: String| list.lines().filter(|l| l.contains(&self.name)).map(str::to_owned).collect::<Vec<_>>();
-        // Helpers have no name of the stack's: one is known by what it mounts. Others' may end meanwhile.
-        let format = "{{.Names}} {{.Mounts}} {{.Networks}}";
-        let helpers = self.docker(&["ps", "-a", "--no-trunc", "--filter", "label=pgscript.helper", "--format", format]);
-        assert_eq!(mine(helpers), Vec::<String>::new());
+        let own =
+            self.docker(&["ps", "-aq", "--no-trunc", "--filter", &format!("label=pgscript.test.stack={}", self.name)]);
+        let helpers = self.docker(&["ps", "-aq", "--filter", "label=pgscript.helper"]);
+        for helper in helpers.lines() {
+            let mut inspect = Command::new("docker");
+            inspect.envs(self.engine.iter().map(|e| ("DOCKER_HOST", e)));
+            // One of another stack may be gone by now.
+            let (_, text, _) = output(inspect.args(["inspect", helper]));
+            // The name is the beginning of other stacks' names.
+            let is_named = ["/", "-", "_", "\""].iter().any(|end| text.contains(&format!("{}{end}", self.name)));
+            let is_ours = is_named || own.lines().any(|id| text.contains(id));
+            assert!(!is_ours, "a helper is left: {text}");
+        }
         let networks = self.docker(&["network", "ls", "--filter", "label=pgscript.helper", "--format", "{{.Name}}"]);
-        assert_eq!(mine(networks), Vec::<String>::new());
+        let is_ours = |network: &str| network.starts_with(&format!("{}_", self.name));
+        assert!(!networks.lines().any(is_ours), "a network is left: {networks}");
     }
 }
 

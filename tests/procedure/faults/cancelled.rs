@@ -38,17 +38,11 @@ fn in_the_preflight() {
 fn in_the_step_make_the_artefact_directory() {
     let stack = Stack::with(13, &["--seed", "none"]);
     let before = Before::containers_of(&stack);
-    for moment in ["2 make the artefact directory", "$ mkdir", "$ docker inspect"] {
-        let mut watched = Watched::start(upgrade(&stack, &[]));
-        watched.until(moment);
-        watched.interrupt();
-        watched.end().expect(4, &["cancelled by the operator", "everything is back as it was"]);
-    }
     // The step is over in a moment, so the interruption may come when the application stops already.
-    stack.writes();
-    drop(before);
-    stack.no_helpers_left();
-    assert_eq!(super::before::walk(&stack.base), Vec::<std::path::PathBuf>::new());
+    for moment in ["2 make the artefact directory", "$ mkdir"] {
+        interrupt_at(&stack, moment, "✗ failed in step");
+        before.is_back(&stack);
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn exited_application_container_removed_and_the_run_fails() {
         stack.docker(&["rm", &stack.container(service)]);
     }
     go_on(&stack);
-    let name = format!("{}-application-1 is gone; creating it again from its definition", stack.name);
+    let name = format!("{}-application-1 is created again, from its definition", stack.name);
     watched.end().expect(1, &["[test.failed]", &name, "everything is back as it was"]);
     before.is_back(&stack);
 }
@@ -35,7 +35,7 @@ fn exited_database_container_removed_during_the_backup() {
     let watched = standing_still_after(&stack, "volume::verify(backup);", "");
     stack.docker(&["rm", &stack.container("postgres")]);
     go_on(&stack);
-    let name = format!("{}-postgres-1 is gone; creating it again from its definition", stack.name);
+    let name = format!("{}-postgres-1 is created again, from its definition", stack.name);
     watched.end().expect(1, &[&name, "✗ failed in step `dump the cluster`", "everything is back as it was"]);
     before.is_back(&stack);
 }

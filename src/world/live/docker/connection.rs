@@ -55,6 +55,7 @@ impl Docker {
     }
 
     async fn connected(&self) -> Result<&Connection> {
+        self.settled().await;
         self.connection.get_or_try_init(|| connect(self.docker_host.as_deref())).await
     }
 

@@ -47,7 +47,8 @@ impl Docker {
         let action = format!("start container {container}");
         let name = checked_name("container", container)?;
         // Starting sets up networks and mounts, and a volume driver may be far away.
-        self.patient_client().await?.start_container(name, None).await.map_err(during(action))
+        let (client, name) = (self.patient_client().await?.clone(), name.to_owned());
+        self.change(async move { client.start_container(&name, None).await.map_err(during(action)) }).await
     }
 
     pub(super) async fn stop_container(&self, container: &str, timeout: Duration) -> Result<()> {
@@ -55,7 +56,8 @@ impl Docker {
         let name = checked_name("container", container)?;
         let seconds = timeout.as_millis().div_ceil(1000).min(i32::MAX as u128) as i32;
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
-        self.patient_client().await?.stop_container(name, Some(options)).await.map_err(during(action))
+        let (client, name) = (self.patient_client().await?.clone(), name.to_owned());
+        self.change(async move { client.stop_container(&name, Some(options)).await.map_err(during(action)) }).await
     }
 
     /// `anonymous_volumes`: those that were made with this container go with it; named ones never do.
@@ -63,14 +65,16 @@ impl Docker {
         let action = format!("remove container {container}");
         let name = checked_name("container", container)?;
         let options = RemoveContainerOptionsBuilder::new().force(force).v(anonymous_volumes).build();
-        self.patient_client().await?.remove_container(name, Some(options)).await.map_err(during(action))
+        let (client, name) = (self.patient_client().await?.clone(), name.to_owned());
+        self.change(async move { client.remove_container(&name, Some(options)).await.map_err(during(action)) }).await
     }
 
     pub(super) async fn rename_container(&self, container: &str, new_name: &str) -> Result<()> {
         let action = format!("rename container {container} to {new_name}");
         let name = checked_name("container", container)?;
         let options = RenameContainerOptionsBuilder::new().name(new_name).build();
-        self.client().await?.rename_container(name, options).await.map_err(during(action))
+        let (client, name) = (self.client().await?.clone(), name.to_owned());
+        self.change(async move { client.rename_container(&name, options).await.map_err(during(action)) }).await
     }
 
     pub(super) async fn update_restart_policy(&self, container: &str, policy: &str) -> Result<()> {
@@ -78,7 +82,8 @@ impl Docker {
         let name = checked_name("container", container)?;
         let update =
             ContainerUpdateBody { restart_policy: Some(convert::restart_policy(policy)?), ..Default::default() };
-        self.client().await?.update_container(name, update).await.map_err(during(action))
+        let (client, name) = (self.client().await?.clone(), name.to_owned());
+        self.change(async move { client.update_container(&name, update).await.map_err(during(action)) }).await
     }
 
     pub(super) async fn read_logs(&self, container: &str, tail: usize) -> Result<String> {

@@ -23,26 +23,47 @@ mod volumes;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock};
 
 use self::connection::Connection;
 use super::Context;
 use crate::world::container::*;
-use crate::world::error::Result;
+use crate::world::error::{Error, Result};
 
 /// A Docker engine, reached at the first call.
 pub struct Docker {
     context: Context,
     docker_host: Option<String>,
     connection: OnceCell<Connection>,
+    /// Held for reading by each change that the engine is about to make; see [`Docker::change`].
+    under_way: Arc<RwLock<()>>,
 }
 
 impl Docker {
     /// `docker_host` as in `DOCKER_HOST`, which it overrides.
     pub fn new(context: Context, docker_host: Option<String>) -> Self {
-        Self { context, docker_host, connection: OnceCell::new() }
+        Self { context, docker_host, connection: OnceCell::new(), under_way: Arc::default() }
+    }
+
+    /// A request that changes something. The engine carries it out also when nobody waits for the answer any more:
+    /// cancelled, it goes on in the background, and whatever is asked next waits for its end. Otherwise a container
+    /// that is still being stopped would look as if it ran, and would not be started again.
+    async fn change<T: Send + 'static>(&self, request: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+        let under_way = self.under_way.clone().read_owned().await;
+        let going_on = self.context.runtime.spawn(async move {
+            let answer = request.await;
+            drop(under_way);
+            answer
+        });
+        going_on.await.unwrap_or_else(|e| Err(Error::failed("docker.failed", format!("a request was cut short: {e}"))))
+    }
+
+    /// Waits until no change is under way.
+    async fn settled(&self) {
+        drop(self.under_way.write().await);
     }
 }
 

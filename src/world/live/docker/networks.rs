@@ -55,14 +55,16 @@ impl Docker {
             labels: Some(labels.clone().into_iter().collect()),
             ..Default::default()
         };
-        self.client().await?.create_network(request).await.map_err(during(action.as_str()))?;
+        let (client, failed) = (self.client().await?.clone(), during(action.clone()));
+        self.change(async move { client.create_network(request).await.map_err(failed) }).await?;
         let gone = || Error::failed("docker.not_found", format!("cannot {action}: it is gone again"));
         self.find_network(name).await?.ok_or_else(gone)
     }
 
     pub(super) async fn drop_network(&self, name: &str) -> Result<()> {
         let action = format!("remove network {name}");
-        let removed = self.client().await?.remove_network(checked_name("network", name)?).await.map_err(during(action));
+        let (client, name) = (self.client().await?.clone(), checked_name("network", name)?.to_owned());
+        let removed = self.change(async move { client.remove_network(&name).await.map_err(during(action)) }).await;
         match removed {
             // Some engines call a network in use forbidden rather than a conflict.
             Err(e) if e.message.contains("active endpoints") => Err(Error::failed("docker.conflict", e.message)
@@ -84,14 +86,14 @@ impl Docker {
     ) -> Result<()> {
         let action = format!("connect container {container} to network {network}");
         let request = NetworkConnectRequest { container: container.to_owned(), endpoint_config: Some(settings) };
-        let name = checked_name("network", network)?;
-        self.client().await?.connect_network(name, request).await.map_err(during(action))
+        let (client, name) = (self.client().await?.clone(), checked_name("network", network)?.to_owned());
+        self.change(async move { client.connect_network(&name, request).await.map_err(during(action)) }).await
     }
 
     pub(super) async fn detach_from_network(&self, network: &str, container: &str) -> Result<()> {
         let action = format!("disconnect container {container} from network {network}");
         let request = NetworkDisconnectRequest { container: container.to_owned(), force: None };
-        let name = checked_name("network", network)?;
-        self.client().await?.disconnect_network(name, request).await.map_err(during(action))
+        let (client, name) = (self.client().await?.clone(), checked_name("network", network)?.to_owned());
+        self.change(async move { client.disconnect_network(&name, request).await.map_err(during(action)) }).await
     }
 }

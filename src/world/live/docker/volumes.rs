@@ -46,15 +46,18 @@ impl Docker {
             driver_opts: Some(options.clone().into_iter().collect()),
             ..Default::default()
         };
-        let answer = self.client().await?.create_volume(request).await.map_err(during(action))?;
+        let client = self.client().await?.clone();
+        let answer = self.change(async move { client.create_volume(request).await.map_err(during(action)) }).await?;
         Ok(convert::volume(answer))
     }
 
     pub(super) async fn drop_volume(&self, name: &str) -> Result<()> {
         let action = format!("remove volume {name}");
-        let client = self.patient_client().await?;
-        let removed = client.remove_volume(checked_name("volume", name)?, None::<RemoveVolumeOptions>).await;
-        match removed.map_err(during(action.as_str())) {
+        let (client, volume) = (self.patient_client().await?.clone(), checked_name("volume", name)?.to_owned());
+        let removed = self.change(async move {
+            client.remove_volume(&volume, None::<RemoveVolumeOptions>).await.map_err(during(action))
+        });
+        match removed.await {
             Err(e) if e.code == "docker.conflict" => Err(self.held(name, e).await),
             other => other,
         }
