@@ -43,7 +43,18 @@ fn has_volume(name: &str) -> bool {
 fn filled(name: &str) {
     docker(&["volume", "create", name]);
     let mount = format!("{name}:/data");
-    docker(&["run", "--rm", "--user", "0", "-v", &mount, "--entrypoint", "touch", "pgscript-test/app:1", "/data/record"]);
+    docker(&[
+        "run",
+        "--rm",
+        "--user",
+        "0",
+        "-v",
+        &mount,
+        "--entrypoint",
+        "touch",
+        "pgscript-test/app:1",
+        "/data/record",
+    ]);
 }
 
 #[test]
