@@ -20,8 +20,8 @@ test:
 
 # The same with the slow matrices.
 test-full:
-	cargo test --locked --no-run
-	$(ENGINE) 13 15 17 18 -- tests/run.sh --include-ignored
+	cargo test --locked --features full-matrix --no-run
+	$(ENGINE) 13 15 17 18 -- tests/run.sh --features full-matrix
 
 lint: $(TOOLS)/bin/cargo-deny
 	cargo fmt --check

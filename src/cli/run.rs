@@ -83,7 +83,7 @@ impl Run {
             world: live::world(context, self.docker),
             parameters: Parameters::new(given),
             steps: Mutex::default(),
-            evidence: Evidence::new(self.allow_data_loss.clone()),
+            evidence: Evidence::new(self.allow_data_loss),
         });
         let outcome = execute::execute(session.clone(), places, source, self.keep)?;
         let exit = tell(&outcome, self.format, &session);
@@ -125,6 +125,7 @@ fn block(failure: &Failure, seconds: f64) -> String {
     let step = failure.step.as_ref().map(|step| format!(" in step `{step}`")).unwrap_or_default();
     let _ = writeln!(out, "\n✗ failed{step} after {}", human::seconds(seconds));
     match &failure.aftermath {
+        Aftermath::Unchanged => out.push_str("  nothing was changed\n"),
         Aftermath::Untouched => {}
         Aftermath::Kept => out.push_str("  nothing was put back, as --keep asks\n"),
         Aftermath::Committed(step) => {

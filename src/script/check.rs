@@ -12,7 +12,7 @@ use super::engine::Language;
 use super::errors::{self, Report};
 use super::loader::Aliases;
 use super::source::{Source, definition};
-use super::tree::{Argument, Call, Tree};
+use super::tree::{Argument, Call, Tree, Variable};
 use crate::world::{Error, Kind};
 
 /// One thing found.
@@ -55,7 +55,7 @@ impl<'l> Checker<'l> {
             self.steps(file);
             let calls = Calls { natives: &self.natives, language: self.language, files: &files, keys: &keys, file };
             let wrong = file.tree.calls.iter().filter_map(|call| Some((call.position, calls.wrong(call)?)));
-            let unknown = file.tree.variables.iter().filter_map(|v| Some((v.position, calls.unknown_variable(v)?)));
+            let unknown = file.tree.variables.iter().filter_map(|v| Some((v.position, calls.wrong_variable(v)?)));
             let found: Vec<_> = wrong.chain(unknown).collect();
             for (position, error) in found {
                 self.find(&file.source, position, error, false);
@@ -304,9 +304,9 @@ impl Calls<'_> {
         unknown(format!("there is no module or namespace `{name}`"), near)
     }
 
-    /// A variable of a module must be exported by it.
-    fn unknown_variable(&self, variable: &super::tree::Qualified) -> Option<Error> {
-        let (root, inner) = variable.namespace.split_first()?;
+    /// A variable of a module must be exported by it; a plain one must be a variable.
+    fn wrong_variable(&self, variable: &Variable) -> Option<Error> {
+        let Some((root, inner)) = variable.namespace.split_first() else { return self.read_as_function(variable) };
         if root == "global" {
             return self.wrong_constant(variable);
         }
@@ -321,8 +321,26 @@ impl Calls<'_> {
         })
     }
 
+    /// Inside a closure a name that is both a variable around it and a function of the file means the function.
+    fn read_as_function(&self, variable: &Variable) -> Option<Error> {
+        let closure = variable.owner?;
+        let (tree, name) = (&self.file.tree, &variable.name);
+        let own = |owner: usize| {
+            tree.functions[owner].parameters.contains(name) || tree.declared.contains(&(Some(owner), name.clone()))
+        };
+        if !tree.functions[closure].is_closure() || tree.function(name).is_none() || own(closure) {
+            return None;
+        }
+        let elsewhere = tree.declared.iter().any(|(_, declared)| declared == name)
+            || tree.functions.iter().any(|f| !f.is_closure() && f.parameters.contains(name));
+        elsewhere.then(|| {
+            let message = format!("`{name}` is also a function of this file: inside a closure it means the function");
+            Error::failed("check.function_not_variable", message).hint("give the variable another name")
+        })
+    }
+
     /// While a module's function runs, `global::` means the module's constants, in closures handed to it too.
-    fn wrong_constant(&self, variable: &super::tree::Qualified) -> Option<Error> {
+    fn wrong_constant(&self, variable: &Variable) -> Option<Error> {
         let mut owner = variable.owner;
         for _ in 0..32 {
             let closure = &self.file.tree.functions[owner?];
@@ -400,10 +418,10 @@ fn unknown(message: String, near: Option<&str>) -> Error {
 }
 
 fn wrong_arity(name: &str, given: usize) -> Error {
-    let given = match given {
-        0 => "no arguments".to_owned(),
-        1 => "one argument".to_owned(),
-        n => format!("{n} arguments"),
+    let message = match given {
+        0 => format!("`{name}` can't be called without arguments"),
+        1 => format!("`{name}` does not take one argument"),
+        n => format!("`{name}` does not take {n} arguments"),
     };
-    Error::failed("check.arguments", format!("`{name}` does not take {given}"))
+    Error::failed("check.arguments", message)
 }

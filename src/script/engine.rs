@@ -146,11 +146,20 @@ fn errors_have_codes(engine: &mut Engine) {
             && map.contains_key("message")
             && !map.contains_key("code")
         {
+            let message = map.get("message").map(|text| bare(&text.to_string()));
+            map.insert("message".into(), message.unwrap_or_default().into());
             map.insert("code".into(), "script.error".into());
             map.insert("hint".into(), Dynamic::UNIT);
         }
         Ok(None)
     });
+}
+
+/// The engine's message without the place and the call chain it appends.
+fn bare(message: &str) -> String {
+    let line = message.lines().next().unwrap_or_default();
+    let end = line.find(" @ '").or_else(|| line.find(" (line ")).unwrap_or(line.len());
+    line[..end].to_owned()
 }
 
 #[cfg(test)]
@@ -180,8 +189,6 @@ mod tests {
 
     #[test]
     fn every_caught_error_has_a_code_a_message_and_a_hint() {
-        let text =
-            |body: &str| eval(&format!("try {{ {body} }} catch (e) {{ `${{e.code}}|${{e.message}}|${{e.hint}}` }}"));
         let shown = |body: &str| {
             let script = format!(
                 "let t = \"\"; try {{ {body} }} catch (e) {{ t = `${{e.code}}|${{e.message}}|${{e.hint}}`; }} t"

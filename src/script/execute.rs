@@ -6,16 +6,18 @@ use std::time::Instant;
 use rhai::{EvalAltResult, Scope};
 use serde_json::{Value, json};
 
+use super::check::Checker;
 use super::describe::{self, Description};
 use super::engine::{Language, STACK};
 use super::errors::{self, Report};
 use super::loader::Places;
 use super::parameters::Given;
 use super::session::Session;
+use super::shipped::{self, Kind};
 use super::source::Source;
 use super::steps::{self, PutBack};
 use super::tree::Tree;
-use crate::event::Event;
+use crate::event::{Event, Silent};
 use crate::world::{Error, Result};
 
 /// How a run ended.
@@ -41,6 +43,8 @@ pub struct Failure {
 /// What was done about the steps of a failed run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Aftermath {
+    /// Nothing had been changed yet.
+    Unchanged,
     /// No step had begun that could be put back.
     Untouched,
     PutBack(PutBack),
@@ -63,11 +67,10 @@ fn run(session: &Arc<Session>, places: Places, source: &Source, keep: bool) -> R
     let language = Language::new(places, session.listener.clone(), Some(session.clone()));
     language.loader.enter(source);
     let script = source.name.clone();
-    let result = start(session, &language, source);
-    let failure = match result {
+    let failure = mistake(&language, source).or_else(|| match start(session, &language, source) {
         Ok(()) => None,
         Err(error) => Some(fail(session, &language, source, &error, keep)),
-    };
+    });
     let seconds = begun.elapsed().as_secs_f64();
     if failure.is_none() {
         session.emit(Event::RunDone { script: script.clone(), seconds });
@@ -75,29 +78,55 @@ fn run(session: &Arc<Session>, places: Places, source: &Source, keep: bool) -> R
     Ok(Outcome { script, seconds, failure })
 }
 
+/// What `check` finds wrong must not be found out in the middle of an outage.
+fn mistake(language: &Language, source: &Source) -> Option<Failure> {
+    // Read by an engine of its own: nothing of the run has happened yet.
+    let reader = Language::new(language.places.clone(), Arc::new(Silent), None);
+    let mut found = Checker::new(&reader).check(source).into_iter().filter(|finding| !finding.is_warning);
+    let mut report = found.next()?.report;
+    let further = found.count();
+    if further > 0 {
+        report.message += &format!(" (and {further} more: pgscript check {})", source.name);
+    }
+    Some(Failure { report, step: None, aftermath: Aftermath::Unchanged, recovery: None })
+}
+
 fn start(session: &Session, language: &Language, source: &Source) -> Result<(), Box<EvalAltResult>> {
     let ast = language.compile(source)?;
     language.loader.note_aliases(source, &ast)?;
     let description = describe::describe(language, source, &Tree::new(&ast));
-    refuse_unknown(session, &description)?;
+    refuse_unknown(session, language, &description)?;
     let (script, origin) = (source.name.clone(), source.origin.to_string());
     session.emit(Event::RunStarted { script, origin, parameters: given(session, &description) });
     language.engine.run_ast_with_scope(&mut Scope::new(), &ast)
 }
 
-/// A misspelt `--set tp=17` must not be found out after the outage, by its default.
-fn refuse_unknown(session: &Session, description: &Description) -> Result<()> {
+/// A misspelt `--set tp=17` must not be found out after the outage, by its default. A parameters file may serve all
+/// of a site's procedures: what another shipped script asks for is not misspelt.
+fn refuse_unknown(session: &Session, language: &Language, description: &Description) -> Result<()> {
     let Given { set, file, .. } = session.parameters.given();
     let in_file =
         file.iter().flat_map(|(path, values)| values.keys().map(move |name| (name, path.display().to_string())));
     let mut names = set.keys().map(|name| (name, "--set".to_owned())).chain(in_file);
     let is_unknown = |name: &String| description.parameters.iter().all(|p| p.name != *name);
-    let unknown = names.find(|(name, _)| !description.has_computed_parameters && is_unknown(name));
+    let elsewhere = |name: &str, place: &str| place != "--set" && is_of_a_shipped_script(language, name);
+    let unknown =
+        names.find(|(name, place)| !description.has_computed_parameters && is_unknown(name) && !elsewhere(name, place));
     let Some((name, place)) = unknown else { return Ok(()) };
     let known = description.parameters.iter().map(|p| p.name.as_str());
     let show = format!("`pgscript show {}` lists them", description.name);
     let message = format!("{} has no parameter `{name}` (from {place})", description.name);
     Err(Error::usage("params.unknown", message).hint(errors::did_you_mean(name, known).unwrap_or(show)))
+}
+
+fn is_of_a_shipped_script(language: &Language, name: &str) -> bool {
+    // Read by an engine of its own, so that the run does not report to have loaded them.
+    let reader = Language::new(language.places.clone(), Arc::new(Silent), None);
+    let scripts = shipped::ALL.iter().filter(|file| file.kind == Kind::Script).map(Source::built_in);
+    scripts.into_iter().any(|source| {
+        let Ok(ast) = reader.engine.compile(&*source.text) else { return false };
+        describe::describe(&reader, &source, &Tree::new(&ast)).parameters.iter().any(|p| p.name == name)
+    })
 }
 
 /// What the run starts with, as far as it is known by then; secrets as dots.
@@ -118,6 +147,7 @@ fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAlt
     let committed = session.steps().committed().map(str::to_owned);
     let aftermath = match committed {
         Some(step) => Aftermath::Committed(step),
+        None if !session.steps().changed() => Aftermath::Unchanged,
         None if !session.steps().has_undo() => Aftermath::Untouched,
         None if keep => Aftermath::Kept,
         None => Aftermath::PutBack(steps::put_back(session, &language.engine)),
@@ -136,7 +166,7 @@ impl Failure {
     pub fn advice(&self) -> Option<&str> {
         let is_back = match &self.aftermath {
             Aftermath::PutBack(steps) => steps.is_complete(),
-            Aftermath::Untouched | Aftermath::Kept | Aftermath::Committed(_) => false,
+            Aftermath::Unchanged | Aftermath::Untouched | Aftermath::Kept | Aftermath::Committed(_) => false,
         };
         self.recovery.as_deref().filter(|_| !is_back)
     }
@@ -146,6 +176,7 @@ impl Failure {
         let mut object = self.report.to_json();
         object["step"] = self.step.clone().into();
         object["aftermath"] = match &self.aftermath {
+            Aftermath::Unchanged => json!({"state": "unchanged"}),
             Aftermath::Untouched => json!({"state": "untouched"}),
             Aftermath::Kept => json!({"state": "kept"}),
             Aftermath::Committed(step) => json!({"state": "committed", "step": step}),

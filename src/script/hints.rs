@@ -2,7 +2,7 @@
 
 use rhai::{EvalAltResult, ParseErrorType};
 
-use super::api::Reference;
+use super::api::{Reference, type_name};
 use super::errors::did_you_mean;
 use super::source::Sources;
 
@@ -12,6 +12,7 @@ pub fn message(error: &EvalAltResult, sources: &Sources, reference: &Reference) 
     let called = Called::parse(called);
     match called.declared(sources, reference).is_empty() || called.is_closure() {
         true => plain(error),
+        false if called.types.is_empty() => Some(format!("`{}` can't be called without arguments", called.path)),
         false => Some(format!("`{}` does not take {}", called.path, called.arguments())),
     }
 }
@@ -28,8 +29,8 @@ pub fn plain(error: &EvalAltResult) -> Option<String> {
         }
         EvalAltResult::ErrorPropertyNotFound(name, _) => Some(format!("the map has no `{name}`")),
         EvalAltResult::ErrorDotExpr(text, _) => {
-            let (property, type_name) = unknown_property(text)?;
-            Some(format!("{type_name} has no property `{property}`"))
+            let (property, owner) = unknown_property(text)?;
+            Some(format!("{owner} has no property `{property}`"))
         }
         EvalAltResult::ErrorModuleNotFound(name, _) => Some(format!("there is no module or namespace `{name}`")),
         EvalAltResult::ErrorVariableNotFound(name, _) => Some(format!("there is no variable `{name}`")),
@@ -45,11 +46,11 @@ pub fn hint(error: &EvalAltResult, source: &str, sources: &Sources, reference: &
             Some(format!("where it may be missing: `map.get(\"{name}\") ?? default`, or `\"{name}\" in map`"))
         }
         EvalAltResult::ErrorDotExpr(text, _) => {
-            let (property, type_name) = unknown_property(text)?;
-            let properties: Vec<_> = reference.properties.iter().filter(|p| p.type_name == type_name).collect();
+            let (property, owner) = unknown_property(text)?;
+            let properties: Vec<_> = reference.properties.iter().filter(|p| p.type_name == owner).collect();
             did_you_mean(property, properties.iter().map(|p| p.name)).or_else(|| {
                 let names: Vec<_> = properties.iter().map(|p| p.name).collect();
-                (!names.is_empty()).then(|| format!("{type_name} has: {}", names.join(", ")))
+                (!names.is_empty()).then(|| format!("{owner} has: {}", names.join(", ")))
             })
         }
         EvalAltResult::ErrorModuleNotFound(name, _) => namespace(name, source, sources, reference),
@@ -128,7 +129,7 @@ impl<'e> Called<'e> {
     fn parse(text: &'e str) -> Self {
         let (path, list) = text.split_once(" (").unwrap_or((text, ""));
         let list = list.trim_end_matches(')');
-        let types = list.split(", ").filter(|t| !t.is_empty()).map(simple_type).collect();
+        let types = list.split(", ").filter(|t| !t.is_empty()).map(type_name).collect();
         Self { path, types }
     }
 
@@ -143,9 +144,8 @@ impl<'e> Called<'e> {
             true => f.path() == self.path,
             // As a global function or as a method of its handle.
             false => {
-                f.namespace.is_empty() && f.signature.name == name
-                    || f.signature.receiver().is_some_and(|r| self.types.first() == Some(&r))
-                        && f.signature.name == name
+                let is_method = || f.signature.receiver().is_some_and(|r| self.types.first() == Some(&r));
+                f.signature.name == name && (f.namespace.is_empty() || is_method())
             }
         };
         let native = reference.functions.iter().filter(matches);
@@ -170,19 +170,9 @@ fn qualified(namespace: &str, signature: &str) -> String {
     if namespace.is_empty() { signature.to_owned() } else { format!("{namespace}::{signature}") }
 }
 
-/// The engine's types as scripts call them.
-fn simple_type(name: &str) -> &str {
-    match name {
-        "i64" => "int",
-        "f64" => "float",
-        "&str | ImmutableString | String" | "&str" | "ImmutableString" | "String" => "string",
-        "()" => "()",
-        other => other,
-    }
-}
-
 /// `Unknown property 'x' - a getter is not registered for type 'T'`
 fn unknown_property(text: &str) -> Option<(&str, &str)> {
     let mut quoted = text.split('\'').skip(1).step_by(2);
-    text.starts_with("Unknown property").then(|| quoted.next().zip(quoted.next()))?
+    let (property, owner) = text.starts_with("Unknown property").then(|| quoted.next().zip(quoted.next()))??;
+    Some((property, type_name(owner)))
 }

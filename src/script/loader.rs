@@ -65,7 +65,7 @@ impl Places {
     /// A module as a script imports it: `primero`, `lib/checks`.
     pub fn module(&self, importer: Option<&Source>, name: &str) -> Result<Source> {
         let file = if name.ends_with(".rhai") { name.to_owned() } else { format!("{name}.rhai") };
-        if !is_plain(&file) {
+        if name.is_empty() || !is_plain(&file) {
             return Err(Error::failed("module.bad_name", format!("a module can't be imported as `{name}`"))
                 .hint("a name relative to the script or the site's directory, without `..`"));
         }

@@ -55,7 +55,7 @@ impl Type {
         }
     }
 
-    fn from_text(&self, text: &str) -> Option<Dynamic> {
+    fn parse_text(&self, text: &str) -> Option<Dynamic> {
         Some(match self {
             Self::String | Self::Path => text.to_owned().into(),
             Self::Int => text.trim().parse::<i64>().ok()?.into(),
@@ -73,7 +73,7 @@ impl Type {
         })
     }
 
-    fn from_json(&self, value: &Value) -> Option<Dynamic> {
+    fn parse_json(&self, value: &Value) -> Option<Dynamic> {
         Some(match (self, value) {
             (Self::Int, Value::Number(number)) => number.as_i64()?.into(),
             (Self::Bool, Value::Bool(value)) => (*value).into(),
@@ -81,12 +81,12 @@ impl Type {
                 items.iter().map(|item| Some(Dynamic::from(text_of(item)?))).collect::<Option<Array>>()?.into()
             }
             (Self::Int | Self::Bool, _) => return None,
-            (_, value) => self.from_text(&text_of(value)?)?,
+            (_, value) => self.parse_text(&text_of(value)?)?,
         })
     }
 
     /// A default as the script writes it.
-    fn from_script(&self, value: Dynamic) -> Option<Dynamic> {
+    fn parse_default(&self, value: Dynamic) -> Option<Dynamic> {
         if value.is_unit() {
             return Some(value);
         }
@@ -94,7 +94,7 @@ impl Type {
             Self::Int => value.is_int().then_some(value),
             Self::Bool => value.is_bool().then_some(value),
             Self::List => value.is_array().then_some(value),
-            _ => self.from_text(&value.into_string().ok()?),
+            _ => self.parse_text(&value.into_string().ok()?),
         }
     }
 
@@ -174,18 +174,18 @@ impl Given {
                 let message = format!("--set {name}=…: a secret on the command line can be read by other users");
                 return Err(Error::usage("params.secret_in_argv", message).hint(hint));
             }
-            return kind.from_text(text).ok_or_else(|| wrong_type(declaration, text, "--set")).map(Some);
+            return kind.parse_text(text).ok_or_else(|| wrong_type(declaration, text, "--set")).map(Some);
         }
         if let Some((path, values)) = &self.file
             && let Some(value) = values.get(name)
         {
             let shown = value.to_string();
-            let found = kind.from_json(value);
+            let found = kind.parse_json(value);
             return found.ok_or_else(|| wrong_type(declaration, &shown, &path.display().to_string())).map(Some);
         }
         let variable = variable(name);
         let Some(text) = self.environment.get(&variable) else { return Ok(None) };
-        kind.from_text(text).ok_or_else(|| wrong_type(declaration, text, &variable)).map(Some)
+        kind.parse_text(text).ok_or_else(|| wrong_type(declaration, text, &variable)).map(Some)
     }
 
     /// What the operator gave for that name, as it was written.
@@ -272,7 +272,7 @@ fn ask(call: &Call<'_>, declaration: &Declaration) -> Result<Dynamic> {
         (false, _) => help.clone(),
     };
     let text = call.session.prompter.ask(name, &help, *kind == Type::Secret)?;
-    kind.from_text(&text).ok_or_else(|| wrong_type(declaration, &text, "the terminal"))
+    kind.parse_text(&text).ok_or_else(|| wrong_type(declaration, &text, "the terminal"))
 }
 
 fn declaration(call: &Call<'_>) -> Result<Declaration> {
@@ -288,7 +288,7 @@ fn declaration(call: &Call<'_>) -> Result<Declaration> {
     let default = default.map(|value| {
         let shown = value.to_string();
         let message = || format!("the default of parameter `{name}` must be {}, not {shown}", kind.describe());
-        kind.from_script(value).ok_or_else(|| Error::failed("script.wrong_type", message()))
+        kind.parse_default(value).ok_or_else(|| Error::failed("script.wrong_type", message()))
     });
     Ok(Declaration { help: options.string("help")?.unwrap_or_default(), default: default.transpose()?, name, kind })
 }

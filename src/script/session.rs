@@ -47,6 +47,7 @@ impl Session {
             return Err(Error::refused("script.outside_step", format!("outside a step: {command}"))
                 .hint("wrap it: step(\"name\", || { … }); what changes the outside world belongs in a step"));
         }
+        self.steps().mark_changed();
         self.emit(Event::Effect { command });
         Ok(())
     }

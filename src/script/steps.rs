@@ -28,11 +28,15 @@ pub struct Steps {
     failed: Option<String>,
     recovery: Option<String>,
     undoing: bool,
+    /// Whether anything outside was changed, or begun to be.
+    changed: bool,
 }
 
 /// How to put back one step.
 pub struct Undo {
     pub path: String,
+    /// Whether the step has come to change anything: the undo of what never happened does nothing.
+    changed: bool,
     function: FnPtr,
     /// What the step gave; `()` until it has succeeded.
     value: Dynamic,
@@ -74,17 +78,29 @@ impl Steps {
         self.failed.as_deref()
     }
 
+    /// Whether a step that changed something can be put back.
     pub fn has_undo(&self) -> bool {
-        !self.undo.is_empty()
+        self.undo.iter().any(|undo| undo.changed)
+    }
+
+    /// Whether the run has changed anything.
+    pub fn changed(&self) -> bool {
+        self.changed
+    }
+
+    /// The steps under way change something now.
+    pub fn mark_changed(&mut self) {
+        self.changed = true;
+        let under_way = &self.under_way;
+        self.undo.iter_mut().filter(|undo| under_way.contains(&undo.path)).for_each(|undo| undo.changed = true);
     }
 
     /// Hands out what is to be put back, last begun first; from now on effects belong to that.
     pub fn start_undoing(&mut self) -> Vec<Undo> {
         self.undoing = true;
         self.under_way.clear();
-        let mut undo = std::mem::take(&mut self.undo);
-        undo.reverse();
-        undo
+        let undo = std::mem::take(&mut self.undo);
+        undo.into_iter().rev().filter(|undo| undo.changed).collect()
     }
 
     fn begin(&mut self, name: &str, commit: bool) -> String {
@@ -186,7 +202,7 @@ fn register_undo(call: &Call<'_>, path: &str, function: FnPtr) -> Option<usize> 
         return None;
     }
     let environment = Box::new(call.context.global_runtime_state().clone());
-    steps.undo.push(Undo { path: path.to_owned(), function, value: Dynamic::UNIT, environment });
+    steps.undo.push(Undo { path: path.to_owned(), changed: false, function, value: Dynamic::UNIT, environment });
     Some(steps.undo.len() - 1)
 }
 

@@ -72,10 +72,11 @@ impl Function {
     }
 }
 
-/// A variable of a module: `primero::PORT`.
+/// A variable that is read: `limit`, or one of a module, `primero::PORT`.
 #[derive(Debug)]
-pub struct Qualified {
+pub struct Variable {
     pub owner: Option<usize>,
+    /// Empty for a plain variable.
     pub namespace: Vec<String>,
     pub name: String,
     pub position: Position,
@@ -90,7 +91,9 @@ pub struct Tree {
     /// In the order they stand in the text.
     pub calls: Vec<Call>,
     pub imports: Vec<Import>,
-    pub variables: Vec<Qualified>,
+    pub variables: Vec<Variable>,
+    /// Names given by `let`, `const`, `for` and `catch`, with the function they are given in.
+    pub declared: BTreeSet<(Option<usize>, String)>,
     /// Variables that importers may use.
     pub exports: BTreeSet<String>,
     /// Keys of map literals and assigned properties: any of them may hold a function.
@@ -100,15 +103,10 @@ pub struct Tree {
 impl Tree {
     pub fn new(ast: &AST) -> Self {
         let mut tree = Self { doc: doc_text(ast.doc(), "//!"), imports: imports(ast), ..Self::default() };
-        let bodies: Vec<_> = ast.iter_functions().map(|f| (f.name.to_owned(), f.params.len(), function(&f))).collect();
+        tree.functions = ast.iter_functions().map(|f| function(&f)).collect();
         tree.collect(&ast.clone_statements_only(), None);
-        for (index, (name, parameters, function)) in bodies.into_iter().enumerate() {
-            // (`clone_functions_only_filtered` of rhai 1.27 ignores its filter.)
-            let mut only = ast.clone_functions_only();
-            only.retain_functions(|_, _, n, p| n == name && p == parameters);
-            tree.functions.push(function);
-            tree.collect(&only, Some(index));
-        }
+        let indices: Vec<_> = (0..tree.functions.len()).collect();
+        tree.collect_functions(ast.clone_functions_only(), &indices);
         tree.calls.sort_by_key(|call| (call.position.line(), call.position.position()));
         tree
     }
@@ -116,6 +114,23 @@ impl Tree {
     /// The function of that closure name or, for other names, the first of that name.
     pub fn function(&self, name: &str) -> Option<usize> {
         self.functions.iter().position(|f| f.name == name)
+    }
+
+    /// The engine walks all functions of a script, or those that a copy has kept: halving copies of copies keeps the
+    /// price of one function's own copy low. (`clone_functions_only_filtered` of rhai 1.27 ignores its filter.)
+    fn collect_functions(&mut self, part: AST, indices: &[usize]) {
+        if let [index] = indices {
+            return self.collect(&part, Some(*index));
+        }
+        let (first, second) = indices.split_at(indices.len() / 2);
+        for half in [first, second].into_iter().filter(|half| !half.is_empty()) {
+            let mut kept = part.clone();
+            let wanted = |name: &str, parameters: usize| {
+                half.iter().map(|i| &self.functions[*i]).any(|f| f.name == name && f.parameters.len() == parameters)
+            };
+            kept.retain_functions(|_, _, name, parameters| wanted(name, parameters));
+            self.collect_functions(kept, half);
+        }
     }
 
     fn collect(&mut self, part: &AST, owner: Option<usize>) {
@@ -139,16 +154,24 @@ impl Tree {
             Expr::Property(names, _) => {
                 self.keys.insert(names.2.to_string());
             }
-            Expr::Variable(variable, _, position) if !variable.2.is_empty() => {
+            Expr::Variable(variable, _, position) => {
                 let namespace = variable.2.path.iter().map(|part| part.as_str().to_owned()).collect();
                 let name = variable.1.to_string();
-                self.variables.push(Qualified { owner, namespace, name, position: *position });
+                self.variables.push(Variable { owner, namespace, name, position: *position });
             }
             _ => {}
         }
     }
 
     fn statement(&mut self, statement: &Stmt, path: &[ASTNode<'_>], owner: Option<usize>, seen: &mut Seen) {
+        match statement {
+            Stmt::Var(variable, ..) => _ = self.declared.insert((owner, variable.0.as_str().to_owned())),
+            Stmt::For(parts, _) => {
+                let names = [Some(&parts.0), parts.1.as_ref()].into_iter().flatten();
+                self.declared.extend(names.map(|name| (owner, name.as_str().to_owned())));
+            }
+            _ => {}
+        }
         match statement {
             Stmt::FnCall(call, position) => self.call(call, *position, false, path, owner, seen),
             Stmt::Var(variable, flags, _) if flags.contains(ASTFlags::EXPORTED) => {

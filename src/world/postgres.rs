@@ -115,12 +115,14 @@ pub struct RestoreReport {
 ///
 /// Codes: `postgres.not_ready`, `postgres.login_refused`, `psql.failed` (message has the server's error and
 /// SQLSTATE), `dump.exists`, `dump.failed`, `dump.incomplete`, `dump.damaged`, `restore.unexpected_error`,
-/// `restore.sessions_connected`, `postgres.client_too_old`.
+/// `restore.sessions_connected`, `restore.target_older`, `postgres.client_too_old`, `postgres.no_client` (the program is
+/// not in the image), `postgres.no_address` (a login would prove nothing), `psql.bad_value`, `host.disk_full`.
 pub trait Postgres: Send + Sync {
     /// Waits until the server answers over TCP, so that the image's temporary init server does not count.
     fn wait_ready(&self, server: &Server, timeout: Duration) -> Result<ServerVersion>;
 
-    /// Rows of a single SELECT (or VALUES, TABLE, WITH … SELECT) as JSON objects, column order kept.
+    /// Rows of a single SELECT (or VALUES, TABLE, WITH … SELECT) as JSON objects, column order kept. The transaction is
+    /// read-only. Every column needs a name of its own; a numeric with more digits than a double needs a cast to text.
     fn query(
         &self,
         server: &Server,
@@ -129,7 +131,8 @@ pub trait Postgres: Send + Sync {
         bindings: &[Binding],
     ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>>;
 
-    /// Statements one after another; stops at the first error. Gives the command tags (`UPDATE 3`).
+    /// Statements one after another; stops at the first error. Gives the command tags (`UPDATE 3`); rows are dropped,
+    /// and a SELECT gives no tag.
     fn execute(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<String>>;
 
     /// A psql script as a stream, of any size; its output goes to `output`. Stops at the first error.
@@ -160,7 +163,8 @@ pub trait Postgres: Send + Sync {
     /// Reads a dump's record; for a plain file without one, looks at the file itself.
     fn open_dump(&self, path: &Path) -> Result<Dump>;
 
-    /// Reads the dump to its end: checksums, trailer, CR and NUL damage, every data member.
+    /// Reads the dump to its end: checksums, trailer, CR and NUL damage, every data member. Without an image a directory
+    /// dump is held against its checksums only, which were taken when every member had been read.
     fn verify_dump(&self, dump: &Dump, client_image: Option<&str>) -> Result<()>;
 
     /// Restores into a cluster in which nobody is connected. Databases that the dump holds and the cluster has

@@ -49,6 +49,13 @@ fn from_15_to_17() {
     upgrade(15, 17);
 }
 
+/// The image of 18 keeps its cluster in a directory of its major, one level below the mount.
+#[cfg(feature = "full-matrix")]
+#[test]
+fn from_13_to_18() {
+    upgrade(13, 18);
+}
+
 #[test]
 fn rollback_of_a_finished_upgrade_returns_the_old_server_and_keeps_the_new_data() {
     let stack = Stack::up(13);

@@ -25,7 +25,7 @@ missing_packages() {
     local pair
     for pair in docker:docker.io dockerd:docker.io containerd:containerd mmdebstrap:mmdebstrap \
         ansible-playbook:ansible-core zstd:zstd iptables:iptables ip:iproute2 mke2fs:e2fsprogs \
-        newuidmap:uidmap python3:python3 flock:util-linux; do
+        newuidmap:uidmap python3:python3 flock:util-linux sshd:openssh-server stunnel4:stunnel4; do
         command -v "${pair%%:*}" >/dev/null || PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null \
             || printf '%s\n' "${pair#*:}"
     done
@@ -52,6 +52,10 @@ install_packages() {
             || { apt-get update >>"$STACK_STATE/apt.log" 2>&1 9>&- \
                 && apt-get install -y --no-install-recommends "${packages[@]}" >>"$STACK_STATE/apt.log" 2>&1 9>&-; } \
             || { tail -n 20 "$STACK_STATE/apt.log" >&2; die "apt-get install failed"; }
+        # The tests want the program, not a server that lets people in from the next boot on.
+        case " ${packages[*]} " in
+        *' openssh-server '*) systemctl --quiet disable ssh.service ssh.socket >>"$STACK_STATE/apt.log" 2>&1 || true ;;
+        esac
     )
 }
 

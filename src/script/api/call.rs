@@ -138,7 +138,7 @@ impl<'a> Call<'a> {
     }
 
     fn type_of(&self, value: &Dynamic) -> String {
-        self.context.engine().map_type_name(value.type_name()).to_owned()
+        super::type_name(self.context.engine().map_type_name(value.type_name())).to_owned()
     }
 
     fn wrong_type(&self, parameter: &str, found: &str) -> Error {
@@ -206,7 +206,7 @@ impl Options {
 
     fn convert<T>(&self, key: &str, wanted: &str, convert: impl FnOnce(Dynamic) -> Option<T>) -> Result<Option<T>> {
         let Some(value) = self.value(key) else { return Ok(None) };
-        let found = value.type_name();
+        let found = super::type_name(value.type_name());
         let wrong = || {
             let message = format!("{}: option `{key}` must be {wanted}, not {found}", self.path);
             Error::failed("script.wrong_type", message)

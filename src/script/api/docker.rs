@@ -376,8 +376,12 @@ fn spec_text(spec: &ContainerSpec) -> String {
     option("--user", &spec.user);
     option("--restart", &spec.restart_policy);
     for m in &spec.mounts {
-        let source = if m.kind == "volume" { &m.name } else { &m.source };
-        words.push(format!("-v {source}:{}{}", m.destination, if m.read_only { ":ro" } else { "" }));
+        let read_only = if m.read_only { ":ro" } else { "" };
+        words.push(match m.kind.as_str() {
+            "tmpfs" => format!("--tmpfs {}", m.destination),
+            "volume" => format!("-v {}:{}{read_only}", m.name, m.destination),
+            _ => format!("-v {}:{}{read_only}", m.source, m.destination),
+        });
     }
     words.push(spec.image.clone().unwrap_or_else(|| "(the same image)".into()));
     words.extend(spec.entrypoint.iter().flatten().cloned());

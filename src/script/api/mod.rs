@@ -186,7 +186,14 @@ impl Namespace<'_, '_> {
             let Some(context) = context else { return Err(format!("{path} needs a call context").into()) };
             let Some(session) = &session else { return Err(format!("{path} can't be called here").into()) };
             let values = arguments.iter().map(|value| value.flatten_clone()).collect();
-            body(&mut Call::new(session, context, &path, &declared, values))
+            let position = context.call_position();
+            // The engine fills in where a global function was called, not where a namespace's was.
+            body(&mut Call::new(session, context, &path, &declared, values)).map_err(|mut error| {
+                if error.position().is_none() {
+                    error.set_position(position);
+                }
+                error
+            })
         };
         let native = RhaiFunc::Method { func: Arc::new(call), has_context: true, is_pure: true, is_volatile: true };
         let mut types = vec![TypeId::of::<Dynamic>(); arity];
@@ -209,11 +216,67 @@ impl Namespace<'_, '_> {
     }
 }
 
+/// The engine's name of a type as scripts call it: `int` for `i64`.
+pub fn type_name(name: &str) -> &str {
+    match name {
+        "i64" => "int",
+        "f64" => "float",
+        "Fn" => "function",
+        "&str | ImmutableString | String" | "&str" | "ImmutableString" | "String" => "string",
+        other => other.rsplit("::").next().unwrap_or(other),
+    }
+}
+
 /// The candidate that a misspelt name most likely meant.
 pub fn nearest<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<&'c str> {
     candidates
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .map(|candidate| (likeness(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// Short names with one slip (`onw` for `own`) are unlike by letters and alike to people.
+fn likeness(name: &str, candidate: &str) -> f64 {
+    let one_slip = name.chars().count() >= 3 && strsim::osa_distance(name, candidate) <= 1;
+    let likeness = strsim::jaro_winkler(name, candidate);
+    if one_slip { likeness.max(0.9) } else { likeness }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn reference() -> Reference {
+        register(&mut Engine::new(), None)
+    }
+
+    #[test]
+    fn everything_a_script_may_use_is_documented() {
+        let reference = reference();
+        for function in &reference.functions {
+            assert!(function.doc.trim().len() > 10, "{} has no docstring", function.path());
+        }
+        for property in &reference.properties {
+            assert!(!property.doc.trim().is_empty(), "{}.{} has no docstring", property.type_name, property.name);
+        }
+        assert!(reference.namespaces.iter().all(|(_, doc)| !doc.is_empty()));
+    }
+
+    #[test]
+    fn each_function_is_declared_once() {
+        let reference = reference();
+        let paths: BTreeSet<_> = reference.functions.iter().map(Function::path).collect();
+        assert_eq!(paths.len(), reference.functions.len());
+    }
+
+    #[test]
+    fn the_nearest_name_is_the_one_meant() {
+        assert_eq!(nearest("docker::stopp", ["docker::start", "docker::stop"].into_iter()), Some("docker::stop"));
+        assert_eq!(nearest("onw", ["own", "two"].into_iter()), Some("own"));
+        assert_eq!(nearest("tp", ["to", "image"].into_iter()), None);
+        assert_eq!(nearest("completely", ["different"].into_iter()), None);
+    }
 }

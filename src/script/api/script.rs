@@ -11,6 +11,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
     registrar.handle::<Error>("Error");
     registrar.handle::<crate::world::Secret>("Secret");
     properties(registrar);
+    texts(registrar);
     registrar.namespace("", "Parameters, steps and errors; written without a namespace.", |namespace| {
         namespace.function(
             "param(name: string, options: Map = #{}) -> any",
@@ -63,6 +64,17 @@ fn raising(namespace: &mut super::Namespace<'_, '_>) {
 fn raised(call: &super::call::Call<'_>, make: fn(String, String) -> Error) -> crate::world::Result<Error> {
     let error = make(call.string("code")?, call.string("message")?);
     Ok(if call.has("hint") { error.hint(call.string("hint")?) } else { error })
+}
+
+/// How errors and secrets look in a text: the message, and dots.
+fn texts(registrar: &mut Registrar<'_>) {
+    use crate::world::Secret;
+    registrar
+        .engine
+        .register_fn("to_string", |error: &mut Error| error.message.clone())
+        .register_fn("to_debug", |error: &mut Error| format!("Error({}: {})", error.code, error.message))
+        .register_fn("to_string", |secret: &mut Secret| secret.to_string())
+        .register_fn("to_debug", |secret: &mut Secret| secret.to_string());
 }
 
 fn properties(registrar: &mut Registrar<'_>) {

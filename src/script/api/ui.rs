@@ -29,7 +29,10 @@ pub fn register(registrar: &mut Registrar<'_>) {
             "Asks the operator to do something by hand and waits until it is said to be done. `--yes` does not \
              answer it. Check afterwards that it was done.",
             |call| {
-                call.session.prompter.manual(&call.string("instruction")?)?;
+                let instruction = call.string("instruction")?;
+                // What the operator does by hand is for the step's undo to take back.
+                call.session.steps().mark_changed();
+                call.session.prompter.manual(&instruction)?;
                 Ok(Dynamic::UNIT)
             },
         );

@@ -1,5 +1,107 @@
-//! Faults: each a test of its own, on real containers. The outcome is a clear message, an exit code, and nothing lost.
+//! What goes wrong in the field, a test for each: the exit code, what the operator reads, and that nothing is lost.
+//!
+//! Before the old volume is removed, a failed run puts everything back by itself ([`before`] looks at that).
 
 mod after;
+mod before;
+mod cancelled;
+mod cut_off;
+mod daily_cleanup;
+mod edited_scripts;
 mod engines;
 mod guards;
+mod objects;
+mod preflight;
+mod sessions;
+mod sites;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::stack::{Stack, pgscript, run, sh};
+
+/// The upgrade to 17, deployed by hand: what fails before the deploy needs no Ansible.
+fn upgrade(stack: &Stack, further: &[&str]) -> Command {
+    let mut command = stack.upgrade_command(17, &["--set", "deploy=manual", "--set", "session_wait=1"]);
+    command.args(further);
+    command
+}
+
+/// A site's copy of the upgrade with one change, in a directory of its own.
+#[track_caller]
+fn edited(stack: &Stack, from: &str, to: &str) -> PathBuf {
+    let dir = stack.dir.join("site");
+    let path = dir.join("upgrade.rhai");
+    let _ = std::fs::remove_file(&path);
+    run(&mut pgscript(&["eject", "upgrade.rhai", &dir.display().to_string()])).expect(0, &[]);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches(from).count(), 1, "{from:?} in upgrade.rhai");
+    std::fs::write(&path, text.replace(from, to)).unwrap();
+    path
+}
+
+/// The upgrade as [`upgrade`], from a site's copy.
+fn run_edited(stack: &Stack, script: &std::path::Path) -> Command {
+    let of_shipped = upgrade(stack, &[]);
+    let mut command = pgscript(&["run", &script.display().to_string()]);
+    command.args(of_shipped.get_args().skip(2));
+    command
+}
+
+/// Script text that says `paused` and goes on when [`go_on`] is called.
+fn pause(stack: &Stack) -> String {
+    format!("ui::say(\"paused\"); while !host::exists(\"{}/go\") {{ host::sleep(0.1); }}", stack.dir.display())
+}
+
+fn go_on(stack: &Stack) {
+    std::fs::write(stack.dir.join("go"), "").unwrap();
+}
+
+/// A small file system of its own; unmounted when the value goes, which must be before its stack does.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(stack: &Stack, megabytes: u32) -> Self {
+        let (image, path) = (stack.dir.join("disk.img").display().to_string(), stack.dir.join("disk"));
+        sh("truncate", &["-s", &format!("{megabytes}M"), &image]);
+        sh("mkfs.ext4", &["-q", "-F", "-m", "0", "-O", "^has_journal", &image]);
+        std::fs::create_dir(&path).unwrap();
+        sh("mount", &["-o", "loop", &image, &path.display().to_string()]);
+        Self(path)
+    }
+
+    /// Leaves this much room.
+    fn fill(&self, left: u64) {
+        let free: u64 = sh("df", &["-B1", "--output=avail", &self.0.display().to_string()])
+            .lines()
+            .last()
+            .and_then(|bytes| bytes.trim().parse().ok())
+            .unwrap();
+        let taken = free.saturating_sub(left).to_string();
+        sh("fallocate", &["-l", &taken, &self.0.join("somebody-else's.log").display().to_string()]);
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+/// A container with a client's session in the stack's network; the stack takes it along when it goes.
+fn client(stack: &Stack, arguments: &[&str], sql: &str) -> Command {
+    let variable = |name: &str| {
+        let env = stack.inspect("postgres", "{{range .Config.Env}}{{println .}}{{end}}");
+        env.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap().to_owned()
+    };
+    let label = format!("pgscript.test.stack={}", stack.name);
+    let network = format!("{}_default", stack.name);
+    let mut command = Command::new("docker");
+    command.args(["run", "--label", &label, "--network", &network, "--entrypoint", "psql", "-e", "PGPASSWORD"]);
+    command
+        .env("PGPASSWORD", variable("POSTGRES_PASSWORD"))
+        .args(["-e", "PGHOST=postgres", "-e", "PGCONNECT_TIMEOUT=3"])
+        .args(arguments);
+    command.args(["pgscript-test/postgres:17", "-U", "primero", "primero_production", "-c", sql]);
+    command
+}

@@ -1,9 +1,24 @@
 //! Reaches the engine once, agrees on an API version, and says in plain words when that fails.
+//!
+//! Over SSH it is the program `ssh` that connects, with the operator's own configuration, as `docker` does it: each
+//! connection is a `docker system dial-stdio` on the other side. bollard's own way accepts every unknown host,
+//! whatever the configuration says, logs in again for each connection, and loses them all to the terminal's Ctrl-C
+//! just when they are needed to end what runs over there. See [`Tunnel`].
 
-use std::path::Path;
+use std::collections::VecDeque;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, ClientVersion};
+use rustix::process::setsid;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, copy_buf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::Docker;
 use super::endpoint::{Endpoint, Environment, Transport};
@@ -25,6 +40,7 @@ pub(super) struct Connection {
     endpoint: Endpoint,
     ordinary: bollard::Docker,
     patient: bollard::Docker,
+    _tunnel: Option<Tunnel>,
 }
 
 impl Docker {
@@ -70,9 +86,8 @@ fn api_text(version: &ClientVersion) -> String {
 
 async fn connect(wished: Option<&str>) -> Result<Connection> {
     let endpoint = Endpoint::choose(wished, &Environment::of_process())?;
-    let client = open(&endpoint).map_err(|e| unreachable(&endpoint, &e))?;
-    let client = match tokio::time::timeout(FIRST_ANSWER, client.negotiate_version()).await {
-        Ok(answer) => answer.map_err(|e| unreachable(&endpoint, &e))?,
+    let (client, tunnel) = match tokio::time::timeout(FIRST_ANSWER, reach(&endpoint)).await {
+        Ok(reached) => reached?,
         Err(_) => return Err(silent(&endpoint)),
     };
     let version = client.client_version();
@@ -82,13 +97,32 @@ async fn connect(wished: Option<&str>) -> Result<Connection> {
         return Err(Error::unavailable("docker.unreachable", message).hint("Docker 20.10 or newer is needed"));
     }
     let patient = client.clone().with_timeout(PATIENT);
-    Ok(Connection { endpoint, ordinary: client, patient })
+    Ok(Connection { endpoint, ordinary: client, patient, _tunnel: tunnel })
 }
 
-fn open(endpoint: &Endpoint) -> Result<bollard::Docker, bollard::errors::Error> {
+async fn reach(endpoint: &Endpoint) -> Result<(bollard::Docker, Option<Tunnel>)> {
+    let tunnel = match endpoint.transport {
+        Transport::Ssh => Some(Tunnel::open(&endpoint.url).await.map_err(|cause| no_way(endpoint, &cause, false))?),
+        _ => None,
+    };
+    let client = open(endpoint, tunnel.as_ref()).map_err(|e| unreachable(endpoint, &e))?;
+    match client.negotiate_version().await {
+        Ok(client) => Ok((client, tunnel)),
+        // What ssh or the other side's docker said is the reason; here only a connection closed.
+        Err(e) => match tunnel.map(|tunnel| tunnel.words.last()).filter(|words| !words.is_empty()) {
+            Some(words) => Err(no_way(endpoint, &words, false)),
+            None => Err(unreachable(endpoint, &e)),
+        },
+    }
+}
+
+fn open(endpoint: &Endpoint, tunnel: Option<&Tunnel>) -> Result<bollard::Docker, bollard::errors::Error> {
     let (url, timeout) = (endpoint.url.as_str(), ORDINARY.as_secs());
+    if let Some(tunnel) = tunnel {
+        let socket = tunnel.dir.socket();
+        return bollard::Docker::connect_with_unix(&socket.to_string_lossy(), timeout, API_DEFAULT_VERSION);
+    }
     match &endpoint.transport {
-        Transport::Unix(_) => bollard::Docker::connect_with_unix(url, timeout, API_DEFAULT_VERSION),
         Transport::Tcp => bollard::Docker::connect_with_http(url, timeout, API_DEFAULT_VERSION),
         Transport::Tls(dir) => {
             // Read here as well: bollard reads key and certificate later, and then only says "no certificate".
@@ -99,7 +133,7 @@ fn open(endpoint: &Endpoint) -> Result<bollard::Docker, bollard::errors::Error> 
             let (ca, cert, key) = (dir.join("ca.pem"), dir.join("cert.pem"), dir.join("key.pem"));
             bollard::Docker::connect_with_ssl(url, &key, &cert, &ca, timeout, API_DEFAULT_VERSION)
         }
-        Transport::Ssh => bollard::Docker::connect_with_ssh(url, timeout, API_DEFAULT_VERSION, None),
+        Transport::Unix(_) | Transport::Ssh => bollard::Docker::connect_with_unix(url, timeout, API_DEFAULT_VERSION),
     }
 }
 
@@ -107,10 +141,20 @@ fn unreachable(endpoint: &Endpoint, error: &bollard::errors::Error) -> Error {
     let cause = match error {
         bollard::errors::Error::SocketNotFoundError(path) => format!("there is no socket {path}"),
         bollard::errors::Error::CertPathError { path } => format!("cannot read {}", path.display()),
-        other => root_cause(other),
+        other => {
+            let reason = root_cause(other);
+            match &endpoint.transport {
+                Transport::Tls(dir) => errors::in_tls(&reason, dir).unwrap_or(reason),
+                _ => reason,
+            }
+        }
     };
+    no_way(endpoint, &cause, errors::io_kind(error) == Some(io::ErrorKind::PermissionDenied))
+}
+
+fn no_way(endpoint: &Endpoint, cause: &str, denied: bool) -> Error {
     let message = format!("cannot reach the Docker engine at {} ({}): {cause}", endpoint.url, endpoint.origin);
-    Error::unavailable("docker.unreachable", message).hint(hint(endpoint, error))
+    Error::unavailable("docker.unreachable", message).hint(hint(endpoint, denied))
 }
 
 fn silent(endpoint: &Endpoint) -> Error {
@@ -119,8 +163,7 @@ fn silent(endpoint: &Endpoint) -> Error {
     Error::unavailable("docker.unreachable", message).hint("is the address right, and the engine alive?")
 }
 
-fn hint(endpoint: &Endpoint, error: &bollard::errors::Error) -> String {
-    let denied = errors::io_kind(error) == Some(std::io::ErrorKind::PermissionDenied);
+fn hint(endpoint: &Endpoint, denied: bool) -> String {
     match &endpoint.transport {
         Transport::Unix(_) if denied => "run as root or as a member of the group docker".into(),
         Transport::Unix(_) => "is the Docker daemon running (systemctl status docker)? Is another engine meant: \
@@ -135,9 +178,205 @@ fn hint(endpoint: &Endpoint, error: &bollard::errors::Error) -> String {
                 dir.display()
             )
         }
-        Transport::Ssh => format!(
-            "try `ssh {} docker version`: it must work without a question",
-            endpoint.url.trim_start_matches("ssh://")
-        ),
+        Transport::Ssh => {
+            let address = endpoint.url.trim_start_matches("ssh://");
+            // Only as a URL can a port stand beside the name.
+            let host = if address.contains(':') { &endpoint.url } else { address };
+            format!("try `ssh {host} docker version`: it must work without a question")
+        }
+    }
+}
+
+/// How long the last words of an ssh that has ended may take; what it started itself can keep them open.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+/// As much is copied at once.
+const BUFFER: usize = 64 << 10;
+/// Channels made ahead of time: the start of a shell over there (its `.bashrc`) is not waited for each time.
+const SPARE: usize = 2;
+/// Longer than this, the names of the sockets would not fit (107 bytes, and ssh adds 17 to its own at first).
+const LONGEST_BASE: usize = 50;
+
+/// A socket of our own, each connection of which is a channel of one login at the other host.
+///
+/// bollard connects to the socket; for each connection an `ssh` runs `docker system dial-stdio` through the master, the
+/// one that has logged in. Should the master be lost, or the server allow no more channels, ssh logs in anew by itself.
+struct Tunnel {
+    relay: JoinHandle<()>,
+    _master: Child,
+    /// Kept apart from the child: waiting for that would close it.
+    _lifeline: Option<ChildStdin>,
+    words: Words,
+    dir: SocketDir,
+}
+
+impl Tunnel {
+    /// Logs in. The error is in ssh's own words.
+    async fn open(url: &str) -> Result<Self, String> {
+        let dir = SocketDir::create().map_err(|e| format!("cannot make a directory for its socket: {e}"))?;
+        let listener = UnixListener::bind(dir.socket()).map_err(|e| format!("cannot listen on its socket: {e}"))?;
+        let ssh = Ssh { url: url.to_owned(), control: dir.control() };
+        // `cat` ends when its input closes: the master does not outlive us, however we end.
+        let mut master = ssh.spawn("yes", &["cat"]).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => "no program ssh found".to_owned(),
+            _ => format!("cannot run ssh: {e}"),
+        })?;
+        let lifeline = master.stdin.take();
+        let words = Words::default();
+        let hearing = tokio::spawn(words.clone().hear(master.stderr.take()));
+        // ssh makes its control socket once it has logged in.
+        while !dir.control().exists() {
+            tokio::select! {
+                ended = master.wait() => {
+                    _ = tokio::time::timeout(LAST_WORDS, hearing).await;
+                    let status = ended.map_or_else(|e| e.to_string(), |status| status.to_string());
+                    let words = words.last();
+                    return Err(if words.is_empty() { format!("ssh ended ({status}) without a word") } else { words });
+                }
+                () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            }
+        }
+        let relay = tokio::spawn(relay(listener, ssh, words.clone()));
+        Ok(Self { relay, _master: master, _lifeline: lifeline, words, dir })
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.relay.abort();
+    }
+}
+
+/// A directory that only we may enter, gone again when dropped.
+struct SocketDir(PathBuf);
+
+impl SocketDir {
+    fn create() -> io::Result<Self> {
+        let mut bits = [0; 8];
+        getrandom::fill(&mut bits).map_err(io::Error::other)?;
+        let base = std::env::temp_dir();
+        let base = if base.as_os_str().len() > LONGEST_BASE { Path::new("/tmp") } else { &base };
+        let dir = base.join(format!("pgscript-{:016x}", u64::from_ne_bytes(bits)));
+        std::fs::DirBuilder::new().mode(0o700).create(&dir)?;
+        Ok(Self(dir))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("docker")
+    }
+
+    fn control(&self) -> PathBuf {
+        self.0.join("ssh")
+    }
+}
+
+impl Drop for SocketDir {
+    fn drop(&mut self) {
+        _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// How `ssh` is called.
+struct Ssh {
+    url: String,
+    control: PathBuf,
+}
+
+impl Ssh {
+    fn spawn(&self, master: &str, remote: &[&str]) -> io::Result<Child> {
+        let mut command = Command::new("ssh");
+        command.args(["-T", "-a", "-x", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "LogLevel=ERROR"]);
+        command.args(["-o", "ServerAliveInterval=30", "-o", "ClearAllForwardings=yes", "-o", "RemoteCommand=none"]);
+        command.args(["-o", "ControlPersist=no", "-o", &format!("ControlMaster={master}")]);
+        command.arg("-S").arg(self.control.to_string_lossy().replace('%', "%%"));
+        command.arg("--").arg(&self.url).args(remote);
+        command.env("SSH_ASKPASS_REQUIRE", "never");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe and touches no memory.
+        // In a session of its own ssh has no terminal to ask on, a jump host's neither, and the terminal's Ctrl-C does
+        // not reach it: what runs over there is ended through it.
+        unsafe { command.pre_exec(|| setsid().map(drop).map_err(Into::into)) };
+        command.spawn()
+    }
+}
+
+/// The last thing that ssh, or docker on the other side, complained of.
+#[derive(Clone, Default)]
+struct Words(Arc<Mutex<String>>);
+
+impl Words {
+    /// Takes all that comes, lest its writer has to wait.
+    async fn hear(self, stderr: Option<impl AsyncRead + Unpin>) {
+        let Some(mut stderr) = stderr else { return };
+        let (mut tail, mut piece) = (Vec::new(), [0; 4096]);
+        while let Ok(length @ 1..) = stderr.read(&mut piece).await {
+            tail.extend_from_slice(&piece[..length]);
+            tail.drain(..tail.len().saturating_sub(piece.len()));
+            let text = condensed(&String::from_utf8_lossy(&tail));
+            *self.0.lock().unwrap_or_else(|e| e.into_inner()) = text;
+        }
+    }
+
+    fn last(&self) -> String {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
+    }
+}
+
+/// The last three lines in one, without control characters: what comes from another host shall not paint ours.
+fn condensed(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| line.contains(char::is_alphanumeric)).collect();
+    let last = lines[lines.len().saturating_sub(3)..].join(" ");
+    last.chars().filter(|c| !c.is_control()).collect()
+}
+
+async fn relay(listener: UnixListener, ssh: Ssh, words: Words) {
+    let dial = || ssh.spawn("no", &["docker", "system", "dial-stdio"]);
+    let mut spare: VecDeque<Child> = std::iter::repeat_with(dial).take(SPARE).flatten().collect();
+    // Ended with this task.
+    let mut channels = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        while channels.try_join_next().is_some() {}
+        // The engine may have closed one that has waited for long.
+        spare.retain_mut(|channel| matches!(channel.try_wait(), Ok(None)));
+        // Without a process the connection closes, and the request says so.
+        if let Some(channel) = spare.pop_front().or_else(|| dial().ok()) {
+            channels.spawn(carry(client, channel, words.clone()));
+        }
+        spare.extend(std::iter::repeat_with(dial).take(SPARE - spare.len()).flatten());
+    }
+}
+
+/// Both directions, each closed by itself: a command in a container sees the end of its input while its output goes on.
+async fn carry(client: UnixStream, mut channel: Child, words: Words) {
+    let (Some(mut stdin), Some(stdout)) = (channel.stdin.take(), channel.stdout.take()) else { return };
+    let mut hearing = tokio::spawn(words.hear(channel.stderr.take()));
+    let (from_client, mut to_client) = client.into_split();
+    let up = async move {
+        _ = copy_buf(&mut BufReader::with_capacity(BUFFER, from_client), &mut stdin).await;
+        drop(stdin);
+        std::future::pending::<()>().await
+    };
+    let down = async move {
+        let copied = copy_buf(&mut BufReader::with_capacity(BUFFER, stdout), &mut to_client).await;
+        if copied.is_ok_and(|bytes| bytes == 0) {
+            // No answer at all: whoever asked will want to know why.
+            _ = tokio::time::timeout(LAST_WORDS, &mut hearing).await;
+        }
+        _ = to_client.shutdown().await;
+    };
+    tokio::select! {
+        () = up => {}
+        () = down => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_one_line_without_banner_and_control_characters() {
+        let text = "@@@@@@@\r\n@ WARNING! @\r\n\r\nIt is \x1b[31mpossible\r\nHost key has changed.\r\nfailed.\r\n";
+        assert_eq!(condensed(text), "It is [31mpossible Host key has changed. failed.");
+        assert_eq!(condensed(""), "");
     }
 }

@@ -26,6 +26,7 @@ pub enum Transport {
     Tcp,
     /// The directory with `ca.pem`, `cert.pem` and `key.pem`.
     Tls(PathBuf),
+    /// The program `ssh` takes the URL as it is, port included.
     Ssh,
 }
 
@@ -82,8 +83,7 @@ impl Endpoint {
                     Transport::Tcp
                 }
             }
-            // The library hands "host:port" to ssh as a host name.
-            Some(("ssh", address)) if address.contains([':', '/']) => return Err(not_for_ssh(url, origin)),
+            Some(("ssh", address)) if has_path_or_password(address) => return Err(not_for_ssh(url, origin)),
             Some(("ssh", address)) if !address.is_empty() => Transport::Ssh,
             _ => return Err(unusable(url, origin)),
         };
@@ -122,10 +122,19 @@ fn read_json(path: &Path) -> Option<serde_json::Value> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
+fn has_path_or_password(address: &str) -> bool {
+    address.contains('/') || address.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+}
+
 fn not_for_ssh(url: &str, origin: &str) -> Error {
-    let message = format!("`{url}` ({origin}) has a port or a path, which can't be used here");
+    // A password must not be repeated.
+    let shown = match url.rsplit_once('@') {
+        Some((_, host)) => format!("ssh://…@{host}"),
+        None => url.to_owned(),
+    };
+    let message = format!("`{shown}` ({origin}) has a path or a password, which can't be used here");
     Error::unavailable("docker.unreachable", message)
-        .hint("give the host a name with that port in ~/.ssh/config, and write ssh://user@name")
+        .hint("write ssh://user@host or ssh://user@host:port; ssh has to log in with a key")
 }
 
 fn unusable(url: &str, origin: &str) -> Error {
@@ -169,6 +178,18 @@ mod tests {
             let error = Endpoint::choose(Some(url), &Environment::default()).unwrap_err();
             assert_eq!(error.code, "docker.unreachable");
             assert!(error.message.contains(url), "{error}");
+        }
+    }
+
+    #[test]
+    fn ssh_takes_a_port_but_no_path_and_no_password() {
+        for url in ["ssh://prod", "ssh://op@prod:2222", "ssh://op@[::1]:2222"] {
+            assert_eq!(Endpoint::choose(Some(url), &Environment::default()).unwrap().transport, Transport::Ssh);
+        }
+        for url in ["ssh://op@prod/run/docker.sock", "ssh://op:secret@prod"] {
+            let error = Endpoint::choose(Some(url), &Environment::default()).unwrap_err();
+            assert_eq!(error.code, "docker.unreachable");
+            assert!(!error.message.contains("secret"), "{error}");
         }
     }
 

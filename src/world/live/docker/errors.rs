@@ -1,6 +1,7 @@
 //! What the engine or the way to it complains of, in the words of an operator.
 
 use std::io;
+use std::path::Path;
 
 use bollard::errors::Error as Cause;
 
@@ -60,6 +61,21 @@ pub(super) fn root_cause(cause: &Cause) -> String {
         innermost = inner;
     }
     innermost.to_string()
+}
+
+/// What TLS complains of, said with the files that decide it.
+pub(super) fn in_tls(reason: &str, certificates: &Path) -> Option<String> {
+    const NOT_OURS: &str = "received fatal alert: ";
+    const NOT_THEIRS: &str = "invalid peer certificate: ";
+    let file = |name: &str| certificates.join(name).display().to_string();
+    if let Some(alert) = reason.strip_prefix(NOT_OURS) {
+        let about_us = ["UnknownCA", "AccessDenied"].contains(&alert) || alert.contains("Certificate");
+        return about_us.then(|| format!("the engine does not accept the certificate {} ({alert})", file("cert.pem")));
+    }
+    if let Some(fault) = reason.strip_prefix(NOT_THEIRS) {
+        return Some(format!("the engine's certificate is not valid by {}: {fault}", file("ca.pem")));
+    }
+    reason.contains("InvalidContentType").then(|| "what answers there does not speak TLS".into())
 }
 
 /// The kind of the input or output error at the bottom, if it is one.
@@ -125,6 +141,17 @@ mod tests {
         assert!(checked_name("container", "primero_postgres-1.old").is_ok());
         assert!(checked_reference("registry:5000/a/b:1.2-pg15@sha256:00ff").is_ok());
         assert!(checked_reference("a/../../containers").is_err());
+    }
+
+    #[test]
+    fn whose_certificate_is_wrong_is_said_with_the_file() {
+        let said = |reason| in_tls(reason, Path::new("/c")).unwrap_or_default();
+        assert!(said("received fatal alert: UnknownCA").contains("does not accept the certificate /c/cert.pem"));
+        assert!(said("received fatal alert: CertificateExpired").contains("/c/cert.pem (CertificateExpired)"));
+        assert!(said("invalid peer certificate: UnknownIssuer").contains("not valid by /c/ca.pem: UnknownIssuer"));
+        assert!(said("received corrupt message of type InvalidContentType").contains("does not speak TLS"));
+        assert_eq!(said("received fatal alert: ProtocolVersion"), "");
+        assert_eq!(said("Connection refused (os error 111)"), "");
     }
 
     #[test]

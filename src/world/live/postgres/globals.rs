@@ -21,7 +21,7 @@ pub fn run(
     input: &mut (dyn Read + Send),
     progress: Option<&mut Progress>,
 ) -> Result<Vec<ExpectedError>> {
-    let scan = Mutex::new(Reading { scan: PlainScan::default(), trouble: None });
+    let scan = Mutex::new(Reading { scan: PlainScan::default(), trouble: None, ended: false });
     let (mut expected, mut fatal) = (Vec::new(), Vec::new());
     let mut judge = |message: Message| {
         let dropping = message.line.is_some_and(|line| lock(&scan).scan.only_drops_before(line));
@@ -45,7 +45,14 @@ pub fn run(
     }
     match ended {
         Err(error) if error.code == "cancelled" => return Err(error),
-        _ if !fatal.is_empty() => return Err(unexpected(&fatal)),
+        _ if !fatal.is_empty() => {
+            let error = unexpected(&fatal);
+            // An error at the place where the dump was cut: the cut is what to tell.
+            return Err(match reading.ended.then(|| reading.scan.finish()) {
+                Some(Err(cut)) => Error { message: format!("{}; {}", cut.message, error.message), ..cut },
+                _ => error,
+            });
+        }
         Err(error) => return Err(error),
         Ok(0) => {}
         Ok(code) => {
@@ -78,6 +85,8 @@ fn unexpected(fatal: &[Message]) -> Error {
 struct Reading {
     scan: PlainScan,
     trouble: Option<Error>,
+    /// Whether all of the input was read.
+    ended: bool,
 }
 
 fn lock<'a>(reading: &'a Mutex<Reading>) -> std::sync::MutexGuard<'a, Reading> {
@@ -98,6 +107,7 @@ impl Read for ReadAlong<'_, '_> {
         let taken = taken.and_then(|count| reading.scan.feed(&buf[..count]).map(|()| count));
         match taken {
             Ok(count) => {
+                reading.ended |= count == 0 && !buf.is_empty();
                 if let Some(progress) = self.progress.as_mut() {
                     progress.advance(count as u64);
                 }

@@ -120,17 +120,11 @@ pub fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use crate::world::live::host::testing::context;
 
     #[test]
     fn checksums_are_those_of_sha256sum() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let context = Context {
-            runtime: runtime.handle().clone(),
-            cancel: Default::default(),
-            listener: Arc::new(crate::event::Silent),
-            redactor: Default::default(),
-        };
+        let context = context();
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("d")).unwrap();
         fs::write(dir.path().join("d/a"), b"abc").unwrap();

@@ -131,16 +131,10 @@ pub fn missing_extension(said: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use crate::world::live::host::testing::context;
 
     fn watch_lines(lines: &[&str], exit_code: i64) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let context = Context {
-            runtime: runtime.handle().clone(),
-            cancel: Default::default(),
-            listener: Arc::new(crate::event::Silent),
-            redactor: Default::default(),
-        };
+        let context = context();
         let mut watch = Watch::new(&context, "restore.unexpected_error", None);
         lines.iter().for_each(|line| watch.line(line));
         watch.judge("pg_restore", "target", exit_code)

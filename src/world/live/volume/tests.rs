@@ -474,37 +474,3 @@ fn a_restore_never_leaves_its_directory() {
     assert!(!add(member("hard", member::Kind::HardLink, Path::new("link/x"))));
     assert!(files_in(outside.path()).is_empty());
 }
-
-/// `PGSCRIPT_MEASURE=<directory> cargo test --lib volume::tests::measure -- --ignored --nocapture`: seconds (best of
-/// five, alternating) against `tar | zstd -1 -T0` of that directory, then verify and restore, and the peak memory.
-#[test]
-#[ignore = "a measurement"]
-fn measure() {
-    let source = PathBuf::from(std::env::var_os("PGSCRIPT_MEASURE").expect("PGSCRIPT_MEASURE names a directory"));
-    let target = tempfile::tempdir_in(source.parent().unwrap()).unwrap();
-    let timed = |work: &mut dyn FnMut()| {
-        let begun = Instant::now();
-        work();
-        begun.elapsed().as_secs_f64()
-    };
-    let (mut ours, mut theirs) = (f64::MAX, f64::MAX);
-    let path = target.path().join("ours");
-    let (from, to) = (source.display().to_string(), target.path().join("theirs").display().to_string());
-    let script = format!("cd {from} && rm -f {to} && tar c . | zstd -q -1 -T0 >{to} && sync {to}");
-    for _ in 0..5 {
-        theirs = theirs.min(timed(&mut || run(Command::new("bash").args(["-o", "pipefail", "-c", &script]))));
-        let _ = (fs::remove_file(&path), fs::remove_file(artefact::manifest_path(&path)));
-        ours = ours.min(timed(&mut || drop(back_up(&context(), &source, &path).unwrap())));
-    }
-    let peak = fs::read_to_string("/proc/self/status").unwrap();
-    let backup = artefact::open(&path).unwrap();
-    let verify = timed(&mut || check(&backup).unwrap());
-    let restored = tempfile::tempdir_in(target.path()).unwrap();
-    let restore = timed(&mut || unpack_directory(&context(), &backup, "data", restored.path()).unwrap());
-    println!(
-        "{} bytes: tar and zstd {theirs:.2} s, backup {ours:.2} s, ratio {:.2}",
-        backup.manifest.bytes,
-        ours / theirs
-    );
-    println!("verify {verify:.2} s, restore {restore:.2} s, {:?}", peak.lines().find(|l| l.starts_with("VmHWM")));
-}

@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""Ratios of pgscript against the documented commands and against plain tools, on a database of more than 1 GB.
+
+    bench.py BINARY [backup|outage|check]...
+
+Prints each figure beside its target, writes them to target/figures.json, and ends with 1 where a target is missed. What
+is compared takes turns on the same machine in the same run: only the ratios mean anything. Nothing stays behind.
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import documented
+from figures import put
+from machine import HERE, PeakMemory, Stack, docker, ended_on_failure, interleaved, run, seconds
+
+FROM, TO = 15, 17
+TARGETS = {
+    "backup_vs_documented": 0.15,
+    "backup_vs_host_tar": 1.5,
+    "outage_vs_documented": 0.25,
+    "check_vs_python": 1.0,
+    "peak_rss_mb": 64,
+}
+PARTS = ("check", "backup", "outage")
+
+
+def say(text):
+    print(text, flush=True)
+
+
+class Bench:
+    def __init__(self, binary, work):
+        self.binary, self.work, self.memory = binary, work, PeakMemory()
+        self.stacks, self.figures = [], {}
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("PGSCRIPT_")}
+        # An empty site: what is measured is what is built in.
+        self.environment["PGSCRIPT_SITE"] = str(work / "site")
+        (work / "site").mkdir()
+
+    # --- the stacks ---
+
+    def stack(self, suffix, seed):
+        stack = Stack(f"pgbench-{os.getpid()}-{suffix}", self.work)
+        self.stacks.append(stack)
+        stack.up(FROM, seed)
+        return stack
+
+    def two_equal_stacks(self):
+        say("two stacks with the same data …")
+        first, second = self.stack("a", "gb"), self.stack("b", "none")
+        size = int(first.sql("SELECT sum(pg_database_size(oid)) FROM pg_database"))
+        if size < 1_000_000_000:
+            raise SystemExit(f"the database has {size} bytes; ratios need at least 1 GB")
+        first.stop()
+        second.stop()
+        second.take_data_of(first)
+        say(f"database {size / 1e9:.2f} GB, volume {warm(first.mount_point()) / 1e9:.2f} GB")
+        return first, second
+
+    def remove(self):
+        for stack in self.stacks:
+            subprocess.run(["docker", "rm", "-f", f"{stack.name}-pgscript-bench"], capture_output=True)
+            stack.down()
+
+    # --- pgscript ---
+
+    def pgscript(self, script, parameters, events=None):
+        """Runs a script; its memory is watched. Gives its events."""
+        argv = [self.binary, "run", script, "--format", "json"]
+        for name, value in parameters.items():
+            argv += ["--set", f"{name}={value}"]
+        child = subprocess.Popen(argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with ended_on_failure(child), self.memory.watch(child.pid):
+            output, complaint = child.communicate()
+        if child.returncode != 0:
+            raise SystemExit(f"{argv} ended with {child.returncode}:\n{output.decode()[-3000:]}{complaint.decode()}")
+        return [json.loads(line) for line in output.splitlines()]
+
+    # --- the parts ---
+
+    def backup(self, stack):
+        """The stack is stopped, its volume in the page cache."""
+        target = self.work / "backup"
+        volume = stack.mount_point()
+
+        def timed(action):
+            target.mkdir()
+            os.sync()
+            try:
+                return seconds(action)
+            finally:
+                shutil.rmtree(target)
+
+        def ours():
+            self.pgscript(HERE / "backup.rhai", {"volume": stack.volume, "path": target / "volume.tar.zst"})
+
+        def host_tar():
+            run(["bash", "-ec", 'set -o pipefail; tar -C "$0" -c . | zstd -q -1 -T0 >"$1"; sync "$1"', volume, target / "tar.zst"])
+
+        say("backup against the documented command …")
+        taken = interleaved({"documented": lambda: timed(lambda: documented.back_up(stack, target)), "ours": lambda: timed(ours)}, 3)
+        self.ratio("backup_vs_documented", taken["ours"], taken["documented"])
+        say("backup against tar and zstd on the host …")
+        taken = interleaved({"host": lambda: timed(host_tar), "ours": lambda: timed(ours)}, 5)
+        self.ratio("backup_vs_host_tar", taken["ours"], taken["host"])
+
+    def outage(self, documented_stack, stack):
+        for each in (documented_stack, stack):
+            each.start()
+            each.inventory_version(FROM, TO)
+        say("outage with pgscript …")
+        outage, steps = self.upgrade(stack)
+        say("outage with the documented commands …")
+        by_hand, steps_by_hand = documented.upgrade(documented_stack)
+        self.ratio("outage_vs_documented", outage, by_hand)
+        show_steps(steps, steps_by_hand)
+
+    def upgrade(self, stack):
+        """Gives the seconds without an application, and those of each step."""
+        events = self.pgscript("upgrade.rhai", {
+            "project": stack.name, "to": TO, "base": stack.base, "ansible_dir": stack.dir / "ansible",
+            "ansible_inventory": "inventory.yml", "ansible_limit": stack.name, "ansible_virtualenv": "venv",
+        })
+        started = {e["path"]: moment(e["time"]) for e in events if e["event"] == "step_started"}
+        steps = {e["path"]: e["seconds"] for e in events if e["event"] == "step_done"}
+        restart = started["start the application"]
+        written = stack.written_since(restart)
+        return written - started["stop the application"], {**steps, "start the application": written - restart}
+
+    def streams(self, stack):
+        """Memory only: what the upgrade here does not do. The stack is stopped."""
+        say("memory: archive endpoint, plain dump …")
+        directory = self.work / "streams"
+        directory.mkdir()
+        self.pgscript(HERE / "streams.rhai", {"project": stack.name, "volume": stack.volume, "dir": directory})
+        shutil.rmtree(directory)
+        docker("stop", "-t", "300", stack.container("postgres"))
+
+    def check(self):
+        say("start of pgscript check against python3 …")
+        python = next((p for p in ("/usr/bin/python3", sys.executable) if os.access(p, os.X_OK)))
+        commands = {"ours": [self.binary, "check", "upgrade.rhai"], "python": [python, "-c", "pass"]}
+        actions = {name: lambda argv=argv: seconds(lambda: self.spawn(argv)) for name, argv in commands.items()}
+        interleaved(actions, 3)
+        taken = interleaved(actions, 30)
+        self.ratio("check_vs_python", taken["ours"], taken["python"])
+
+    def spawn(self, argv):
+        quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+        pid = os.posix_spawn(argv[0], [str(word) for word in argv], self.environment, file_actions=quiet)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code != 0:
+            raise SystemExit(f"{argv} ended with {code}")
+
+    def ratio(self, name, ours, theirs):
+        self.figures[name] = round(ours / theirs, 3)
+        unit, factor = ("ms", 1000) if theirs < 1 else ("s", 1)
+        say(f"  {ours * factor:.1f} {unit} against {theirs * factor:.1f} {unit}: {ours / theirs:.3f}")
+
+
+def warm(directory):
+    """Reads every file once, and gives their bytes."""
+    total = 0
+    for root, _, names in os.walk(directory):
+        for name in names:
+            with open(os.path.join(root, name), "rb") as file:
+                while piece := file.read(1 << 20):
+                    total += len(piece)
+    return total
+
+
+def moment(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def show_steps(ours, documented_steps):
+    say(f"\n{'step':40} {'pgscript':>9} {'documented':>11}   seconds")
+    names = [*ours, *(name for name in documented_steps if name not in ours)]
+    for name in names:
+        columns = (f"{steps[name]:.1f}" if name in steps else "" for steps in (ours, documented_steps))
+        say("{:40} {:>9} {:>11}".format(name, *columns))
+
+
+def verdict(figures):
+    """Prints the figures beside their targets; gives how many are missed."""
+    say(f"\n{'figure':24} {'is':>8} {'target':>8}")
+    missed = [name for name, value in figures.items() if value > TARGETS[name]]
+    for name, value in figures.items():
+        say(f"{name:24} {value:8} {'≤ ' + str(TARGETS[name]):>8}{'   MISSED' if name in missed else ''}")
+    return len(missed)
+
+
+def measure(bench, parts):
+    if "check" in parts:
+        bench.check()
+    if "backup" in parts or "outage" in parts:
+        first, second = bench.two_equal_stacks()
+        if "backup" in parts:
+            bench.backup(first)
+            bench.streams(first)
+        if "outage" in parts:
+            bench.outage(first, second)
+        bench.figures["peak_rss_mb"] = round(bench.memory.peak, 1)
+
+
+def main():
+    if len(sys.argv) < 2 or not set(sys.argv[2:]) <= set(PARTS):
+        sys.exit(__doc__)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    target = HERE.parent.parent / "target"
+    target.mkdir(exist_ok=True)
+    work = pathlib.Path(tempfile.mkdtemp(prefix="bench.", dir=target))
+    bench = Bench(os.path.abspath(sys.argv[1]), work)
+    try:
+        measure(bench, sys.argv[2:] or PARTS)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        bench.remove()
+        shutil.rmtree(work, ignore_errors=True)
+    put(bench.figures)
+    sys.exit(1 if verdict(bench.figures) else 0)
+
+
+if __name__ == "__main__":
+    main()

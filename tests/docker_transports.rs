@@ -1,0 +1,546 @@
+//! The ways to an engine elsewhere, against real ones: an SSH server and a TLS endpoint of the test's own, both on
+//! loopback, both in front of this machine's engine. They need root and Debian's `openssh-server` and `stunnel4`, which
+//! are installed when missing.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pgscript::event::{Event, Listener};
+use pgscript::world::container::{ExecSpec, Streams};
+use pgscript::world::live::{self, Context};
+use pgscript::world::{Cancel, Error, Redactor};
+use tempfile::TempDir;
+
+const IMAGE: &str = "pgscript-test/postgres:17";
+const ALIAS: &str = "ssh://pgscript-test-alias";
+const TARGET: &str = "PGSCRIPT_TRANSPORTS_TARGET";
+
+// --- what the tests stand on --------------------------------------------------------------------------------------
+
+/// Whether all programs are there, after installing what is missing.
+fn ready(programs: &[&str]) -> bool {
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = INSTALLING.lock().unwrap();
+    let there = || programs.iter().all(|program| Path::new(program).exists());
+    if !there() {
+        _ = Command::new("tests/stack/engine.sh").arg("ensure").status();
+    }
+    if !there() {
+        eprintln!("\n*** SKIPPED: {programs:?} cannot be installed: this way to an engine is NOT tested ***\n");
+    }
+    there()
+}
+
+/// A server of the test, ended with it.
+struct Server(Child);
+
+impl Server {
+    fn start(command: &mut Command, port: u16) -> Self {
+        let server = Self(command.stdin(Stdio::null()).spawn().unwrap());
+        let until = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < until, "no server on port {port}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A container that only waits, and volumes; gone again when dropped.
+struct Things {
+    container: String,
+    volumes: Vec<String>,
+}
+
+impl Things {
+    fn new(test: &str, volumes: &[&str]) -> Self {
+        let container = format!("pgscript-transports-{test}-{}", std::process::id());
+        run("docker", &["run", "-d", "--name", &container, "--entrypoint", "sleep", IMAGE, "120"]);
+        let volumes = volumes.iter().map(|suffix| format!("{container}-{suffix}")).collect();
+        Self { container, volumes }
+    }
+
+    /// How many processes run in the container beside its first.
+    fn running(&self) -> usize {
+        run("docker", &["top", &self.container]).lines().count() - 2
+    }
+}
+
+impl Drop for Things {
+    fn drop(&mut self) {
+        let quiet = |arguments: &[&str]| _ = Command::new("docker").args(arguments).output();
+        quiet(&["rm", "-f", "-v", &self.container]);
+        self.volumes.iter().for_each(|volume| quiet(&["volume", "rm", volume]));
+    }
+}
+
+// --- SSH ----------------------------------------------------------------------------------------------------------
+
+/// An SSH server, and a client's configuration for it. `ssh` looks for its configuration in the home of the passwd
+/// database, whatever `HOME` says: so a wrapper, first in `PATH`, names the file.
+struct Ssh {
+    dir: TempDir,
+    _server: Server,
+}
+
+impl Ssh {
+    fn start() -> Option<Self> {
+        if !ready(&["/usr/sbin/sshd", "/usr/bin/ssh", "/usr/bin/ssh-keygen"]) {
+            return None;
+        }
+        // The package's service would make it.
+        fs::create_dir_all("/run/sshd").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (path, port) = (dir.path().display(), free_port());
+        for key in ["host", "key", "other"] {
+            run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", key, "-f", &format!("{path}/{key}")]);
+        }
+        fs::copy(dir.path().join("key.pub"), dir.path().join("authorized")).unwrap();
+        let host_key = fs::read_to_string(dir.path().join("host.pub")).unwrap();
+        fs::write(dir.path().join("known"), format!("[127.0.0.1]:{port} {host_key}")).unwrap();
+        fs::write(dir.path().join("known-none"), "").unwrap();
+        // HOME: the shells over there shall not read this machine's dot files. No rate limit, no PAM of this machine.
+        let server = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {path}/host\nAuthorizedKeysFile {path}/authorized\n\
+             PidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\nPasswordAuthentication yes\n\
+             SetEnv HOME={path}\nLogLevel FATAL\n"
+        );
+        fs::write(dir.path().join("sshd_config"), server).unwrap();
+        let alias = |name: &str, port: u16, key: &str, known: &str| {
+            format!(
+                "Host {name}\n HostName 127.0.0.1\n Port {port}\n IdentityFile {path}/{key}\n IdentitiesOnly yes\n \
+                 UserKnownHostsFile {path}/{known}\n GlobalKnownHostsFile none\n StrictHostKeyChecking ask\n"
+            )
+        };
+        let client = [
+            alias("pgscript-test-alias", port, "key", "known"),
+            alias("pgscript-test-unknown", port, "key", "known-none"),
+            alias("pgscript-test-key", port, "other", "known"),
+            alias("pgscript-test-refused", free_port(), "key", "known"),
+            alias("127.0.0.1", 1, "key", "known"),
+        ];
+        fs::write(dir.path().join("config"), client.concat()).unwrap();
+        let wrapper = dir.path().join("bin/ssh");
+        fs::create_dir_all(wrapper.parent().unwrap()).unwrap();
+        fs::write(&wrapper, format!("#!/bin/sh\nexec /usr/bin/ssh -F {path}/config \"$@\"\n")).unwrap();
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+        let mut sshd = Command::new("/usr/sbin/sshd");
+        sshd.args(["-D", "-e", "-f"]).arg(dir.path().join("sshd_config"));
+        let server = Server::start(&mut sshd, port);
+        Some(Self { dir, _server: server })
+    }
+
+    /// `command` with this configuration, and sockets below a directory that can be looked into.
+    fn dress<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let path = std::env::var("PATH").unwrap();
+        fs::create_dir_all(self.sockets()).unwrap();
+        command.env("PATH", format!("{}/bin:{path}", self.dir.path().display())).env("TMPDIR", self.sockets())
+    }
+
+    fn sockets(&self) -> std::path::PathBuf {
+        self.dir.path().join("t")
+    }
+
+    fn pgscript(&self, url: &str, script: &str) -> Command {
+        let file = self.dir.path().join("probe.rhai");
+        fs::write(&file, script).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
+        command.arg("run").arg(file).args(["--docker", url]).stdin(Stdio::null());
+        self.dress(&mut command);
+        command
+    }
+
+    /// The `ssh` processes that use this configuration.
+    fn processes(&self) -> Vec<String> {
+        let config = self.dir.path().join("config").display().to_string();
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let lines = entries.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+        lines.filter(|line| line.contains(&config)).map(|line| line.replace('\0', " ")).collect()
+    }
+
+    fn assert_nothing_is_left(&self) {
+        let until = Instant::now() + Duration::from_secs(1);
+        while !self.processes().is_empty() {
+            assert!(Instant::now() < until, "left behind: {:#?}", self.processes());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(fs::read_dir(self.sockets()).unwrap().count(), 0, "a directory of sockets is left");
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn over_ssh_a_script_asks_lists_runs_backs_up_and_restores() {
+    let Some(ssh) = Ssh::start() else { return };
+    let things = Things::new("script", &["a", "b"]);
+    let (container, [from, to]) = (&things.container, &things.volumes[..]) else { unreachable!() };
+    let dir = ssh.dir.path().display();
+    let script = format!(
+        r#"
+        let info = docker::info();
+        print(`local ${{info.is_local}} at ${{info.endpoint}}`);
+        print(`listed ${{docker::containers().filter(|c| c.name == "{container}").len()}}`);
+        step("all of it", || {{
+            let c = docker::container("{container}");
+            print("ran " + docker::exec(c, ["sh", "-c", "echo in; echo beside >&2; exit 3"], #{{ check: false }}));
+            let fill = "echo 17 > /v/PG_VERSION; head -c 3000000 /dev/urandom > /v/data; chown 70:71 /v/data; cd /v; sha256sum data";
+            let look = "cd /v; stat -c %u:%g data; sha256sum data";
+            let using = |name, script| docker::run(#{{ image: "{IMAGE}", entrypoint: ["sh", "-c", script],
+                mounts: [#{{ kind: "volume", name: name, destination: "/v" }}] }}).stdout;
+            let written = using.call(volume::create("{from}").name, fill);
+            let backup = volume::backup(volume::inspect("{from}"), "{dir}/volume.tar.zst", #{{ image: "{IMAGE}" }});
+            volume::verify(backup);
+            volume::restore(backup, volume::create("{to}"), #{{ image: "{IMAGE}" }});
+            print("restored " + (using.call("{to}", look) == "70:71\n" + written));
+        }});
+        "#
+    );
+    let output = ssh.pgscript(ALIAS, &script).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    for expected in [
+        &format!("local false at {ALIAS}"),
+        "listed 1",
+        r#"ran #{"exit_code": 3, "stderr": "beside\n", "stdout": "in\n"}"#,
+        "restored true",
+    ] {
+        assert!(said.contains(expected), "no `{expected}` in {said}");
+    }
+    ssh.assert_nothing_is_left();
+}
+
+#[test]
+fn over_ssh_streams_pass_both_ways_and_each_ends_by_itself() {
+    if let Ok(container) = std::env::var(TARGET) {
+        return streams_pass_both_ways(ALIAS, &container);
+    }
+    let Some(ssh) = Ssh::start() else { return };
+    let things = Things::new("ssh", &[]);
+    in_a_child("over_ssh_streams_pass_both_ways_and_each_ends_by_itself", &things, |child| _ = ssh.dress(child));
+    ssh.assert_nothing_is_left();
+}
+
+#[test]
+fn what_ssh_complains_of_is_the_error_and_nothing_is_asked() {
+    let Some(ssh) = Ssh::start() else { return };
+    for (host, words) in [
+        ("pgscript-test-unknown", "Host key verification failed"),
+        ("pgscript-test-key", "Permission denied"),
+        ("pgscript-test-refused", "Connection refused"),
+        ("127.0.0.1", "port 1: Connection refused"),
+        ("pgscript-no-such-host.invalid", "Could not resolve hostname"),
+    ] {
+        let begun = Instant::now();
+        let mut command = ssh.pgscript(&format!("ssh://{host}"), "docker::info();");
+        // On a terminal, where a question could be asked.
+        let quoted = format!("{:?}", command.get_args().collect::<Vec<_>>()).replace(['[', ']', ','], " ");
+        let line = format!("{} {quoted}", env!("CARGO_BIN_EXE_pgscript"));
+        let mut on_terminal = Command::new("script");
+        on_terminal.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null());
+        for output in [command.output().unwrap(), ssh.dress(&mut on_terminal).output().unwrap()] {
+            let said = text(&output).replace(['\r', '\n'], " ");
+            assert!(!output.status.success(), "{said}");
+            for expected in ["docker.unreachable", words, "hint", &format!("ssh {host} docker version")] {
+                assert!(said.contains(expected), "no `{expected}` in {said}");
+            }
+            assert!(!said.contains("password:") && !said.contains("(yes/no"), "{said}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "{host}: {:?}", begun.elapsed());
+    }
+    assert_eq!(fs::read_to_string(ssh.dir.path().join("known-none")).unwrap(), "", "a host was trusted unasked");
+    ssh.assert_nothing_is_left();
+}
+
+#[test]
+fn a_docker_that_is_missing_over_there_is_told_in_the_shells_words() {
+    let Some(ssh) = Ssh::start() else { return };
+    // The command that a key is bound to takes the place of ours.
+    let key = fs::read_to_string(ssh.dir.path().join("key.pub")).unwrap();
+    fs::write(ssh.dir.path().join("authorized"), format!("command=\"sleep 1 & no-such-docker; wait\" {key}")).unwrap();
+    let output = ssh.pgscript(ALIAS, "docker::info();").output().unwrap();
+    let said = text(&output);
+    assert!(said.contains("docker.unreachable") && said.contains("no-such-docker: command not found"), "{said}");
+    ssh.assert_nothing_is_left();
+}
+
+#[test]
+fn ctrl_c_over_ssh_ends_the_command_over_there_and_leaves_no_ssh_behind() {
+    let Some(ssh) = Ssh::start() else { return };
+    let things = Things::new("interrupt", &[]);
+    let script = format!(
+        r#"step("x", || docker::exec(docker::container("{}"), ["sh", "-c", "sleep 66; touch /tmp/went-on; sleep 66"]));"#,
+        things.container
+    );
+    // A group of its own, and the signal to all of it: what a terminal does.
+    let mut run = ssh.pgscript(ALIAS, &script).process_group(0).stdout(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while things.running() < 2 {
+        assert!(Instant::now() < until, "the command never ran");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let group = rustix::process::Pid::from_raw(run.id() as i32).unwrap();
+    rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+    let begun = Instant::now();
+    let status = run.wait().unwrap();
+    let took = begun.elapsed();
+    eprintln!("ended {took:?} after Ctrl-C");
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(status.code(), Some(4));
+    assert_eq!(things.running(), 0);
+    let went_on = Command::new("docker").args(["exec", &things.container, "ls", "/tmp/went-on"]).output().unwrap();
+    assert!(!went_on.status.success(), "the command went on");
+    ssh.assert_nothing_is_left();
+}
+
+#[test]
+fn a_killed_run_leaves_no_ssh_behind() {
+    let Some(ssh) = Ssh::start() else { return };
+    let mut run = ssh.pgscript(ALIAS, "docker::info(); sleep(60);").stdout(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    // The master, and what is made ahead of time.
+    while ssh.processes().len() < 3 {
+        assert!(Instant::now() < until, "no connection: {:?}", ssh.processes());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let until = Instant::now() + Duration::from_secs(3);
+    while !ssh.processes().is_empty() {
+        assert!(Instant::now() < until, "left behind: {:#?}", ssh.processes());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+// --- TLS ----------------------------------------------------------------------------------------------------------
+
+/// An endpoint that asks for a client's certificate, and directories with certificates for clients.
+struct Tls {
+    dir: TempDir,
+    url: String,
+    _server: Server,
+}
+
+impl Tls {
+    fn start() -> Option<Self> {
+        if !ready(&["/usr/bin/stunnel4", "/usr/bin/openssl"]) {
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (path, port) = (dir.path().display().to_string(), free_port());
+        for authority in ["ca", "foreign"] {
+            let (key, cert, subject) =
+                (format!("{path}/{authority}.key"), format!("{path}/{authority}.pem"), format!("/CN={authority}"));
+            run(
+                "openssl",
+                &[
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                    "-days",
+                    "2",
+                    "-subj",
+                    &subject,
+                    "-keyout",
+                    &key,
+                    "-out",
+                    &cert,
+                ],
+            );
+        }
+        issue(&path, "server", "ca", "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth\n");
+        // As `docker` wants them: ca.pem, cert.pem, key.pem.
+        for (client, authority, trusted) in [
+            ("client", "ca", "ca"),
+            ("stranger", "foreign", "ca"),
+            ("mistrusts", "ca", "foreign"),
+            ("bare", "ca", "ca"),
+        ] {
+            issue(&path, client, authority, "extendedKeyUsage=clientAuth\n");
+            let home = dir.path().join(format!("{client}.d"));
+            fs::create_dir(&home).unwrap();
+            fs::copy(format!("{path}/{trusted}.pem"), home.join("ca.pem")).unwrap();
+            if client != "bare" {
+                fs::copy(format!("{path}/{client}.pem"), home.join("cert.pem")).unwrap();
+                fs::copy(format!("{path}/{client}.key"), home.join("key.pem")).unwrap();
+            }
+        }
+        let config = format!(
+            "foreground = yes\npid =\nsyslog = no\ndebug = 2\n[docker]\naccept = 127.0.0.1:{port}\n\
+             connect = /var/run/docker.sock\ncert = {path}/server.pem\nkey = {path}/server.key\n\
+             CAfile = {path}/ca.pem\nverifyChain = yes\n"
+        );
+        fs::write(dir.path().join("stunnel.conf"), config).unwrap();
+        let mut stunnel = Command::new("stunnel4");
+        stunnel.arg(dir.path().join("stunnel.conf"));
+        let server = Server::start(&mut stunnel, port);
+        Some(Self { dir, url: format!("tcp://127.0.0.1:{port}"), _server: server })
+    }
+
+    fn dress<'a>(&self, command: &'a mut Command, client: &str) -> &'a mut Command {
+        let certificates = self.dir.path().join(format!("{client}.d"));
+        command.env("DOCKER_HOST", &self.url).env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", certificates)
+    }
+
+    fn probe(&self, client: &str) -> Output {
+        let file = self.dir.path().join("probe.rhai");
+        fs::write(&file, "print(docker::info());").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
+        self.dress(command.arg("run").arg(file), client).output().unwrap()
+    }
+}
+
+/// A key, and its certificate by `authority`.
+fn issue(path: &str, name: &str, authority: &str, extensions: &str) {
+    let file = |suffix: &str| format!("{path}/{name}.{suffix}");
+    fs::write(file("ext"), extensions).unwrap();
+    let subject = format!("/CN={name}");
+    run("openssl", &["ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", &file("sec1")]);
+    run("openssl", &["pkcs8", "-topk8", "-nocrypt", "-in", &file("sec1"), "-out", &file("key")]);
+    run("openssl", &["req", "-new", "-key", &file("key"), "-subj", &subject, "-out", &file("csr")]);
+    let (ca, key) = (format!("{path}/{authority}.pem"), format!("{path}/{authority}.key"));
+    let (csr, ext, cert) = (file("csr"), file("ext"), file("pem"));
+    run(
+        "openssl",
+        &[
+            "x509",
+            "-req",
+            "-in",
+            &csr,
+            "-CA",
+            &ca,
+            "-CAkey",
+            &key,
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            &ext,
+            "-out",
+            &cert,
+        ],
+    );
+}
+
+#[test]
+fn over_tls_streams_pass_both_ways_and_each_ends_by_itself() {
+    if let Ok(container) = std::env::var(TARGET) {
+        return streams_pass_both_ways(&std::env::var("DOCKER_HOST").unwrap(), &container);
+    }
+    let Some(tls) = Tls::start() else { return };
+    let things = Things::new("tls", &[]);
+    let name = "over_tls_streams_pass_both_ways_and_each_ends_by_itself";
+    in_a_child(name, &things, |child| _ = tls.dress(child, "client"));
+}
+
+#[test]
+fn over_tls_a_wrong_or_missing_certificate_is_named() {
+    let Some(tls) = Tls::start() else { return };
+    let output = tls.probe("client");
+    assert!(output.status.success(), "{}", text(&output));
+    for (client, words) in [
+        // A certificate that the server does not accept, a server that we do not accept, and no certificate.
+        ("stranger", "the engine does not accept the certificate"),
+        ("mistrusts", "the engine's certificate is not valid"),
+        ("bare", "cert.pem"),
+    ] {
+        let begun = Instant::now();
+        let said = text(&tls.probe(client));
+        eprintln!("{said}");
+        for expected in ["docker.unreachable", words, "hint", &format!("{client}.d")] {
+            assert!(said.contains(expected), "{client}: no `{expected}` in {said}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+}
+
+// --- a process with another environment ---------------------------------------------------------------------------
+
+/// Runs one test of this file again, as a child: where `ssh` is found and which certificates are shown is the
+/// environment's to say, and this process has one for all tests.
+fn in_a_child(test: &str, things: &Things, dress: impl Fn(&mut Command)) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture"]).env(TARGET, &things.container);
+    dress(&mut child);
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(things.running(), 0);
+}
+
+struct Silent;
+
+impl Listener for Silent {
+    fn hear(&self, _: &Event) {}
+}
+
+fn streams_pass_both_ways(url: &str, container: &str) {
+    const LENGTH: usize = 20 << 20;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let context = Context {
+        runtime: runtime.handle().clone(),
+        cancel: Cancel::default(),
+        listener: Arc::new(Silent),
+        redactor: Redactor::default(),
+    };
+    let engine = live::world(context, Some(url.into())).containers;
+    let info = engine.info().unwrap();
+    assert_eq!((info.endpoint.as_str(), info.is_local), (url, false));
+    let sent: Vec<u8> = (0..LENGTH as u32).map(|i| (i.wrapping_mul(2654435761) >> 24) as u8).collect();
+    let (mut input, mut back) = (sent.as_slice(), Vec::new());
+    let streams = Streams { stdin: Some(&mut input), stdout: Some(&mut back), stderr: None };
+    assert_eq!(engine.exec(container, &shell("cat"), streams), Ok(0));
+    assert!(back == sent, "{} bytes came back, or others", back.len());
+    // The answer to an input that has ended comes only after it has ended.
+    let (mut input, mut out, mut err) = (&b"abc"[..], Vec::new(), Vec::new());
+    let streams = Streams { stdin: Some(&mut input), stdout: Some(&mut out), stderr: Some(&mut err) };
+    assert_eq!(engine.exec(container, &shell("n=$(wc -c); sleep 0.5; echo $n; echo e >&2; exit 5"), streams), Ok(5));
+    assert_eq!((out.as_slice(), err.as_slice()), (&b"3\n"[..], &b"e\n"[..]));
+    // Neither does a reader who fails leave a command behind.
+    let mut broken = (&b"abc"[..]).chain(Failing);
+    let streams = Streams { stdin: Some(&mut broken), stdout: None, stderr: None };
+    let error: Error = engine.exec(container, &shell("cat; sleep 60"), streams).unwrap_err();
+    assert!(error.message.contains("damaged"), "{error}");
+    io::stdout().flush().unwrap();
+}
+
+struct Failing;
+
+impl Read for Failing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the source is damaged"))
+    }
+}
+
+fn shell(script: &str) -> ExecSpec {
+    ExecSpec { argv: ["sh", "-c", script].map(String::from).to_vec(), ..Default::default() }
+}

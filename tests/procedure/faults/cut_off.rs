@@ -1,0 +1,164 @@
+//! A backup or a dump that does not come to its end, or that would take another one's place.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::before::{Before, walk};
+use super::{SmallDisk, edited, pgscript, run_edited, upgrade};
+use crate::stack::{Stack, Watched, run};
+
+/// Kills the first process of this name that runs in a helper beside the stack's database.
+#[track_caller]
+fn kill_in_helper(stack: &Stack, program: &str) {
+    let database = stack.inspect("postgres", "{{.Id}}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < deadline {
+        let helpers = stack.docker(&["ps", "-q", "--filter", "label=pgscript.helper"]);
+        for helper in helpers.lines() {
+            let network = ["inspect", "--format", "{{.HostConfig.NetworkMode}} {{.State.Pid}}", helper];
+            let Ok(found) = Command::new("docker").args(network).output() else { continue };
+            let found = String::from_utf8_lossy(&found.stdout).into_owned();
+            let Some((network, pid)) = found.trim().split_once(' ') else { continue };
+            if network == format!("container:{database}") && kill_beside(pid, program) {
+                return;
+            }
+        }
+    }
+    panic!("no {program} was seen beside {database}");
+}
+
+/// Kills a process in the same container as `pid`, if one comes within ten seconds.
+fn kill_beside(pid: &str, program: &str) -> bool {
+    let container = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let ours = container(pid);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while ours.is_some() && container(pid) == ours && Instant::now() < deadline {
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            if comm.trim() == program && container(&name) == ours {
+                return Command::new("kill").args(["-KILL", &name]).status().is_ok_and(|s| s.success());
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn pg_dump_killed() {
+    let stack = Stack::up(13);
+    let before = Before::of(&stack);
+    let mut watched = Watched::start(upgrade(&stack, &[]));
+    watched.until("$ pg_dumpall");
+    kill_in_helper(&stack, "pg_dump");
+    watched.end().expect(
+        1,
+        &["[dump.failed]", "pg_dump", "✗ failed in step `dump the cluster`", "everything is back as it was"],
+    );
+    before.is_back(&stack);
+}
+
+#[test]
+fn pg_dumpall_killed() {
+    let stack = Stack::up(13);
+    let before = Before::of(&stack);
+    let script = edited(
+        &stack,
+        "client: plan.image, jobs: jobs });\n    postgres",
+        "client: plan.image, format: \"plain\" });\n    postgres",
+    );
+    let mut watched = Watched::start(run_edited(&stack, &script));
+    watched.until("$ pg_dumpall");
+    kill_in_helper(&stack, "pg_dumpall");
+    watched.end().expect(1, &["[dump.failed]", "pg_dumpall", "everything is back as it was"]);
+    before.is_back(&stack);
+}
+
+#[test]
+fn disk_full_during_the_backup() {
+    let mut stack = Stack::up(13);
+    let disk = SmallDisk::new(&stack, 400);
+    stack.base = disk.0.join("artefacts");
+    let before = Before::of(&stack);
+    let mut watched = Watched::start(upgrade(&stack, &[]));
+    watched.until("3 stop the application");
+    disk.fill(512 << 10);
+    watched
+        .end()
+        .expect(1, &["[host.disk_full]", "volume.tar.zst", "✗ failed in step `back up the volume`"])
+        .expect(1, &["everything is back as it was"]);
+    before.is_back(&stack);
+}
+
+#[test]
+fn disk_full_during_the_dump() {
+    let mut stack = Stack::up(13);
+    let disk = SmallDisk::new(&stack, 400);
+    stack.base = disk.0.join("artefacts");
+    let before = Before::of(&stack);
+    let mut watched = Watched::start(upgrade(&stack, &[]));
+    watched.until("5 dump the cluster");
+    disk.fill(64 << 10);
+    watched
+        .end()
+        .expect(1, &["No space left on device", "✗ failed in step `dump the cluster`", "everything is back as it was"]);
+    before.is_back(&stack);
+}
+
+/// A script of its own against the stack's database.
+fn script(stack: &Stack, body: &str) -> Command {
+    let path = stack.dir.join("own.rhai");
+    let find = format!("let database = docker::service(\"{}\", \"postgres\");", stack.name);
+    std::fs::write(&path, format!("{find}\nlet server = psql::server(database);\nstep(\"own\", || {{ {body} }});\n"))
+        .unwrap();
+    pgscript(&["run", &path.display().to_string()])
+}
+
+fn of_stopped_volume(stack: &Stack, path: &Path) -> String {
+    stack.docker(&["stop", &stack.container("postgres")]);
+    format!("volume::backup(volume::inspect(\"{}_database\"), \"{}\")", stack.name, path.display())
+}
+
+#[test]
+fn what_was_cut_off_never_has_its_final_name() {
+    let stack = Stack::up(13);
+    let disk = SmallDisk::new(&stack, 400);
+    let (dump, plain) = (disk.0.join("dump"), disk.0.join("dump.sql"));
+    let left = || walk(&disk.0).into_iter().filter(|p| !p.ends_with("somebody-else's.log")).collect::<Vec<PathBuf>>();
+    disk.fill(64 << 10);
+    for (path, options) in [(&dump, "#{}"), (&plain, "#{format: \"plain\"}")] {
+        let body = format!("pg_dump::cluster(server, \"{}\", {options})", path.display());
+        run(&mut script(&stack, &body)).expect(1, &["No space left on device"]);
+        assert_eq!(left(), Vec::<PathBuf>::new(), "{options}");
+    }
+    let body = of_stopped_volume(&stack, &disk.0.join("volume.tar.zst"));
+    run(&mut script(&stack, &body)).expect(1, &["[host.disk_full]", "volume.tar.zst"]);
+    assert_eq!(left(), Vec::<PathBuf>::new());
+    stack.docker(&["start", &stack.container("postgres")]);
+    stack.no_helpers_left();
+}
+
+#[test]
+fn artefact_exists_already() {
+    let stack = Stack::with(13, &["--seed", "none"]);
+    let here = |name: &str| stack.dir.join(name);
+    let kept = b"the only copy of something";
+    std::fs::write(here("file"), kept).unwrap();
+    std::fs::create_dir(here("directory")).unwrap();
+    std::fs::write(here("directory/file"), kept).unwrap();
+    for options in ["#{}", "#{format: \"plain\"}"] {
+        for path in [here("file"), here("directory")] {
+            let body = format!("pg_dump::cluster(server, \"{}\", {options})", path.display());
+            run(&mut script(&stack, &body)).expect(3, &["[dump.exists]", &path.display().to_string()]);
+        }
+    }
+    for path in [here("file"), here("directory")] {
+        let body = of_stopped_volume(&stack, &path);
+        run(&mut script(&stack, &body)).expect(3, &["[backup.exists]", &path.display().to_string()]);
+    }
+    assert_eq!(std::fs::read(here("file")).unwrap(), kept);
+    assert_eq!(walk(&here("directory")), [here("directory/file")]);
+    assert_eq!(std::fs::read(here("directory/file")).unwrap(), kept);
+    stack.no_helpers_left();
+}

@@ -1,0 +1,57 @@
+//! Deployments with other names, and one without Ansible: the whole way.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::stack::{Stack, pgscript, run};
+
+#[test]
+fn compose_v1_names() {
+    let stack = Stack::with(13, &["--names", "v1"]);
+    let before = stack.content();
+    assert_eq!(stack.inspect("postgres", "{{.Name}}"), format!("/{}_postgres_1", stack.name));
+    stack.inventory_version(17);
+    stack.upgrade(17, &[]).expect(0, &[&format!("{}_postgres_1", stack.name)]);
+    assert_eq!(stack.inspect("postgres", "{{.Name}}"), format!("/{}_postgres_1", stack.name));
+    assert_eq!(stack.major(), "17");
+    assert_eq!(stack.content(), before);
+    stack.writes();
+    stack.no_helpers_left();
+}
+
+/// Compose on the same machine, called by a script of the site.
+fn deploy_script(stack: &Stack) -> String {
+    let path = stack.dir.join("deploy");
+    let state = std::env::var("PGSCRIPT_TEST_STATE").map(|s| format!("export PGSCRIPT_TEST_STATE='{s}'\n"));
+    let text = format!(
+        "#!/bin/bash\nset -eu\n{}. {}/tests/stack/lib.sh\ncd \"$(dirname \"$0\")\"\n\
+         sed -i \"s/^PRIMERO_POSTGRES_VERSION=.*/PRIMERO_POSTGRES_VERSION=$1/\" .env\n\
+         docker compose up -d --force-recreate --no-build\n",
+        state.unwrap_or_default(),
+        env!("CARGO_MANIFEST_DIR"),
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn other_names_and_no_ansible() {
+    let project = format!("other-{}", std::process::id());
+    let volume = format!("elsewhere-{}", std::process::id());
+    let stack = Stack::with(13, &["--project", &project, "--volume", &volume]);
+    let before = stack.content();
+    let mut command = pgscript(&["run", "upgrade.rhai", "--set", "to=17", "--set", "deploy=command"]);
+    for set in [
+        format!("project={project}"),
+        format!("base={}", stack.base.display()),
+        format!("deploy_command={},17", deploy_script(&stack)),
+    ] {
+        command.args(["--set", &set]);
+    }
+    run(&mut command).expect(0, &[&volume, &format!("{project} runs on PostgreSQL 17")]);
+    assert_eq!(stack.major(), "17");
+    assert_eq!(stack.content(), before);
+    assert_eq!(stack.inspect("postgres", "{{range .Mounts}}{{.Name}}{{end}}"), volume);
+    stack.writes();
+    stack.no_helpers_left();
+}
