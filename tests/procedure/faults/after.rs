@@ -221,7 +221,10 @@ fn the_new_server_is_killed_during_the_restore() {
     let new = site.stack.container("postgres");
     // As soon as the first of the databases is under way.
     let is_there = "SELECT to_regclass('cases') IS NOT NULL";
-    while run_sql(&site.stack, is_there) != "t" {
+    for _ in 0..1000 {
+        if run_sql(&site.stack, is_there) == "t" {
+            break;
+        }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     site.stack.docker(&["kill", &new]);
