@@ -16,7 +16,13 @@ pub struct Operator {
 impl Prompter for Operator {
     fn confirm(&self, question: &str) -> Result<bool> {
         self.cancel.check()?;
-        if self.yes { Ok(true) } else { self.terminal.confirm(question) }
+        if self.yes {
+            return Ok(true);
+        }
+        self.terminal.confirm(question).map_err(|e| match e.code.as_str() {
+            "ui.no_terminal" => Error { message: format!("{}: {question}", e.message), ..e },
+            _ => e,
+        })
     }
 
     fn manual(&self, instruction: &str) -> Result<()> {

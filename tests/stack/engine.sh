@@ -82,7 +82,8 @@ install_compose() {
 await_engine() {
     local left=300
     until engine_answers "$1"; do
-        is_process "$2" dockerd || { tail -n 20 "$3" >&2; die "dockerd ended, see $3"; }
+        # By its number alone: on a busy machine it may not be called dockerd yet.
+        kill -0 "$2" 2>/dev/null || { tail -n 20 "$3" >&2; die "dockerd ended, see $3"; }
         left=$((left - 1))
         [ "$left" -gt 0 ] || die "dockerd does not answer on $1"
         sleep 0.1
