@@ -484,7 +484,10 @@ fn dumps_made_by_hand_are_opened_and_a_terminals_damage_is_refused() {
     stage.assert_same_content_but(&before, &into, &left_out);
 
     // Cut or changed without the record's knowledge, they are found on the way.
-    let cut = Dump { bytes: fs::metadata(&path).unwrap().len(), ..dump.clone() };
+    let sum = Command::new("sha256sum").arg(&path).output().unwrap().stdout;
+    let sum = String::from_utf8(sum).unwrap().split(' ').next().unwrap().to_owned();
+    let files = vec![(dump.files[0].0.clone(), sum)];
+    let cut = Dump { bytes: fs::metadata(&path).unwrap().len(), files, ..dump.clone() };
     let error = stage.pg().restore(&cut, &into, &restore_options(None)).unwrap_err();
     assert_eq!(error.code, "dump.incomplete", "{error}");
     assert!(error.message.contains("not complete"), "{error}");
