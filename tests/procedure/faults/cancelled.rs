@@ -59,3 +59,8 @@ fn in_the_step_back_up_the_volume() {
 fn in_the_step_dump_the_cluster() {
     put_back_after(&["5 dump the cluster", "$ pg_dumpall"]);
 }
+
+#[test]
+fn in_the_step_verify_the_dump() {
+    put_back_after(&["6 verify the dump", "$ docker stop -t 300"]);
+}
