@@ -9,7 +9,6 @@ use crate::event::Silent;
 use crate::script::check::{Checker, Finding};
 use crate::script::engine::Language;
 use crate::script::loader::Places;
-use crate::world::Result;
 
 /// Reads scripts, and the modules they import, for what would fail when they run.
 ///
@@ -25,7 +24,7 @@ pub struct Check {
 }
 
 impl Check {
-    pub fn execute(self, places: Places) -> Result<Exit> {
+    pub fn execute(self, places: Places) -> anyhow::Result<Exit> {
         let mut findings = Vec::new();
         for script in &self.scripts {
             let source = places.script(script)?;

@@ -26,13 +26,13 @@ pub struct Eject {
 }
 
 impl Eject {
-    pub fn execute(self) -> Result<Exit> {
+    pub fn execute(self) -> anyhow::Result<Exit> {
         let (files, directory) = self.selected()?;
         std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", directory.display(), &e))?;
         // All or nothing: half a set of modules would be mixed with the shipped other half.
         let existing: Vec<_> = files.iter().map(|file| directory.join(file.name)).filter(|path| exists(path)).collect();
         if !existing.is_empty() {
-            return Err(taken(&existing));
+            return Err(taken(&existing).into());
         }
         for file in files {
             let path = directory.join(file.name);

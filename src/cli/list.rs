@@ -28,7 +28,7 @@ struct Entry {
 }
 
 impl List {
-    pub fn execute(self, places: &Places) -> Result<Exit> {
+    pub fn execute(self, places: &Places) -> anyhow::Result<Exit> {
         let entries = self.entries(places)?;
         let text = match self.format {
             Format::Text => table(&entries),

@@ -21,7 +21,7 @@ pub use exit::Exit;
 
 use crate::script::errors::Report;
 use crate::script::loader::Places;
-use crate::world::Result;
+use crate::world::Error;
 
 /// How to show a result or what happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -76,7 +76,8 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> Exit {
         Ok(arguments) => arguments,
         Err(error) => return shown(&error),
     };
-    let result = Places::new(arguments.site).and_then(|places| match arguments.command {
+    let places = Places::new(arguments.site).map_err(anyhow::Error::from);
+    let result = places.and_then(|places| match arguments.command {
         Command::Run(run) => run.execute(places),
         Command::Check(check) => check.execute(places),
         Command::Show(show) => show.execute(places),
@@ -84,13 +85,24 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Eject(eject) => eject.execute(),
         Command::Completions(completions) => Ok(completions.execute()),
     });
-    result.unwrap_or_else(|error| {
-        output::complain(&Report::from(&error).render());
-        error.kind.into()
-    })
+    result.unwrap_or_else(failed)
 }
 
-fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+/// An error made for the operator has its words and its exit code; any other is one of pgscript itself.
+fn failed(error: anyhow::Error) -> Exit {
+    match error.downcast::<Error>() {
+        Ok(error) => {
+            output::complain(&Report::from(&error).render());
+            error.kind.into()
+        }
+        Err(other) => {
+            output::complain(&format!("error of pgscript itself: {other:#}\n"));
+            Exit::Internal
+        }
+    }
+}
+
+fn parse(arguments: impl Iterator<Item = OsString>) -> std::result::Result<Arguments, clap::Error> {
     let matches = Arguments::command().try_get_matches_from(arguments)?;
     Arguments::from_arg_matches(&matches)
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use anyhow::Context;
 use clap::Args;
 
 use super::{Exit, Format, output, prompter, signals};
@@ -15,7 +16,7 @@ use crate::script::parameters::{Given, Parameters};
 use crate::script::session::Session;
 use crate::ui::prompt::Terminal;
 use crate::ui::{self, human};
-use crate::world::{Cancel, Error, Redactor, Result, live};
+use crate::world::{Cancel, Redactor, Result, live};
 
 /// Runs a script: a path, or the name of a script of the site or of those built in.
 #[derive(Args, Debug)]
@@ -64,11 +65,11 @@ impl From<Format> for ui::Format {
 }
 
 impl Run {
-    pub fn execute(self, places: Places) -> Result<Exit> {
+    pub fn execute(self, places: Places) -> anyhow::Result<Exit> {
         let source = places.script(&self.script)?;
         let given = self.given()?;
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = threads.map_err(|e| Error::io("start", "the runtime", &e))?;
+        let runtime = threads.context("cannot start the runtime")?;
         let (cancel, redactor) = (Cancel::default(), Redactor::default());
         signals::listen(&runtime, cancel.clone())?;
         let listener = ui::listener(self.format.into(), redactor.clone());

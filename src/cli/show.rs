@@ -13,7 +13,7 @@ use crate::script::errors;
 use crate::script::loader::Places;
 use crate::script::source::Source;
 use crate::script::tree::Tree;
-use crate::world::{Error, Result};
+use crate::world::Error;
 
 /// Shows what a script is for, its parameters and steps, without running it; or what scripts may call.
 #[derive(Args, Debug)]
@@ -29,7 +29,7 @@ pub struct Show {
 }
 
 impl Show {
-    pub fn execute(self, places: Places) -> Result<Exit> {
+    pub fn execute(self, places: Places) -> anyhow::Result<Exit> {
         let language = Language::new(places.clone(), Arc::new(Silent), None);
         match self.script {
             Some(script) => show(&language, &places.script(&script)?, self.format),
@@ -38,7 +38,7 @@ impl Show {
     }
 }
 
-fn show(language: &Language, source: &Source, format: Format) -> Result<Exit> {
+fn show(language: &Language, source: &Source, format: Format) -> anyhow::Result<Exit> {
     let ast = match language.compile(source) {
         Ok(ast) => ast,
         Err(error) => return Ok(unreadable(language, source, &error)),
@@ -57,7 +57,7 @@ fn unreadable(language: &Language, source: &Source, error: &EvalAltResult) -> Ex
     report.kind.into()
 }
 
-fn api(language: &Language, topic: Option<&str>, format: Format) -> Result<Exit> {
+fn api(language: &Language, topic: Option<&str>, format: Format) -> anyhow::Result<Exit> {
     let reference = &language.reference;
     let text = match format {
         Format::Json => Some(format!("{}\n", describe::api_json(reference))),
