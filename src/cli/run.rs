@@ -81,13 +81,13 @@ impl Run {
                 cancel: context.cancel.clone(),
                 terminal: Terminal,
             }),
-            world: live::world(context, self.docker),
+            world: live::world(context, self.docker.clone()),
             parameters: Parameters::new(given),
             steps: Mutex::default(),
             evidence: Evidence::new(self.allow_data_loss),
         });
         let outcome = execute::execute(session.clone(), places, source, self.keep)?;
-        let exit = tell(&outcome, self.format, &session);
+        let exit = tell(&outcome, self.format, &session, self.docker.as_deref());
         // A primitive that does not let go must not hold up the prompt.
         runtime.shutdown_timeout(std::time::Duration::from_millis(200));
         Ok(exit)
@@ -109,19 +109,19 @@ impl Run {
 }
 
 /// The last word about a run.
-fn tell(outcome: &Outcome, format: Format, session: &Session) -> Exit {
+fn tell(outcome: &Outcome, format: Format, session: &Session, docker: Option<&str>) -> Exit {
     let Some(failure) = &outcome.failure else { return Exit::Done };
     let exit = Exit::from(failure.report.kind);
     let (script, seconds, exit_code) = (outcome.script.clone(), outcome.seconds, exit.code());
     session.emit(Event::RunFailed { script, seconds, exit_code, failure: failure.to_json() });
     if format == Format::Text {
-        output::complain(&session.world.redactor.redact(&block(failure, outcome.seconds)));
+        output::complain(&session.world.redactor.redact(&block(failure, outcome.seconds, docker)));
     }
     exit
 }
 
 /// What happened, to what, what has been put back, what to type next.
-fn block(failure: &Failure, seconds: f64) -> String {
+fn block(failure: &Failure, seconds: f64, docker: Option<&str>) -> String {
     let mut out = format!("\n{}", failure.report.render());
     let step = failure.step.as_ref().map(|step| format!(" in step `{step}`")).unwrap_or_default();
     let _ = writeln!(out, "\n✗ failed{step} after {}", human::seconds(seconds));
@@ -144,6 +144,9 @@ fn block(failure: &Failure, seconds: f64) -> String {
     }
     if let Some(recovery) = failure.advice() {
         let _ = writeln!(out, "  next: {}", recovery.replace('\n', "\n        "));
+        if let Some(url) = docker {
+            let _ = writeln!(out, "        (on the same engine: --docker {url})");
+        }
     }
     out
 }

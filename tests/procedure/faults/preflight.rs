@@ -53,6 +53,16 @@ fn docker_unreachable() {
 }
 
 #[test]
+fn wrong_password_given() {
+    let (_turn, stack) = shared();
+    let before = Before::containers_of(&stack);
+    let run = run(upgrade(&stack, &[]).env("PGSCRIPT_PASSWORD", "surely-not-this-one"));
+    assert!(!run.text.contains("surely-not-this-one"), "{}", run.text);
+    ended(run, 3, &["[primero.wrong_password]", "the password given", "PGSCRIPT_PASSWORD", NOTHING]);
+    before.is_untouched(&stack);
+}
+
+#[test]
 fn no_such_project() {
     let (_turn, stack) = shared();
     let mut command = crate::stack::pgscript(&["run", "upgrade.rhai", "--set", "to=17", "--set", "project=elsewhere"]);
