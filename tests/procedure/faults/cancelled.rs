@@ -52,7 +52,7 @@ fn in_the_step_stop_the_application() {
 
 #[test]
 fn in_the_step_back_up_the_volume() {
-    put_back_after(&["4 back up the volume", "$ docker network disconnect", "$ tar -C"]);
+    put_back_after(&["4 back up the volume", "$ docker stop -t 300", "$ docker network disconnect", "$ tar -C"]);
 }
 
 #[test]
@@ -62,5 +62,5 @@ fn in_the_step_dump_the_cluster() {
 
 #[test]
 fn in_the_step_verify_the_dump() {
-    put_back_after(&["6 verify the dump", "$ docker stop -t 300"]);
+    put_back_after(&["6 verify the dump"]);
 }
