@@ -37,9 +37,10 @@ fn kill_beside(pid: &str, program: &str) -> bool {
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            // Those that only tell their version are not meant.
+            // Those that only tell their version, or whether they can compress, are not meant.
             let argv = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            let works = comm.trim() == program && argv.contains("--") && !argv.contains("--version");
+            let dumps = argv.contains("--format=directory") || argv.contains("--globals-only");
+            let works = comm.trim() == program && dumps;
             if works && container(&name) == ours {
                 return Command::new("kill").args(["-KILL", &name]).status().is_ok_and(|s| s.success());
             }
