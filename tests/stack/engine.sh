@@ -98,6 +98,8 @@ start_engine() {
     # A pid file left by a dead daemon keeps a new one from starting.
     pid="$(cat /var/run/docker.pid 2>/dev/null || true)"
     [ -z "$pid" ] || is_process "$pid" dockerd || rm -f /var/run/docker.pid
+    # Its bridge stays behind a daemon; the one that ours brings goes with it.
+    ip link show docker0 >/dev/null 2>&1 || touch "$STACK_STATE/docker0.ours"
     PATH="$PATH:/usr/sbin:/sbin" setsid dockerd >"$log" 2>&1 </dev/null 9>&- &
     pid=$!
     echo "$pid" >"$STACK_STATE/dockerd.pid"
@@ -122,7 +124,8 @@ stop() {
     pid="$(cat "$STACK_STATE/dockerd.pid" 2>/dev/null || true)"
     [ -n "$pid" ] || { say "no engine of these tests is running"; return 0; }
     end_process "$pid" dockerd 60
-    rm -f "$STACK_STATE/dockerd.pid"
+    [ ! -e "$STACK_STATE/docker0.ours" ] || ip link delete docker0 2>/dev/null || true
+    rm -f "$STACK_STATE/dockerd.pid" "$STACK_STATE/docker0.ours"
 }
 
 # --- an engine of its own ---------------------------------------------------------------------------------------
