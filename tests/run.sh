@@ -7,6 +7,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
-cargo test --locked "$@" -- --test-threads="${PGSCRIPT_TEST_THREADS:-3}" 2>&1 | tee "$log"
+cargo test --locked --no-fail-fast "$@" -- --test-threads="${PGSCRIPT_TEST_THREADS:-3}" 2>&1 | tee "$log"
 faults="$(grep -cE '^test faults::.* \.\.\. ok$' "$log" || true)"
 tests/figures.py faults_tested="$faults"

@@ -37,11 +37,13 @@ fn kill_beside(pid: &str, program: &str) -> bool {
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            if comm.trim() != program {
+                continue;
+            }
             // Those that only tell their version, or whether they can compress, are not meant.
             let argv = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            let dumps = argv.contains("--format=directory") || argv.contains("--globals-only");
-            let works = comm.trim() == program && dumps;
-            if works && container(&name) == ours {
+            let asks = argv.contains("--version") || argv.contains("--format=custom");
+            if argv.contains("--") && !asks && container(&name) == ours {
                 return Command::new("kill").args(["-KILL", &name]).status().is_ok_and(|s| s.success());
             }
         }
