@@ -1,5 +1,7 @@
 //! Runs a script from its first line to the last word about it.
 
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -109,7 +111,8 @@ fn refuse_unknown(session: &Session, language: &Language, description: &Descript
         file.iter().flat_map(|(path, values)| values.keys().map(move |name| (name, path.display().to_string())));
     let mut names = set.keys().map(|name| (name, "--set".to_owned())).chain(in_file);
     let is_unknown = |name: &String| description.parameters.iter().all(|p| p.name != *name);
-    let elsewhere = |name: &str, place: &str| place != "--set" && is_of_a_shipped_script(language, name);
+    let shipped = LazyCell::new(|| parameters_of_shipped_scripts(language));
+    let elsewhere = |name: &String, place: &str| place != "--set" && shipped.contains(name);
     let unknown =
         names.find(|(name, place)| !description.has_computed_parameters && is_unknown(name) && !elsewhere(name, place));
     let Some((name, place)) = unknown else { return Ok(()) };
@@ -119,14 +122,15 @@ fn refuse_unknown(session: &Session, language: &Language, description: &Descript
     Err(Error::usage("params.unknown", message).hint(errors::did_you_mean(name, known).unwrap_or(show)))
 }
 
-fn is_of_a_shipped_script(language: &Language, name: &str) -> bool {
+fn parameters_of_shipped_scripts(language: &Language) -> BTreeSet<String> {
     // Read by an engine of its own, so that the run does not report to have loaded them.
     let reader = Language::new(language.places.clone(), Arc::new(Silent), None);
     let scripts = shipped::ALL.iter().filter(|file| file.kind == Kind::Script).map(Source::built_in);
-    scripts.into_iter().any(|source| {
-        let Ok(ast) = reader.engine.compile(&*source.text) else { return false };
-        describe::describe(&reader, &source, &Tree::new(&ast)).parameters.iter().any(|p| p.name == name)
-    })
+    let described = scripts.filter_map(|source| {
+        let ast = reader.engine.compile(&*source.text).ok()?;
+        Some(describe::describe(&reader, &source, &Tree::new(&ast)).parameters)
+    });
+    described.flatten().map(|parameter| parameter.name).collect()
 }
 
 /// What the run starts with, as far as it is known by then; secrets as dots.
