@@ -26,7 +26,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
                 Ok(Dynamic::from(site(&call.options("options", known)?)?))
             },
         );
-        ns.function(
+        ns.effect(
             "playbook(site: AnsibleSite, playbook: string, options: Map = #{}) -> Map",
             "Runs a playbook to its end, output line by line. Options: tags, skip_tags, extra_vars (a map; handed over in \
              a private file), extra_vars_files, check_mode. Gives the recap, a map per host.\n\n\

@@ -160,13 +160,13 @@ fn service(call: &mut Call<'_>) -> ScriptResult {
 }
 
 fn life(ns: &mut Namespace<'_, '_>) {
-    ns.function("start(container: Container)", "Starts a container; a running one is left alone.", |call| {
+    ns.effect("start(container: Container)", "Starts a container; a running one is left alone.", |call| {
         let c: Container = call.get("container")?;
         call.effect(format!("docker start {}", c.name))?;
         call.world().containers.start(&c.id)?;
         Ok(Dynamic::UNIT)
     });
-    ns.function(
+    ns.effect(
         "stop(container: Container, options: Map = #{})",
         "Stops a container with its image's stop signal and waits for its end; SIGKILL after `timeout` seconds \
          (60). A stopped one is left alone.",
@@ -178,7 +178,7 @@ fn life(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::UNIT)
         },
     );
-    ns.function(
+    ns.effect(
         "remove(container: Container, options: Map = #{})",
         "Removes a container, not its named volumes. A running one only with `force: true`.",
         |call| {
@@ -189,13 +189,13 @@ fn life(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::UNIT)
         },
     );
-    ns.function("rename(container: Container, name: string) -> Container", "Renames a container.", |call| {
+    ns.effect("rename(container: Container, name: string) -> Container", "Renames a container.", |call| {
         let (c, name): (Container, _) = (call.get("container")?, call.string("name")?);
         call.effect(format!("docker rename {} {name}", c.name))?;
         call.world().containers.rename(&c.id, &name)?;
         Ok(Dynamic::from(call.world().containers.container(&c.id)?))
     });
-    ns.function(
+    ns.effect(
         "set_restart_policy(container: Container, policy: string)",
         "Sets the restart policy: no, always, unless-stopped, on-failure or on-failure:3. With `no` a restart of \
          the daemon does not bring the container back.",
@@ -278,7 +278,7 @@ const SPEC: &[&str] = &[
 ];
 
 fn create(ns: &mut Namespace<'_, '_>) {
-    ns.function(
+    ns.effect(
         "create(spec: Map) -> Container",
         "Creates a container without starting it: name, image, entrypoint, command (arrays), env (`KEY=value`), \
          labels, mounts (#{ kind, name or source, destination, read_only }), network (a name, `none`, `host` or \
@@ -291,7 +291,7 @@ fn create(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::from(call.world().containers.create(&spec)?))
         },
     );
-    ns.function(
+    ns.effect(
         "run(spec: Map) -> Map",
         "Runs a one-off container (spec as in `docker::create`), waits for its end and removes it. Gives \
          #{ exit_code, stdout, stderr }. Where it mounts a volume writable, that is a change: use it in a step.",
@@ -303,7 +303,7 @@ fn create(ns: &mut Namespace<'_, '_>) {
             Ok(output(&call.world().containers.run(&spec)?))
         },
     );
-    ns.function(
+    ns.effect(
         "save_definitions(containers: Array, path: string)",
         "Writes the full definitions of containers into a new private file, so that they can be created again \
          after somebody has removed them. The file holds their environment, passwords included.",
@@ -390,7 +390,7 @@ fn spec_text(spec: &ContainerSpec) -> String {
 }
 
 fn inside(ns: &mut Namespace<'_, '_>) {
-    ns.function(
+    ns.effect(
         "exec(container: Container, argv: Array, options: Map = #{}) -> Map",
         "Runs a command in a running container, never with a terminal; argv, not a shell string. Options: env \
          (`KEY=value`), user, working_dir, check (an exit code other than 0 is an error, true). Gives \
@@ -416,7 +416,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
             Ok(output(&out))
         },
     );
-    ns.function(
+    ns.effect(
         "copy_out(container: Container, path: string, file: string) -> int",
         "Streams a path of a container (running or not) as tar into a new private file; gives the bytes.",
         |call| {
@@ -428,7 +428,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
             Ok((bytes as i64).into())
         },
     );
-    ns.function(
+    ns.effect(
         "copy_in(container: Container, directory: string, file: string)",
         "Unpacks a tar file below a directory of a container, owners as in the file.",
         |call| {
@@ -457,7 +457,7 @@ fn images(ns: &mut Namespace<'_, '_>) {
     ns.function("image(reference: string) -> any", "The image if the engine has it, else `()`.", |call| {
         Ok(call.world().containers.image(&call.string("reference")?)?.map_or(Dynamic::UNIT, Dynamic::from))
     });
-    ns.function(
+    ns.effect(
         "pull(reference: string) -> Image",
         "Pulls an image.\n\nErrors: `docker.image_missing` with the registry's words.",
         |call| {
@@ -491,7 +491,7 @@ fn networks(ns: &mut Namespace<'_, '_>) {
         let found = call.world().containers.network(&call.string("name")?)?;
         Ok(found.as_ref().map_or(Dynamic::UNIT, describe))
     });
-    ns.function(
+    ns.effect(
         "create_network(name: string, options: Map = #{}) -> Map",
         "Creates a network; options: driver (bridge), labels. Compose accepts a network only with its own labels.",
         move |call| {
@@ -503,13 +503,13 @@ fn networks(ns: &mut Namespace<'_, '_>) {
             Ok(describe(&call.world().containers.create_network(&name, &driver, &labels)?))
         },
     );
-    ns.function("remove_network(name: string)", "Removes a network nobody is attached to.", |call| {
+    ns.effect("remove_network(name: string)", "Removes a network nobody is attached to.", |call| {
         let name = call.string("name")?;
         call.effect(format!("docker network rm {name}"))?;
         call.world().containers.remove_network(&name)?;
         Ok(Dynamic::UNIT)
     });
-    ns.function(
+    ns.effect(
         "connect(network: string, container: Container, aliases: Array = [])",
         "Attaches a container to a network under further names.",
         |call| {
@@ -520,7 +520,7 @@ fn networks(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::UNIT)
         },
     );
-    ns.function("disconnect(network: string, container: Container)", "Detaches a container from a network.", |call| {
+    ns.effect("disconnect(network: string, container: Container)", "Detaches a container from a network.", |call| {
         let (network, c): (_, Container) = (call.string("network")?, call.get("container")?);
         call.effect(format!("docker network disconnect {network} {}", c.name))?;
         call.world().containers.disconnect_network(&network, &c.id)?;

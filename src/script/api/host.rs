@@ -62,7 +62,7 @@ fn entry(e: &Entry) -> Dynamic {
 }
 
 fn files(ns: &mut Namespace<'_, '_>) {
-    ns.function(
+    ns.effect(
         "create_private_dir(path: string)",
         "Creates a directory and missing parents as 0700; an existing one must be private and ours.\n\n\
          Errors: `host.not_private`.",
@@ -79,7 +79,7 @@ fn files(ns: &mut Namespace<'_, '_>) {
             .map_err(|_| Error::failed("host.not_text", format!("{} is not UTF-8 text", path.display())))?;
         Ok(text.into())
     });
-    ns.function(
+    ns.effect(
         "write(path: string, text: string, options: Map = #{})",
         "Writes a private file whole or not at all. An existing one only with `overwrite: true`.\n\nErrors: `host.exists`.",
         |call| {
@@ -96,7 +96,7 @@ fn files(ns: &mut Namespace<'_, '_>) {
             .map_err(|e| Error::failed("host.not_json", format!("{}: {e}", path.display())))?;
         Ok(values::from_json(value))
     });
-    ns.function(
+    ns.effect(
         "write_json(path: string, value: any, options: Map = #{})",
         "Writes plain data as a private JSON file, as `host::write`.",
         |call| {
@@ -109,13 +109,13 @@ fn files(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::UNIT)
         },
     );
-    ns.function("remove_file(path: string)", "Removes a file.", |call| {
+    ns.effect("remove_file(path: string)", "Removes a file.", |call| {
         let path = call.path("path")?;
         call.effect(format!("rm {}", path.display()))?;
         call.world().host.remove_file(&path)?;
         Ok(Dynamic::UNIT)
     });
-    ns.function("remove_dir(path: string)", "Removes a directory with everything in it; follows no links.", |call| {
+    ns.effect("remove_dir(path: string)", "Removes a directory with everything in it; follows no links.", |call| {
         let path = call.path("path")?;
         call.effect(format!("rm -r {}", path.display()))?;
         call.world().host.remove_dir(&path)?;
@@ -124,7 +124,7 @@ fn files(ns: &mut Namespace<'_, '_>) {
 }
 
 fn machine(ns: &mut Namespace<'_, '_>) {
-    ns.function(
+    ns.effect(
         "run(argv: Array, options: Map = #{}) -> Map",
         "Runs a command of this machine; argv, not a shell string. Options: dir, env (a map), stream (show its lines as \
          they come), check (an exit code other than 0 is an error, true). Gives #{ exit_code, stdout, stderr }.\n\n\

@@ -33,6 +33,8 @@ pub struct Function {
     pub namespace: &'static str,
     pub signature: Signature,
     pub doc: &'static str,
+    /// Whether it changes the outside world, and so belongs in a step.
+    pub has_effect: bool,
 }
 
 impl Function {
@@ -163,12 +165,32 @@ impl Namespace<'_, '_> {
         doc: &'static str,
         body: impl Fn(&mut Call<'_>) -> ScriptResult + Send + Sync + Clone + 'static,
     ) {
+        self.declare(declaration, doc, false, body);
+    }
+
+    /// Declares a function that changes the outside world: its body announces that with [`Call::effect`].
+    pub fn effect(
+        &mut self,
+        declaration: &'static str,
+        doc: &'static str,
+        body: impl Fn(&mut Call<'_>) -> ScriptResult + Send + Sync + Clone + 'static,
+    ) {
+        self.declare(declaration, doc, true, body);
+    }
+
+    fn declare(
+        &mut self,
+        declaration: &'static str,
+        doc: &'static str,
+        has_effect: bool,
+        body: impl Fn(&mut Call<'_>) -> ScriptResult + Send + Sync + Clone + 'static,
+    ) {
         let signature = Signature::parse(declaration);
         for arity in signature.required()..=signature.parameters.len() {
             self.register(&signature, arity, body.clone());
         }
         let namespace = self.name;
-        self.registrar.reference.functions.push(Function { namespace, signature, doc });
+        self.registrar.reference.functions.push(Function { namespace, signature, doc, has_effect });
     }
 
     /// Every argument is taken as it comes, so that [`Call`] can say which one is wrong and why.

@@ -30,7 +30,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
 }
 
 fn dumps(ns: &mut Namespace<'_, '_>) {
-    ns.function(
+    ns.effect(
         "cluster(server: Server, path: string, options: Map = #{}) -> Dump",
         "Dumps the whole cluster into a new private path, without a terminal. Options: format (`directory`: globals and \
          a parallel directory dump per database; `plain`: one stream as pg_dumpall writes it, compressed when the path \
@@ -46,7 +46,7 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::from(call.world().postgres.dump(&s, &path, &options)?))
         },
     );
-    ns.function(
+    ns.effect(
         "globals(server: Server, path: string, options: Map = #{})",
         "Only roles, memberships, settings and tablespaces, as SQL, into a new private file. Options: client.",
         |call| {
@@ -57,7 +57,7 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::UNIT)
         },
     );
-    ns.function(
+    ns.effect(
         "database(server: Server, database: string, path: string, options: Map = #{})",
         "One database into a new private path. Options: format (`custom`, `plain` or `directory`), client.",
         |call| {
@@ -110,7 +110,7 @@ fn jobs(o: &Options) -> Result<u32> {
 }
 
 fn restores(ns: &mut Namespace<'_, '_>) {
-    ns.function(
+    ns.effect(
         "restore(dump: Dump, server: Server, options: Map = #{}) -> Map",
         "Restores a dump into a cluster in which nobody else is connected. Databases that the dump holds replace those \
          of the same name. Errors on a closed list are expected and reported (the connected role exists already …); any \
@@ -124,7 +124,7 @@ fn restores(ns: &mut Namespace<'_, '_>) {
             Ok(values::from_serde(&call.world().postgres.restore(&dump, &s, &options)?))
         },
     );
-    ns.function(
+    ns.effect(
         "transfer(source: Server, target: Server, options: Map = #{}) -> Map",
         "Dumps one server straight into another, without a file. Options and result as `pg_dump::cluster` and \
          `pg_dump::restore`.",

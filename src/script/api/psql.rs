@@ -98,7 +98,7 @@ fn target(server: &Server, o: &Options) -> Result<(String, Vec<Binding>)> {
 }
 
 fn statements(ns: &mut Namespace<'_, '_>) {
-    ns.function(
+    ns.effect(
         "execute(server: Server, sql: string, options: Map = #{}) -> Array",
         "Runs statements one after another and stops at the first error; options as in `psql::query`. Gives the \
          command tags (`UPDATE 3`).\n\nErrors: `psql.failed` with the server's words and SQLSTATE.",
@@ -111,7 +111,7 @@ fn statements(ns: &mut Namespace<'_, '_>) {
             Ok(tags.into_iter().map(Dynamic::from).collect::<Array>().into())
         },
     );
-    ns.function(
+    ns.effect(
         "file(server: Server, path: string, options: Map = #{})",
         "Streams a psql script from a file of any size; stops at the first error. Options: database. Its output is \
          shown line by line.",
@@ -167,7 +167,7 @@ impl Write for Lines<'_, '_> {
 }
 
 fn passwords(ns: &mut Namespace<'_, '_>) {
-    ns.function(
+    ns.effect(
         "set_password(server: Server, role: string, password: Secret)",
         "Sets a role's password by a SCRAM-SHA-256 verifier computed here: the clear text never enters SQL, so no \
          server log can hold it. Any password works.",

@@ -24,7 +24,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
             "Asks a yes-or-no question. `--yes` answers it with yes; without a terminal it is an error.",
             |call| Ok(call.session.prompter.confirm(&call.string("question")?)?.into()),
         );
-        namespace.function(
+        namespace.effect(
             "manual(instruction: string)",
             "Asks the operator to do something by hand and waits until it is said to be done. `--yes` does not \
              answer it. Check afterwards that it was done.",

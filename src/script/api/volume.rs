@@ -90,7 +90,7 @@ fn existing(call: &Call<'_>, name: &str) -> Result<Volume> {
 }
 
 fn change(ns: &mut Namespace<'_, '_>) {
-    ns.function(
+    ns.effect(
         "create(name: string, options: Map = #{}) -> Volume",
         "Creates a volume; options: driver (local), labels, options (of the driver), or `like: volume` for those \
          of another. An existing one of that name is an error.\n\nErrors: `volume.exists`.",
@@ -115,7 +115,7 @@ fn change(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::from(created))
         },
     );
-    ns.function(
+    ns.effect(
         "remove(volume: Volume)",
         "Removes a volume and everything in it. Refused unless this run has a verified backup of that very volume, \
          or made the volume itself, or it is empty, or the operator named it with `--allow-data-loss \
@@ -134,7 +134,7 @@ fn change(ns: &mut Namespace<'_, '_>) {
 const ACCESS: &[&str] = &["access", "level", "image"];
 
 fn backups(ns: &mut Namespace<'_, '_>) {
-    ns.function(
+    ns.effect(
         "backup(volume: Volume, path: string, options: Map = #{}) -> Backup",
         "Writes the volume's content to a new private file: a tar compressed with zstd on all cores, with a checksum \
          and a manifest beside it (`<path>.json`). Nothing that runs may have it mounted. The file gets its name only \
@@ -164,7 +164,7 @@ fn backups(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::UNIT)
         },
     );
-    ns.function(
+    ns.effect(
         "restore(backup: Backup, volume: Volume, options: Map = #{})",
         "Gives an empty volume exactly the content of a backup: bytes, owners, modes, links and times.\n\n\
          Errors: `volume.not_empty`, `volume.in_use`, `backup.damaged`.",
