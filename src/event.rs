@@ -15,6 +15,11 @@ pub enum Event {
         origin: String,
         parameters: serde_json::Value,
     },
+    /// What happens from here on is kept in this directory; `run` is the name to give to `status`, `resume`, `rollback`.
+    RunKept {
+        run: String,
+        directory: String,
+    },
     /// A run ended well; `seconds` of wall time.
     RunDone {
         script: String,
@@ -39,6 +44,10 @@ pub enum Event {
     StepDone {
         path: String,
         seconds: f64,
+    },
+    /// The step was finished by an earlier process of this run; it does not run again.
+    StepReplayed {
+        path: String,
     },
     StepFailed {
         path: String,

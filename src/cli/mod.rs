@@ -1,15 +1,21 @@
 //! What the operator types: a file per subcommand. Raw arguments become validated ones here, once.
 
 mod check;
+mod choices;
 mod completions;
+mod driving;
 mod eject;
 mod exit;
 mod list;
 mod output;
 mod prompter;
+mod resume;
+mod rollback;
 mod run;
+mod runs;
 mod show;
 mod signals;
+mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -19,9 +25,11 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use exit::Exit;
 
+use crate::run::history::History;
+use crate::run::store::Store;
 use crate::script::errors::Report;
 use crate::script::loader::Places;
-use crate::world::Error;
+use crate::world::{Error, Result};
 
 /// How to show a result or what happens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -40,6 +48,9 @@ struct Arguments {
     /// Directory with the site's own scripts and modules.
     #[arg(long, global = true, value_name = "DIR", env = "PGSCRIPT_SITE", hide_env_values = true)]
     site: Option<PathBuf>,
+    /// Directory in which runs are kept: journals, logs, backups, dumps.
+    #[arg(long, global = true, value_name = "DIR", env = "PGSCRIPT_STORE", hide_env_values = true)]
+    store: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -47,11 +58,39 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Run),
+    Resume(resume::Resume),
+    Rollback(rollback::Rollback),
+    Runs(runs::Runs),
+    Status(status::Status),
     Check(check::Check),
     Show(show::Show),
     List(list::List),
     Eject(eject::Eject),
     Completions(completions::Completions),
+}
+
+/// What every subcommand may use.
+#[derive(Clone, Debug)]
+pub struct Global {
+    places: Places,
+    store: Store,
+    /// Whether the operator named the site's directory.
+    is_site_named: bool,
+}
+
+impl Global {
+    fn new(site: Option<PathBuf>, store: Option<PathBuf>) -> Result<Self> {
+        Ok(Self { is_site_named: site.is_some(), places: Places::new(site)?, store: Store::new(store) })
+    }
+
+    /// A run goes on with the site it began with, unless another one is named.
+    fn of_run(self, history: &History) -> Result<Self> {
+        let site = Some(history.site.clone()).filter(|site| !self.is_site_named && site.is_dir());
+        match site {
+            Some(site) => Ok(Self { places: Places::new(Some(site))?, ..self }),
+            None => Ok(self),
+        }
+    }
 }
 
 fn examples() -> String {
@@ -61,6 +100,9 @@ Examples:
   pgscript show upgrade.rhai                     its parameters and steps, without running it
   pgscript check upgrade.rhai                    reads it as a proof-reader would
   pgscript run upgrade.rhai --set to=17          runs it
+  pgscript status                                where the last run stands: is the data safe, where, what to type
+  pgscript resume                                goes on with a run that failed or was cut off
+  pgscript rollback                              puts a run back, also one that is done
   pgscript eject upgrade.rhai /etc/pgscript      writes it out, to be edited";
     format!("{examples}\n\nExit codes:\n{}", Exit::table())
 }
@@ -76,12 +118,16 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> Exit {
         Ok(arguments) => arguments,
         Err(error) => return shown(&error),
     };
-    let places = Places::new(arguments.site).map_err(anyhow::Error::from);
-    let result = places.and_then(|places| match arguments.command {
-        Command::Run(run) => run.execute(places),
-        Command::Check(check) => check.execute(places),
-        Command::Show(show) => show.execute(places),
-        Command::List(list) => list.execute(&places),
+    let global = Global::new(arguments.site, arguments.store).map_err(anyhow::Error::from);
+    let result = global.and_then(|global| match arguments.command {
+        Command::Run(run) => run.execute(global),
+        Command::Resume(resume) => resume.execute(global),
+        Command::Rollback(rollback) => rollback.execute(global),
+        Command::Runs(runs) => runs.execute(&global),
+        Command::Status(status) => status.execute(&global),
+        Command::Check(check) => check.execute(global.places),
+        Command::Show(show) => show.execute(global.places),
+        Command::List(list) => list.execute(&global.places),
         Command::Eject(eject) => eject.execute(),
         Command::Completions(completions) => Ok(completions.execute()),
     });

@@ -45,7 +45,10 @@ impl Language {
         errors_have_codes(&mut engine);
         let sources = Sources::default();
         let reserved = Arc::new(reference.global_names());
-        let loader = Loader::new(places.clone(), sources.clone(), listener.clone(), reserved.clone());
+        let loader = {
+            let record = session.as_ref().map(|session| session.record.clone());
+            Loader::new(places.clone(), sources.clone(), listener.clone(), reserved.clone(), record)
+        };
         engine.set_module_resolver(loader.clone());
         speak(&mut engine, listener);
         if let Some(session) = session {

@@ -14,6 +14,7 @@ use super::engine::{Language, STACK};
 use super::errors::{self, Report};
 use super::loader::Places;
 use super::parameters::Given;
+use super::record::Reason;
 use super::session::Session;
 use super::shipped::{self, Kind};
 use super::source::Source;
@@ -56,22 +57,34 @@ pub enum Aftermath {
     Committed(String),
 }
 
+/// Which way a script is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To its end. `keep`: a failure before the commit step does not put back what was done.
+    Forward { keep: bool },
+    /// Through the steps that are recorded, to put them back.
+    Back,
+}
+
 /// Runs a script on a thread with a large stack and waits for it.
-pub fn execute(session: Arc<Session>, places: Places, source: Source, keep: bool) -> Result<Outcome> {
+pub fn execute(session: Arc<Session>, places: Places, source: Source, way: Way) -> Result<Outcome> {
     let thread = std::thread::Builder::new().name("script".into()).stack_size(STACK);
-    let running = thread.spawn(move || run(&session, places, &source, keep));
+    let running = thread.spawn(move || run(&session, places, &source, way));
     let running = running.map_err(|e| Error::io("start", "the script's thread", &e))?;
     running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn run(session: &Arc<Session>, places: Places, source: &Source, keep: bool) -> Result<Outcome> {
+fn run(session: &Arc<Session>, places: Places, source: &Source, way: Way) -> Result<Outcome> {
     let begun = Instant::now();
     let language = Language::new(places, session.listener.clone(), Some(session.clone()));
-    language.loader.enter(source);
     let script = source.name.clone();
-    let failure = mistake(&language, source).or_else(|| match start(session, &language, source) {
-        Ok(()) => None,
-        Err(error) => Some(fail(session, &language, source, &error, keep)),
+    let failure = mistake(&language, source).or_else(|| {
+        let entered = language.loader.enter(source).map_err(Into::into);
+        let ended = entered.and_then(|()| start(session, &language, source));
+        match way {
+            Way::Forward { keep } => ended.err().map(|error| fail(session, &language, source, &error, keep)),
+            Way::Back => go_back(session, &language, source, ended).err(),
+        }
     });
     let seconds = begun.elapsed().as_secs_f64();
     if failure.is_none() {
@@ -146,6 +159,34 @@ fn given(session: &Session, description: &Description) -> Value {
     Value::Object(known.collect())
 }
 
+/// The script has been read to where its recorded steps end; now they are put back.
+fn go_back(
+    session: &Session,
+    language: &Language,
+    source: &Source,
+    ended: Result<(), Box<EvalAltResult>>,
+) -> Result<(), Failure> {
+    let report = |error: &EvalAltResult| errors::report(error, &source.id, &language.sources, &language.reference);
+    let unchanged = |error: Box<EvalAltResult>| {
+        let aftermath = Aftermath::Kept;
+        Failure { report: report(&error), step: None, aftermath, recovery: None }
+    };
+    match ended {
+        Err(error) if !steps::is_end_of_replay(&error) => return Err(unchanged(error)),
+        _ => session.steps().end_replay(),
+    }
+    steps::look_before_rollback(session, &language.engine).map_err(unchanged)?;
+    let outcome = steps::put_back(session, &language.engine, false);
+    if outcome.is_complete() {
+        return Ok(());
+    }
+    let mut error = Error::failed("run.partly_put_back", "not every step could be put back");
+    if session.world.cancel.is_cancelled() {
+        error = Error::cancelled();
+    }
+    Err(Failure { report: Report::from(&error), step: None, aftermath: Aftermath::PutBack(outcome), recovery: None })
+}
+
 fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAltResult, keep: bool) -> Failure {
     let report = errors::report(error, &source.id, &language.sources, &language.reference);
     let committed = session.steps().committed().map(str::to_owned);
@@ -154,7 +195,7 @@ fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAlt
         None if !session.steps().changed() => Aftermath::Unchanged,
         None if !session.steps().has_undo() => Aftermath::Untouched,
         None if keep => Aftermath::Kept,
-        None => Aftermath::PutBack(steps::put_back(session, &language.engine)),
+        None => Aftermath::PutBack(steps::put_back(session, &language.engine, true)),
     };
     let steps = session.steps();
     Failure {
@@ -173,6 +214,11 @@ impl Failure {
             Aftermath::Unchanged | Aftermath::Untouched | Aftermath::Kept | Aftermath::Committed(_) => false,
         };
         self.recovery.as_deref().filter(|_| !is_back)
+    }
+
+    /// The error as the journal keeps it.
+    pub fn reason(&self) -> Reason {
+        Reason { code: self.report.code.clone(), message: self.report.message.clone() }
     }
 
     /// The error's object with `step`, `aftermath` and `recovery`.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
 use super::engine;
+use super::record::Record;
 use super::shipped;
 use super::source::{Origin, Source, Sources};
 use super::tree;
@@ -24,6 +25,8 @@ pub const DEFAULT_SITE: &str = "/etc/pgscript";
 #[derive(Clone, Debug)]
 pub struct Places {
     site: PathBuf,
+    /// The sources of a run as it ran them, the script under an empty name; nothing else is looked for then.
+    frozen: Option<Arc<Vec<Source>>>,
 }
 
 impl Places {
@@ -34,9 +37,19 @@ impl Places {
                 Err(Error::usage("site.not_found", format!("no site directory {}", site.display()))
                     .hint("give an existing directory to --site, or unset PGSCRIPT_SITE"))
             }
-            Some(site) => Ok(Self { site }),
-            None => Ok(Self { site: DEFAULT_SITE.into() }),
+            Some(site) => Ok(Self { site, frozen: None }),
+            None => Ok(Self { site: DEFAULT_SITE.into(), frozen: None }),
         }
+    }
+
+    /// The same places for a run that goes on with the texts it began with.
+    pub fn with_frozen(&self, sources: Arc<Vec<Source>>) -> Self {
+        Self { frozen: Some(sources), ..self.clone() }
+    }
+
+    fn frozen(&self, key: &str, name: &str) -> Option<Source> {
+        let found = self.frozen.as_ref()?.iter().find(|source| source.name == key)?;
+        Some(Source { name: name.to_owned(), ..found.clone() })
     }
 
     pub fn site(&self) -> &Path {
@@ -45,6 +58,9 @@ impl Places {
 
     /// A script as the operator names it: a path, else a name in the site's directory or in the binary.
     pub fn script(&self, name: &str) -> Result<Source> {
+        if let Some(source) = self.frozen("", name) {
+            return Ok(source);
+        }
         let with_extension = if name.ends_with(".rhai") { name.to_owned() } else { format!("{name}.rhai") };
         for candidate in [Path::new(name), Path::new(&with_extension)] {
             // A directory `upgrade/` does not stand in the way of `upgrade.rhai`.
@@ -68,6 +84,9 @@ impl Places {
         if name.is_empty() || !is_plain(&file) {
             return Err(Error::failed("module.bad_name", format!("a module can't be imported as `{name}`"))
                 .hint("a name relative to the script or the site's directory, without `..`"));
+        }
+        if let Some(source) = self.frozen(name, name) {
+            return Ok(source);
         }
         let beside = importer.and_then(Source::directory);
         for directory in beside.into_iter().chain([self.site.as_path()]) {
@@ -162,18 +181,29 @@ pub struct Loader {
     sources: Sources,
     listener: Arc<dyn Listener>,
     reserved: Arc<Vec<String>>,
+    /// Told of every source that is used; `None` where nothing is run.
+    record: Option<Arc<dyn Record>>,
     state: Arc<Mutex<State>>,
 }
 
 impl Loader {
-    pub fn new(places: Places, sources: Sources, listener: Arc<dyn Listener>, reserved: Arc<Vec<String>>) -> Self {
-        Self { places, sources, listener, reserved, state: Arc::default() }
+    pub fn new(
+        places: Places,
+        sources: Sources,
+        listener: Arc<dyn Listener>,
+        reserved: Arc<Vec<String>>,
+        record: Option<Arc<dyn Record>>,
+    ) -> Self {
+        Self { places, sources, listener, reserved, record, state: Arc::default() }
     }
 
     /// Says where a source was taken from and remembers it as being evaluated.
-    pub fn enter(&self, source: &Source) {
+    pub fn enter(&self, source: &Source) -> Result<()> {
         self.listener.hear(&Event::Loaded { module: source.name.clone(), origin: source.origin.to_string() });
+        let is_script = self.state().loading.is_empty();
         self.state().loading.push(source.id.clone());
+        let key = if is_script { "" } else { source.name.as_str() };
+        self.record.as_ref().map_or(Ok(()), |record| record.source(key, source))
     }
 
     /// Refuses a source whose aliases contradict those of the sources before it.
@@ -220,7 +250,7 @@ impl ModuleResolver for Loader {
         if let Some(module) = self.state().modules.get(&source.id) {
             return Ok(module.clone());
         }
-        self.enter(&source);
+        self.enter(&source).map_err(at)?;
         let module = engine::compile(engine, &self.sources, &self.reserved, &source)
             .and_then(|ast| self.note_aliases(&source, &ast).map(|()| ast))
             .and_then(|ast| Module::eval_ast_as_new(Scope::new(), &ast, engine));

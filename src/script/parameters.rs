@@ -9,6 +9,8 @@ use rhai::{Array, Dynamic};
 use serde_json::Value;
 
 use super::api::call::{Call, Options};
+use super::api::values;
+use super::record::Entry;
 use crate::world::{Error, Result, Secret};
 
 /// What a parameter's value must be.
@@ -203,7 +205,7 @@ impl Given {
 
 const PREFIX: &str = "PGSCRIPT_";
 /// Parameters of these names would share their environment variable with an option of the program.
-const TAKEN: [&str; 3] = ["site", "docker", "format"];
+const TAKEN: [&str; 4] = ["site", "docker", "format", "store"];
 
 /// `PGSCRIPT_TARGET_IMAGE` for `target_image` and `target-image`.
 pub fn variable(name: &str) -> String {
@@ -249,17 +251,30 @@ pub fn param(call: &mut Call<'_>) -> Result<Dynamic> {
     if let Some(value) = parameters.known(&declaration.name) {
         return Ok(value);
     }
-    let value = match parameters.given.find(&declaration)? {
-        Some(value) => value,
-        None => match &declaration.default {
-            Some(default) => default.clone(),
-            None => ask(call, &declaration)?,
-        },
+    let value = match call.session.record.parameter(&declaration.name) {
+        Some(recorded) => values::from_json(recorded),
+        None => fresh(call, &declaration)?,
     };
-    if let Some(secret) = value.read_lock::<Secret>() {
-        call.world().redactor.learn(&secret);
-    }
     parameters.values.lock().unwrap_or_else(PoisonError::into_inner).insert(declaration.name, value.clone());
+    Ok(value)
+}
+
+/// A value that this run has not had yet. From now on it is the run's, also when it is resumed; a secret is not
+/// written down, and is asked of the operator again.
+fn fresh(call: &Call<'_>, declaration: &Declaration) -> Result<Dynamic> {
+    let value = match (call.session.parameters.given.find(declaration)?, &declaration.default) {
+        (Some(given), _) => given,
+        (None, Some(default)) => default.clone(),
+        (None, None) => ask(call, declaration)?,
+    };
+    let recorded = match value.read_lock::<Secret>() {
+        Some(secret) => {
+            call.world().redactor.learn(&secret);
+            None
+        }
+        None => Some(values::to_json(&value)?),
+    };
+    call.session.write(Entry::Parameter { name: declaration.name.clone(), value: recorded })?;
     Ok(value)
 }
 

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, Fact};
+use super::record::{Entry, Record};
 use super::steps::Steps;
 use crate::event::{Event, Listener};
 use crate::world::{Error, Result, World};
@@ -26,6 +27,8 @@ pub struct Session {
     pub steps: Mutex<Steps>,
     /// What this run has proved; the guards ask it.
     pub evidence: Evidence,
+    /// The run's memory.
+    pub record: Arc<dyn Record>,
 }
 
 impl Session {
@@ -34,21 +37,46 @@ impl Session {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells whoever listens. What a script says again while it is only replayed is not told again.
     pub fn emit(&self, event: Event) {
-        self.listener.hear(&event);
+        let is_said = matches!(event, Event::Say { .. } | Event::Warn { .. } | Event::Table { .. });
+        if !is_said || !self.steps().is_replaying() {
+            self.listener.hear(&event);
+        }
     }
 
-    /// Announces a change of the outside world; `command` is what an operator would type for it.
-    /// Outside a step it is refused: what happens there could neither be resumed nor undone.
-    pub fn effect(&self, command: impl Into<String>) -> Result<()> {
+    /// Announces a change of the outside world; `command` is what an operator would type for it. Gives the number to
+    /// settle it by. Outside a step it is refused: what happens there could neither be resumed nor undone.
+    pub fn effect(&self, command: impl Into<String>) -> Result<Option<u64>> {
         let command = command.into();
         self.world.cancel.check()?;
-        if !self.steps().is_inside() {
+        let Some(step) = self.steps().current() else {
             return Err(Error::refused("script.outside_step", format!("outside a step: {command}"))
                 .hint("wrap it: step(\"name\", || { … }); what changes the outside world belongs in a step"));
-        }
+        };
+        let announced = self.write(Entry::Effect { step, command: self.world.redactor.redact(&command) })?;
         self.steps().mark_changed();
         self.emit(Event::Effect { command });
+        Ok(announced)
+    }
+
+    /// Writes to the run's journal. Where it can't be written, nothing new is begun; but what was done is still put
+    /// back (the undo of a step may run twice), with a warning and `None`.
+    pub fn write(&self, entry: Entry) -> Result<Option<u64>> {
+        match self.record.write(entry) {
+            Ok(number) => Ok(Some(number)),
+            Err(error) if self.steps().is_undoing() => {
+                self.emit(Event::Warn { text: format!("not journalled: {error}") });
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records what was proved, or that a proof is lost.
+    pub fn prove(&self, fact: Fact) -> Result<()> {
+        self.write(Entry::Fact(fact.clone()))?;
+        self.evidence.learn(fact);
         Ok(())
     }
 }

@@ -1,16 +1,19 @@
-//! Steps of a run: what changes the outside world happens in one, can be named, and can be put back.
+//! Steps of a run: what changes the outside world happens in one, can be named, resumed, and put back.
 //!
-//! [`perform`] is the one place a step passes through.
+//! [`pass`] is the one place a step passes through: it asks the run's record what is known of the step, and runs the
+//! body only when the record says so.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
-use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, GlobalRuntimeState, NativeCallContext};
+use rhai::{Dynamic, Engine, EvalAltResult, FnPtr, GlobalRuntimeState, NativeCallContext, Position};
+use serde_json::Value;
 
 use super::api::ScriptResult;
 use super::api::call::Call;
-use super::errors;
+use super::record::{Entry, Past, Reason};
 use super::session::Session;
+use super::{errors, handles};
 use crate::event::Event;
 use crate::world::{Error, Kind, Result};
 
@@ -22,43 +25,87 @@ pub struct Steps {
     /// How often each path was begun, for `name#2`.
     begun: HashMap<String, usize>,
     undo: Vec<Undo>,
+    /// To be called before anything is put back.
+    before_rollback: Vec<Closure>,
     /// The step after whose beginning nothing is undone automatically.
     committed: Option<String>,
     /// The innermost step that failed first.
     failed: Option<String>,
     recovery: Option<String>,
-    undoing: bool,
+    /// What is being put back now, as the journal calls it.
+    undoing: Option<String>,
     /// Whether anything outside was changed, or begun to be.
     changed: bool,
+    /// Finished steps are being gone through; nothing of this process's own has happened yet.
+    replaying: bool,
+    /// The script stops where the recorded steps end: it is only read for what puts them back.
+    replay_only: bool,
 }
 
-/// How to put back one step.
-pub struct Undo {
-    pub path: String,
-    /// Whether the step has come to change anything: the undo of what never happened does nothing.
-    changed: bool,
+/// A script's function with what it can see: its module may long have been left.
+struct Closure {
     function: FnPtr,
-    /// What the step gave; `()` until it has succeeded.
-    value: Dynamic,
-    /// The functions and imports that the closure can see: its module may long have been left.
     environment: Box<GlobalRuntimeState>,
 }
 
-impl Undo {
-    /// Calls the closure, with the step's value where it takes one.
-    pub fn run(self, engine: &Engine) -> Result<(), Box<EvalAltResult>> {
-        let source = self.environment.source.clone();
-        let position = rhai::Position::NONE;
-        let source = source.as_deref();
-        let context = NativeCallContext::new_with_all_fields(engine, "undo", source, &self.environment, position);
-        call_with_optional(&self.function, &context, self.value).map(|_| ())
+impl Closure {
+    fn new(call: &Call<'_>, function: FnPtr) -> Self {
+        Self { function, environment: Box::new(call.context.global_runtime_state().clone()) }
+    }
+
+    /// Calls the function without arguments, or with `value` where it takes one.
+    fn call(&self, engine: &Engine, value: Dynamic) -> ScriptResult {
+        let source = self.environment.source.as_deref();
+        let context = NativeCallContext::new_with_all_fields(engine, "undo", source, &self.environment, Position::NONE);
+        let without: [Dynamic; 0] = [];
+        match self.function.call_raw(&context, None, without) {
+            Err(error) if is_arity(&error, &self.function) => self.function.call_raw(&context, None, [value]),
+            result => result,
+        }
     }
 }
 
+fn is_arity(error: &EvalAltResult, function: &FnPtr) -> bool {
+    matches!(error, EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with(function.fn_name()))
+}
+
+/// How to put back one step.
+struct Undo {
+    path: String,
+    /// Whether the step has come to change anything: the undo of what never happened does nothing.
+    changed: bool,
+    closure: Closure,
+    /// What the step gave; `()` until it has succeeded.
+    value: Dynamic,
+}
+
 impl Steps {
+    /// For a run with a past: `replay_only` stops where that ends.
+    pub fn replaying(replay_only: bool) -> Self {
+        Self { replaying: true, replay_only, ..Self::default() }
+    }
+
     /// Whether effects are allowed now: in a step, or while steps are put back.
     pub fn is_inside(&self) -> bool {
-        self.undoing || !self.under_way.is_empty()
+        self.current().is_some()
+    }
+
+    /// The innermost step under way, or what is being put back.
+    pub fn current(&self) -> Option<String> {
+        self.undoing.clone().or_else(|| self.under_way.last().cloned())
+    }
+
+    pub fn is_undoing(&self) -> bool {
+        self.undoing.is_some()
+    }
+
+    pub fn is_replaying(&self) -> bool {
+        self.replaying
+    }
+
+    /// From here on what the script says is news.
+    pub fn end_replay(&mut self) {
+        self.replaying = false;
     }
 
     pub fn set_recovery(&mut self, text: String) {
@@ -96,8 +143,7 @@ impl Steps {
     }
 
     /// Hands out what is to be put back, last begun first; from now on effects belong to that.
-    pub fn start_undoing(&mut self) -> Vec<Undo> {
-        self.undoing = true;
+    fn start_undoing(&mut self) -> Vec<Undo> {
         self.under_way.clear();
         let undo = std::mem::take(&mut self.undo);
         undo.into_iter().rev().filter(|undo| undo.changed).collect()
@@ -118,6 +164,11 @@ impl Steps {
 
     fn end(&mut self, path: &str, failed: bool) {
         self.under_way.pop();
+        if !failed {
+            // A step that is done is put back by its own undo: a resumed run does not come by its inner steps.
+            let inner = format!("{path} / ");
+            self.undo.retain(|undo| !undo.path.starts_with(&inner));
+        }
         if failed && self.failed.is_none() {
             self.failed = Some(path.to_owned());
         }
@@ -127,6 +178,8 @@ impl Steps {
 /// A step's options, with their types checked.
 struct StepOptions {
     undo: Option<FnPtr>,
+    probe: Option<FnPtr>,
+    repeatable: bool,
     commit: bool,
 }
 
@@ -136,10 +189,13 @@ impl StepOptions {
         let function = |key: &str| {
             options.value(key).map(|value| value.try_cast::<FnPtr>().ok_or_else(|| not_a_function(key))).transpose()
         };
-        // A run is not resumed yet, so these two are only checked.
-        function("probe")?;
-        options.bool("repeatable")?;
-        Ok(Self { undo: function("undo")?, commit: options.bool("commit")?.unwrap_or(false) })
+        let flag = |key: &str| Ok::<_, Error>(options.bool(key)?.unwrap_or(false));
+        Ok(Self {
+            undo: function("undo")?,
+            probe: function("probe")?,
+            repeatable: flag("repeatable")?,
+            commit: flag("commit")?,
+        })
     }
 }
 
@@ -157,7 +213,24 @@ pub fn step(call: &mut Call<'_>) -> ScriptResult {
     }
     let body = call.function("body")?;
     let options = StepOptions::read(call)?;
-    perform(call, &name, &body, options)
+    let session = call.session;
+    session.world.cancel.check()?;
+    if session.steps().is_undoing() {
+        // What puts a step back runs again as a whole when it is cut off.
+        return call.invoke(&body, ());
+    }
+    let path = session.steps().begin(&name, options.commit);
+    let result = pass(call, &path, &body, options);
+    let failed = matches!(&result, Err(error) if !error.is_pseudo_error() && !is_end_of_replay(error));
+    session.steps().end(&path, failed);
+    result
+}
+
+/// `on_rollback(look)`
+pub fn on_rollback(call: &mut Call<'_>) -> ScriptResult {
+    let closure = Closure::new(call, call.function("look")?);
+    call.session.steps().before_rollback.push(closure);
+    Ok(Dynamic::UNIT)
 }
 
 /// The path's own separators can't be part of a name.
@@ -165,48 +238,129 @@ fn is_proper(name: &str) -> bool {
     !name.trim().is_empty() && !name.contains(['/', '#', '\n', '\r'])
 }
 
-/// Everything that happens to a step: its path, its events, its body, its undo.
-fn perform(call: &Call<'_>, name: &str, body: &FnPtr, options: StepOptions) -> ScriptResult {
+/// Runs a step, or gives what an earlier process recorded of it.
+fn pass(call: &Call<'_>, path: &str, body: &FnPtr, options: StepOptions) -> ScriptResult {
     let session = call.session;
-    session.world.cancel.check()?;
-    let path = session.steps().begin(name, options.commit);
-    session.emit(Event::StepStarted { path: path.clone() });
-    let undo = options.undo.and_then(|function| register_undo(call, &path, function));
-    let begun = Instant::now();
-
-    let result = call.invoke(body, ());
-
-    let seconds = begun.elapsed().as_secs_f64();
-    let failed = matches!(&result, Err(error) if !error.is_pseudo_error());
-    session.steps().end(&path, failed);
-    match &result {
-        Err(error) if failed => {
-            let cause = errors::cause(error);
-            session.emit(Event::StepFailed { path, seconds, code: cause.code, message: cause.message });
-        }
-        _ => session.emit(Event::StepDone { path, seconds }),
-    }
-    if let (Ok(value), Some(index)) = (&result, undo)
+    let past = session.record.past(path)?;
+    // Before the body runs: a step is put back even when it failed half way, and what began last is put back first.
+    let undo = options.undo.clone().map(|function| register_undo(call, path, function, past.changed()));
+    let replay_only = session.steps().replay_only;
+    let value = match past {
+        Past::Done { value, .. } => replay(session, path, value)?,
+        _ if replay_only => return Err(end_of_replay()),
+        Past::Unknown { last } => match find_out(call, path, &options, &last)? {
+            Some(value) => value,
+            None => perform(call, path, body)?,
+        },
+        Past::New | Past::Again { .. } => perform(call, path, body)?,
+    };
+    if let Some(index) = undo
         && let Some(undo) = session.steps().undo.get_mut(index)
     {
         undo.value = value.clone();
     }
+    Ok(value)
+}
+
+/// The value of a step that was finished before.
+fn replay(session: &Session, path: &str, value: Value) -> ScriptResult {
+    session.emit(Event::StepReplayed { path: path.to_owned() });
+    let value = handles::decode(session, value)?;
+    if !session.record.is_behind() && !session.steps().replay_only {
+        session.steps().end_replay();
+    }
+    Ok(value)
+}
+
+/// What became of a step that was cut off: its value, or `None` when it is to run again.
+fn find_out(
+    call: &Call<'_>,
+    path: &str,
+    options: &StepOptions,
+    last: &str,
+) -> Result<Option<Dynamic>, Box<EvalAltResult>> {
+    if options.repeatable {
+        return Ok(None);
+    }
+    let Some(probe) = &options.probe else { return Err(unknown(call.session, path, last).into()) };
+    let found = call.invoke(probe, ())?;
+    if found.is_unit() {
+        return Ok(None);
+    }
+    let value = handles::encode(call.session, path, &found)?;
+    call.session.write(Entry::Done { step: path.to_owned(), value, seconds: 0.0 })?;
+    call.session.emit(Event::StepReplayed { path: path.to_owned() });
+    Ok(Some(found))
+}
+
+fn unknown(session: &Session, path: &str, last: &str) -> Error {
+    let run = session.record.place().map(|(run, _)| run).unwrap_or_default();
+    let message =
+        format!("step `{path}` was cut off, and whether it came to its end is not known; it was about to: {last}");
+    Error::refused("run.unknown_step", message).hint(format!(
+        "look what became of it, then say so:\n\
+         it did not happen, run it again:  pgscript resume {run} --retry '{path}'\n\
+         it need not happen:               pgscript resume {run} --skip '{path}'\n\
+         it happened, and gave VALUE:      pgscript resume {run} --accept '{path}=VALUE'\n\
+         or go back:                       pgscript rollback {run}"
+    ))
+}
+
+/// Runs a step's body, journalled.
+fn perform(call: &Call<'_>, path: &str, body: &FnPtr) -> ScriptResult {
+    let session = call.session;
+    session.steps().end_replay();
+    let step = path.to_owned();
+    session.write(Entry::Started { step: step.clone() })?;
+    session.emit(Event::StepStarted { path: step.clone() });
+    let begun = Instant::now();
+    let result = call.invoke(body, ()).and_then(|value| {
+        let (encoded, seconds) = (handles::encode(session, path, &value)?, begun.elapsed().as_secs_f64());
+        session.write(Entry::Done { step: step.clone(), value: encoded, seconds })?;
+        Ok(value)
+    });
+    let seconds = begun.elapsed().as_secs_f64();
+    match &result {
+        Ok(_) => session.emit(Event::StepDone { path: step, seconds }),
+        Err(error) if is_end_of_replay(error) => {}
+        Err(error) => {
+            let cause = errors::cause(error);
+            // Where even this can't be written, the step counts as cut off.
+            let _ = session.write(Entry::Failed { step: step.clone(), error: Reason::from(&cause) });
+            session.emit(Event::StepFailed { path: step, seconds, code: cause.code, message: cause.message });
+        }
+    }
     result
 }
 
-/// A step is put back even when it failed half way, so this happens before its body runs: what began last is
-/// put back first. Steps of an undo closure are not put back themselves.
-fn register_undo(call: &Call<'_>, path: &str, function: FnPtr) -> Option<usize> {
+fn register_undo(call: &Call<'_>, path: &str, function: FnPtr, changed: bool) -> usize {
+    let closure = Closure::new(call, function);
     let mut steps = call.session.steps();
-    if steps.undoing {
-        return None;
-    }
-    let environment = Box::new(call.context.global_runtime_state().clone());
-    steps.undo.push(Undo { path: path.to_owned(), changed: false, function, value: Dynamic::UNIT, environment });
-    Some(steps.undo.len() - 1)
+    steps.changed |= changed;
+    steps.undo.push(Undo { path: path.to_owned(), changed, closure, value: Dynamic::UNIT });
+    steps.undo.len() - 1
 }
 
-/// What became of the steps of a run that did not end well.
+/// Ends a script that is only read for what puts its steps back. Nothing a script catches.
+#[derive(Clone)]
+struct EndOfReplay;
+
+fn end_of_replay() -> Box<EvalAltResult> {
+    EvalAltResult::ErrorTerminated(Dynamic::from(EndOfReplay), Position::NONE).into()
+}
+
+/// Whether a script ended because its recorded steps did.
+pub fn is_end_of_replay(error: &EvalAltResult) -> bool {
+    match error {
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
+            is_end_of_replay(inner)
+        }
+        EvalAltResult::ErrorTerminated(value, _) => value.is::<EndOfReplay>(),
+        _ => false,
+    }
+}
+
+/// What became of the steps of a run that is put back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PutBack {
     pub done: Vec<String>,
@@ -222,46 +376,62 @@ impl PutBack {
     }
 }
 
-/// Runs the undo closures, last begun first. One that fails does not keep the others from running;
-/// a cancellation does.
-pub fn put_back(session: &Session, engine: &Engine) -> PutBack {
+/// What the journal calls the time before the first undo closure.
+const BEFORE_ROLLBACK: &str = "before the rollback";
+
+/// Calls what the script wants to have looked at before it is put back; an error there stops the rollback.
+pub fn look_before_rollback(session: &Session, engine: &Engine) -> Result<(), Box<EvalAltResult>> {
+    let looks = {
+        let mut steps = session.steps();
+        steps.under_way.clear();
+        steps.undoing = Some(BEFORE_ROLLBACK.into());
+        std::mem::take(&mut steps.before_rollback)
+    };
+    for look in looks {
+        let _ = look.call(engine, Dynamic::UNIT)?;
+    }
+    Ok(())
+}
+
+/// Runs the undo closures, last begun first; those that an earlier process has run are left out. One that fails does
+/// not keep the others from running, a cancellation does.
+pub fn put_back(session: &Session, engine: &Engine, automatic: bool) -> PutBack {
     session.world.cancel.rearm();
     let mut outcome = PutBack::default();
-    let mut stopped = false;
-    let undo = session.steps().start_undoing();
+    let undo: Vec<_> =
+        session.steps().start_undoing().into_iter().filter(|undo| !session.record.is_undone(&undo.path)).collect();
+    session.steps().undoing = Some(BEFORE_ROLLBACK.into());
+    // Written or not, the operator wants the service back: see `Session::write`.
+    let _ = session.write(Entry::GoingBack { automatic });
     for undo in undo {
-        let path = undo.path.clone();
-        if stopped || session.world.cancel.is_cancelled() {
-            stopped = true;
-            outcome.left.push(path);
-            continue;
-        }
-        session.emit(Event::UndoStarted { path: path.clone() });
-        match undo.run(engine) {
-            Ok(()) => {
-                session.emit(Event::UndoDone { path: path.clone() });
-                outcome.done.push(path);
-            }
-            Err(error) => {
-                let cause = errors::cause(&error);
-                stopped = cause.kind == Kind::Cancelled;
-                session.emit(Event::UndoFailed { path: path.clone(), message: cause.message.clone() });
-                outcome.failed.push((path, cause.message));
-            }
+        if session.world.cancel.is_cancelled() {
+            outcome.left.push(undo.path);
+        } else {
+            run_undo(session, engine, undo, &mut outcome);
         }
     }
     outcome
 }
 
-/// Calls `function` without arguments, or with `value` where it takes one.
-fn call_with_optional(function: &FnPtr, context: &NativeCallContext<'_>, value: Dynamic) -> ScriptResult {
-    let without: [Dynamic; 0] = [];
-    match function.call_raw(context, None, without) {
-        Err(error) if is_arity(&error, function) => function.call_raw(context, None, [value]),
-        result => result,
+fn run_undo(session: &Session, engine: &Engine, undo: Undo, outcome: &mut PutBack) {
+    let step = undo.path;
+    session.steps().undoing = Some(format!("undo of {step}"));
+    let _ = session.write(Entry::UndoStarted { step: step.clone() });
+    session.emit(Event::UndoStarted { path: step.clone() });
+    match undo.closure.call(engine, undo.value) {
+        Ok(_) => {
+            let _ = session.write(Entry::UndoDone { step: step.clone() });
+            session.emit(Event::UndoDone { path: step.clone() });
+            outcome.done.push(step);
+        }
+        Err(error) => {
+            let cause = errors::cause(&error);
+            let _ = session.write(Entry::UndoFailed { step: step.clone(), error: Reason::from(&cause) });
+            session.emit(Event::UndoFailed { path: step.clone(), message: cause.message.clone() });
+            if cause.kind == Kind::Cancelled {
+                session.world.cancel.cancel();
+            }
+            outcome.failed.push((step, cause.message));
+        }
     }
-}
-
-fn is_arity(error: &EvalAltResult, function: &FnPtr) -> bool {
-    matches!(error, EvalAltResult::ErrorFunctionNotFound(signature, _) if signature.starts_with(function.fn_name()))
 }

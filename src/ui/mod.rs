@@ -31,6 +31,11 @@ pub enum Format {
     Json,
 }
 
+/// The listener for a log: every event as a JSON line, secrets replaced.
+pub fn log_listener(out: Box<dyn io::Write + Send>, redactor: Redactor) -> Arc<dyn Listener> {
+    Arc::new(redacting::Redacting::new(redactor, json::Json::new(out)))
+}
+
 /// The listener for this process's output. Its bars need a terminal on both streams, for a bar on one would
 /// be torn by the lines of the other.
 pub fn listener(format: Format, redactor: Redactor) -> Arc<dyn Listener> {

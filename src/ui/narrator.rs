@@ -47,6 +47,13 @@ impl Narrator {
             Event::Loaded { module, origin } => {
                 out(vec![style.paint(Paint::Dim, &format!("module {module}: {origin}"))])
             }
+            Event::RunKept { run, directory } => {
+                out(vec![style.paint(Paint::Dim, &format!("  run {run}, kept in {}", clean(directory)))])
+            }
+            Event::StepReplayed { path } => {
+                let line = format!("{} {}  (done before)", style.mark(Mark::Done), self.step(path));
+                out(vec![style.paint(Paint::Dim, &line)])
+            }
             Event::StepStarted { path } => {
                 let line = format!("{} {}", style.mark(Mark::Started), self.step(path));
                 out(vec![style.paint(Paint::Bold, &line)])

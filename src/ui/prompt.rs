@@ -52,6 +52,22 @@ impl Terminal {
         }
     }
 
+    /// Offers words to choose from, each with a line that explains it; gives the word. Beginnings of words count.
+    pub fn choose(&self, text: &str, choices: &[(&str, &str)]) -> Result<String> {
+        require_terminal("to choose at", "run it on a terminal")?;
+        let width = choices.iter().map(|(word, _)| word.len()).max().unwrap_or_default();
+        let lines = choices.iter().map(|(word, meaning)| format!("  {word:<width$}  {meaning}\n"));
+        let prompt = above(&format!("{text}\n{}", lines.collect::<String>().trim_end()), "what now? ");
+        loop {
+            let line = read_line(&prompt)?.trim().to_lowercase();
+            let mut meant = choices.iter().filter(|(word, _)| !line.is_empty() && word.starts_with(&line));
+            match (meant.next(), meant.next()) {
+                (Some((word, _)), None) => return Ok((*word).to_owned()),
+                _ => bars::write(true, "please type one of the words\n"),
+            }
+        }
+    }
+
     /// Asks for a value; a secret one is not shown while it is typed.
     pub fn ask(&self, name: &str, help: &str, secret: bool) -> Result<String> {
         require_terminal(&format!("to ask for {name}"), &format!("give it with --set {name}=…"))?;
@@ -60,8 +76,13 @@ impl Terminal {
     }
 }
 
+/// Whether somebody could be asked.
+pub fn is_terminal() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 fn require_terminal(what_for: &str, hint: &str) -> Result<()> {
-    if io::stdin().is_terminal() && io::stderr().is_terminal() {
+    if is_terminal() {
         return Ok(());
     }
     Err(Error::usage("ui.no_terminal", format!("there is no terminal {what_for}")).hint(hint))

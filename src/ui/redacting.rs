@@ -42,7 +42,12 @@ pub fn redact(redactor: &Redactor, event: &Event) -> Event {
             clean(module);
             clean(origin);
         }
+        Event::RunKept { run, directory } => {
+            clean(run);
+            clean(directory);
+        }
         Event::StepStarted { path }
+        | Event::StepReplayed { path }
         | Event::StepDone { path, .. }
         | Event::UndoStarted { path }
         | Event::UndoDone { path } => clean(path),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Result;
 
 /// Where Ansible is and whom it speaks to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Site {
     /// Working directory: where `ansible.cfg` and the playbooks are found.
     pub dir: PathBuf,

@@ -10,6 +10,7 @@ pub mod container;
 pub mod error;
 pub mod host;
 pub mod live;
+pub mod owner;
 pub mod postgres;
 pub mod secret;
 pub mod volume;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use cancel::Cancel;
 pub use error::{Error, Kind, Result};
+pub use owner::Owner;
 pub use secret::{Redactor, Secret};
 
 /// The outside as a script sees it.
@@ -30,4 +32,5 @@ pub struct World {
     pub host: Arc<dyn host::Host>,
     pub cancel: Cancel,
     pub redactor: Redactor,
+    pub owner: Owner,
 }

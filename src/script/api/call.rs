@@ -1,12 +1,15 @@
 //! One call of a primitive: its arguments by name and type, and the session it acts in.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rhai::{Array, Dynamic, EvalAltResult, FnPtr, Map, NativeCallContext, Position};
 
 use super::ScriptResult;
 use super::signature::Signature;
+use crate::script::errors;
+use crate::script::record::{Entry, Reason};
 use crate::script::session::Session;
 use crate::world::{Error, Kind, Result, Secret, World};
 
@@ -28,6 +31,8 @@ pub struct Call<'a> {
     path: &'a str,
     signature: &'a Signature,
     values: Vec<Dynamic>,
+    /// Journal numbers of what was announced and is not settled yet.
+    announced: Mutex<Vec<u64>>,
 }
 
 impl<'a> Call<'a> {
@@ -38,7 +43,7 @@ impl<'a> Call<'a> {
         signature: &'a Signature,
         values: Vec<Dynamic>,
     ) -> Self {
-        Self { session, context, path, signature, values }
+        Self { session, context, path, signature, values, announced: Mutex::default() }
     }
 
     pub fn world(&self) -> &'a World {
@@ -47,7 +52,22 @@ impl<'a> Call<'a> {
 
     /// Announces a change; see [`Session::effect`].
     pub fn effect(&self, command: impl Into<String>) -> Result<()> {
-        self.session.effect(command)
+        let announced = self.session.effect(command)?;
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner).extend(announced);
+        Ok(())
+    }
+
+    /// Journals what became of the announced changes.
+    pub fn settle(&self, result: ScriptResult) -> ScriptResult {
+        let error = result.as_ref().err().map(|error| Reason::from(&errors::cause(error)));
+        let announced = std::mem::take(&mut *self.announced.lock().unwrap_or_else(PoisonError::into_inner));
+        for effect in announced {
+            let settled = self.session.write(Entry::Settled { effect, error: error.clone() });
+            if let (true, Err(unwritten)) = (result.is_ok(), settled) {
+                return Err(unwritten.into());
+            }
+        }
+        result
     }
 
     /// The argument as it came; `()` when it was left out.

@@ -7,6 +7,7 @@ mod docker;
 mod host;
 mod pg_dump;
 mod psql;
+mod run;
 mod script;
 pub mod signature;
 mod ui;
@@ -76,6 +77,7 @@ pub fn register(engine: &mut Engine, session: Option<Arc<Session>>) -> Reference
     psql::register(&mut registrar);
     ansible::register(&mut registrar);
     host::register(&mut registrar);
+    run::register(&mut registrar);
     ui::register(&mut registrar);
     registrar.finish()
 }
@@ -210,7 +212,9 @@ impl Namespace<'_, '_> {
             let values = arguments.iter().map(|value| value.flatten_clone()).collect();
             let position = context.call_position();
             // The engine fills in where a global function was called, not where a namespace's was.
-            body(&mut Call::new(session, context, &path, &declared, values)).map_err(|mut error| {
+            let mut call = Call::new(session, context, &path, &declared, values);
+            let result = body(&mut call);
+            call.settle(result).map_err(|mut error| {
                 if error.position().is_none() {
                     error.set_position(position);
                 }

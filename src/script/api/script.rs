@@ -3,6 +3,7 @@
 use rhai::Dynamic;
 
 use super::Registrar;
+use crate::script::record::Entry;
 use crate::script::{parameters, steps};
 use crate::world::Error;
 
@@ -31,15 +32,26 @@ pub fn register(registrar: &mut Registrar<'_>) {
              Options: `undo` (`|value| …` or `|| …`): puts back what the step did, when the run fails or is \
              cancelled before a `commit` step; it also runs when the step itself failed half way (`value` is then \
              `()`), and must do nothing where nothing was done. `commit: true`: from here on nothing is undone \
-             automatically. `probe` (`|| …`): finds out whether the step's work is done. `repeatable: true`: the \
-             step may run again after it was interrupted.",
+             automatically.\n\
+             What is to become of a step that was cut off in its middle (a kill, a power cut) when the run is resumed: \
+             `repeatable: true`: it runs again. `probe` (`|| …`): finds out; `()` says it has not happened and runs \
+             again, anything else is its value. Without both the operator is asked.\n\
+             The value is journalled: plain data and handles only. A step that is done is not run again when the run is \
+             resumed; its recorded value is given.",
             steps::step,
+        );
+        namespace.function(
+            "on_rollback(look: Fn)",
+            "Calls `look` before a rollback puts anything back: to say what going back costs, and to keep what would be \
+             lost. It may change the outside world as an undo may.",
+            steps::on_rollback,
         );
         namespace.function(
             "on_failure(text: string)",
             "Says what the operator should type if the run fails from here on. Replaces what was said before.",
             |call| {
                 let text = call.string("text")?;
+                call.session.write(Entry::Recovery { text: text.clone() })?;
                 call.session.steps().set_recovery(text);
                 Ok(Dynamic::UNIT)
             },

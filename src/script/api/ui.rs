@@ -5,6 +5,7 @@ use rhai::{Array, Dynamic, Map};
 use super::Registrar;
 use super::call::Call;
 use crate::event::Event;
+use crate::script::record::Entry;
 use crate::world::{Error, Result};
 
 pub fn register(registrar: &mut Registrar<'_>) {
@@ -22,7 +23,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
         namespace.function(
             "confirm(question: string) -> bool",
             "Asks a yes-or-no question. `--yes` answers it with yes; without a terminal it is an error.",
-            |call| Ok(call.session.prompter.confirm(&call.string("question")?)?.into()),
+            |call| Ok(confirm(call)?.into()),
         );
         namespace.effect(
             "manual(instruction: string)",
@@ -31,7 +32,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
             |call| {
                 let instruction = call.string("instruction")?;
                 // What the operator does by hand is for the step's undo to take back.
-                call.session.steps().mark_changed();
+                call.effect(format!("by hand: {}", instruction.lines().next().unwrap_or_default()))?;
                 call.session.prompter.manual(&instruction)?;
                 Ok(Dynamic::UNIT)
             },
@@ -46,6 +47,21 @@ pub fn register(registrar: &mut Registrar<'_>) {
             },
         );
     });
+}
+
+/// Outside a step the answer is journalled: a resumed run does not ask again.
+fn confirm(call: &Call<'_>) -> Result<bool> {
+    let question = call.string("question")?;
+    let session = call.session;
+    if session.steps().is_inside() {
+        return session.prompter.confirm(&question);
+    }
+    if let Some(answer) = session.record.answer(&question) {
+        return Ok(answer);
+    }
+    let yes = session.prompter.confirm(&question)?;
+    session.write(Entry::Answer { question, yes })?;
+    Ok(yes)
 }
 
 fn table(call: &Call<'_>) -> Result<Event> {

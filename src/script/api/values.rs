@@ -32,6 +32,11 @@ pub fn to_json(value: &Dynamic) -> Result<Value> {
     convert(value, "value")
 }
 
+/// As [`to_json`], for a part of a value that errors call `place`.
+pub fn to_json_at(value: &Dynamic, place: &str) -> Result<Value> {
+    convert(value, place)
+}
+
 /// A map as a JSON object.
 pub fn to_object(map: &Map) -> Result<serde_json::Map<String, Value>> {
     map.iter().map(|(key, value)| Ok((key.to_string(), convert(value, key)?))).collect()

@@ -5,6 +5,7 @@ use rhai::{Array, Dynamic};
 use super::call::{Call, Options};
 use super::docker::text_map;
 use super::{Namespace, Registrar, values};
+use crate::script::evidence::{self, Fact};
 use crate::world::container::{ContainerFilter, Volume};
 use crate::world::volume::{Access, Backup, BackupOptions};
 use crate::world::{Error, Result};
@@ -111,7 +112,7 @@ fn change(ns: &mut Namespace<'_, '_>) {
             }
             call.effect(format!("docker volume create {name}"))?;
             let created = call.world().containers.create_volume(&name, &driver, &labels, &driver_options)?;
-            call.session.evidence.created(&created);
+            call.session.prove(Fact::VolumeCreated { volume: created.name.clone() })?;
             Ok(Dynamic::from(created))
         },
     );
@@ -124,8 +125,8 @@ fn change(ns: &mut Namespace<'_, '_>) {
             let v: Volume = call.get("volume")?;
             call.session.evidence.permits_removal(call.world(), &v)?;
             call.effect(format!("docker volume rm {}", v.name))?;
+            call.session.prove(Fact::VolumeRemoved { volume: v.name.clone() })?;
             call.world().containers.remove_volume(&v.name)?;
-            call.session.evidence.removed(&v);
             Ok(Dynamic::UNIT)
         },
     );
@@ -146,7 +147,7 @@ fn backups(ns: &mut Namespace<'_, '_>) {
             let options = backup_options(&call.options("options", ACCESS)?)?;
             call.effect(format!("tar -C {} -c . | zstd -1 -T0 > {}", v.mount_point, path.display()))?;
             let backup = call.world().volumes.backup(&v.name, &path, &options)?;
-            call.session.evidence.backed_up(&v, &backup);
+            call.session.prove(evidence::backed_up(&v, &backup))?;
             Ok(Dynamic::from(backup))
         },
     );
@@ -160,7 +161,7 @@ fn backups(ns: &mut Namespace<'_, '_>) {
         |call| {
             let backup: Backup = call.get("backup")?;
             call.world().volumes.verify(&backup)?;
-            call.session.evidence.verified(&backup);
+            call.session.prove(Fact::BackupVerified { path: backup.path.clone() })?;
             Ok(Dynamic::UNIT)
         },
     );

@@ -290,13 +290,19 @@ pub(super) mod testing {
 
     use crate::event::Silent;
     use crate::world::live::Context;
-    use crate::world::{Cancel, Redactor};
+    use crate::world::{Cancel, Owner, Redactor};
 
     /// A context of its own cancellation on a runtime that all tests share.
     pub fn context() -> Context {
         static RUNTIME: OnceLock<Runtime> = OnceLock::new();
         let runtime = RUNTIME.get_or_init(|| Runtime::new().unwrap()).handle().clone();
-        Context { runtime, cancel: Cancel::default(), listener: Arc::new(Silent), redactor: Redactor::default() }
+        Context {
+            runtime,
+            cancel: Cancel::default(),
+            listener: Arc::new(Silent),
+            redactor: Redactor::default(),
+            owner: Owner::default(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::error::{Error, Result};
-use super::{Cancel, Redactor, World};
+use super::{Cancel, Owner, Redactor, World};
 use crate::event::{Event, Listener};
 
 /// What every part of the live world shares.
@@ -24,6 +24,7 @@ pub struct Context {
     pub cancel: Cancel,
     pub listener: Arc<dyn Listener>,
     pub redactor: Redactor,
+    pub owner: Owner,
 }
 
 impl Context {
@@ -60,5 +61,6 @@ pub fn world(context: Context, docker_host: Option<String>) -> World {
         containers,
         cancel: context.cancel.clone(),
         redactor: context.redactor.clone(),
+        owner: context.owner.clone(),
     }
 }

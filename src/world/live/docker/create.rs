@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::errors::{self, during, image_missing};
 use super::like::{Likeness, likeness, object, unmount};
 use super::{Docker, convert};
-use crate::world::container::{ContainerSpec, Mount};
+use crate::world::container::{ContainerSpec, LABEL_HELPER, LABEL_OWNER, Mount};
 use crate::world::error::{Error, Kind, Result};
 
 /// How long a creation that was cancelled may take to show what has become of it.
@@ -20,6 +20,7 @@ impl Docker {
     /// Creates the container and gives its id. Cancelled midway, the request is let come to its end and
     /// the container removed: a request once sent can't be taken back, and nobody would know of it.
     pub(super) fn create_settled(&self, spec: &ContainerSpec) -> Result<String> {
+        let spec = &self.owned(spec.clone());
         let mut creation = Box::pin(self.create_container(spec));
         let created = self.context.wait(&mut creation);
         if !created.as_ref().is_err_and(|e| e.kind == Kind::Cancelled) {
@@ -31,6 +32,15 @@ impl Docker {
             }
         });
         created
+    }
+
+    /// A helper says on whose behalf it was made.
+    fn owned(&self, mut spec: ContainerSpec) -> ContainerSpec {
+        let labels = spec.labels.as_mut().filter(|labels| labels.contains_key(LABEL_HELPER));
+        if let (Some(labels), Some(owner)) = (labels, self.context.owner.name()) {
+            labels.insert(LABEL_OWNER.to_owned(), owner.to_string());
+        }
+        spec
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<String> {

@@ -1,0 +1,78 @@
+//! `pgscript rollback [RUN]`
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::driving::Driving;
+use super::resume::changes;
+use super::{Exit, Global, output};
+use crate::run::drive;
+use crate::run::history::State;
+use crate::run::store::{Driver, Place};
+use crate::script::parameters::Given;
+use crate::ui::prompt::Terminal;
+use crate::world::{Error, Result};
+
+/// Puts back the steps of a run, the last one first: of one that failed, was cut off, still runs, or is done.
+#[derive(Args, Debug)]
+pub struct Rollback {
+    /// The run, `upgrade-7` or `7`; the newest one that can be put back when left out.
+    run: Option<String>,
+    /// Goes by scripts that were changed since.
+    #[arg(long, conflicts_with = "as_recorded")]
+    accept_changes: bool,
+    /// Goes by the scripts as they were when the run began.
+    #[arg(long)]
+    as_recorded: bool,
+    #[command(flatten)]
+    driving: Driving,
+}
+
+/// How long a run that was told to stop may take.
+const STOPPING: Duration = Duration::from_secs(120);
+
+impl Rollback {
+    pub fn execute(self, global: Global) -> anyhow::Result<Exit> {
+        let place = match &self.run {
+            Some(name) => global.store.find(name)?,
+            None => {
+                let wanted =
+                    |h: &crate::run::history::History| h.state() != State::RolledBack && h.effects > 0 && !h.cleaned;
+                drive::newest(&global.store, wanted, "can be put back")?
+            }
+        };
+        if let Some(driver) = place.driver() {
+            self.stop(&place, &driver)?;
+        }
+        let (history, _) = place.history()?;
+        if history.state() == State::RolledBack && place.driver().is_none() {
+            output::print(&format!("run {} has been put back: everything is as it was\n", place.id));
+            return Ok(Exit::Done);
+        }
+        let global = global.of_run(&history)?;
+        let changes = changes(self.accept_changes, self.as_recorded);
+        self.driving.drive(global, Given::default(), history.docker, |setup| drive::rollback(setup, &place, changes))
+    }
+
+    /// A run under way is ended first, as Ctrl-C would end it; before its commit step that puts it back already.
+    fn stop(&self, place: &Place, driver: &Driver) -> Result<()> {
+        let question = format!("run {} is under way (process {}). Stop it, and put it back?", place.id, driver.pid);
+        if !self.driving.yes && !Terminal.confirm(&question)? {
+            return Err(Error::refused("run.driven", format!("run {} goes on", place.id)));
+        }
+        if let Some(pid) = i32::try_from(driver.pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::INT);
+        }
+        let begun = Instant::now();
+        while place.driver().is_some() {
+            if begun.elapsed() > STOPPING {
+                let message = format!("process {} did not end within {} s", driver.pid, STOPPING.as_secs());
+                return Err(Error::failed("run.driven", message).hint("look what it does, end it, then try again"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! `pgscript runs`
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Exit, Format, Global, output};
+use crate::run::store::Place;
+use crate::ui::table;
+use crate::world::Result;
+
+/// Lists the runs that are kept on this machine, oldest first.
+#[derive(Args, Debug)]
+pub struct Runs {
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+impl Runs {
+    pub fn execute(self, global: &Global) -> anyhow::Result<Exit> {
+        let rows = global.store.runs()?.iter().map(row).collect::<Result<Vec<_>>>()?;
+        let columns = ["run", "state", "begun", "last step", "script"].map(str::to_owned);
+        match self.format {
+            Format::Json => {
+                let runs = rows.iter().map(|[run, state, begun, step, script]| {
+                    json!({"run": run, "state": state, "begun_at": begun, "last_step": step, "script": script})
+                });
+                output::print(&format!("{:#}\n", json!({"runs": runs.collect::<Vec<_>>()})));
+            }
+            Format::Text if rows.is_empty() => {
+                output::print(&format!("no runs in {}\n", global.store.root().display()));
+            }
+            Format::Text => {
+                let rows: Vec<_> = rows.into_iter().map(Vec::from).collect();
+                output::print(&format!("{}\n", table::render(&columns, &rows, None, true).trim_end()));
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn row(place: &Place) -> Result<[String; 5]> {
+    let (history, damage) = place.history()?;
+    let state = match (place.driver(), damage) {
+        (Some(_), _) => "running",
+        (None, Some(_)) => "damaged",
+        (None, None) if history.cleaned => "done, cleaned up",
+        (None, None) => history.state().as_str(),
+    };
+    let step = history.order.last().cloned().unwrap_or_default();
+    Ok([place.id.clone(), state.to_owned(), history.begun_at, step, history.script])
+}

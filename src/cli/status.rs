@@ -1,0 +1,82 @@
+//! `pgscript status [RUN]`
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::{Exit, Format, Global, output};
+use crate::event::Silent;
+use crate::run::status::{Seen, Status as Standing};
+use crate::run::store::Place;
+use crate::world::container::ContainerFilter;
+use crate::world::{Cancel, Error, Owner, Redactor, World, live};
+
+/// Says where a run stands: whether the data is safe, where it is, and what to type.
+#[derive(Args, Debug)]
+pub struct Status {
+    /// The run, `upgrade-7` or `7`; the newest one when left out.
+    run: Option<String>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// The Docker engine; that of the run when left out.
+    #[arg(long, value_name = "URL", env = "DOCKER_HOST", hide_env_values = true)]
+    docker: Option<String>,
+}
+
+/// A frightened operator gets the answer that the journal has, rather than wait for an engine that does not answer.
+const PATIENCE: Duration = Duration::from_millis(600);
+
+impl Status {
+    pub fn execute(self, global: &Global) -> anyhow::Result<Exit> {
+        let place = match &self.run {
+            Some(name) => global.store.find(name)?,
+            None => newest(global)?,
+        };
+        let (history, damage) = place.history()?;
+        let seen = look(self.docker.or_else(|| history.docker.clone()))?;
+        let status = Standing::new(&place, &history, damage.as_ref(), &seen);
+        match self.format {
+            Format::Json => output::print(&format!("{:#}\n", serde_json::to_value(&status)?)),
+            Format::Text => output::print(&status.render()),
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn newest(global: &Global) -> crate::world::Result<Place> {
+    let root = global.store.root().display();
+    global.store.runs()?.pop().ok_or_else(|| {
+        Error::usage("run.not_found", format!("no runs in {root}")).hint("--store names another run store")
+    })
+}
+
+/// What the engine shows, if it shows it soon.
+fn look(docker: Option<String>) -> anyhow::Result<Seen> {
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = threads.context("cannot start the runtime")?;
+    let (cancel, redactor, owner) = (Cancel::default(), Redactor::default(), Owner::default());
+    let context = live::Context {
+        runtime: runtime.handle().clone(),
+        cancel,
+        listener: std::sync::Arc::new(Silent),
+        redactor,
+        owner,
+    };
+    let world = live::world(context, docker);
+    let (sender, receiver) = mpsc::channel();
+    let cancel = world.cancel.clone();
+    std::thread::spawn(move || sender.send(ask(&world)));
+    let seen = receiver.recv_timeout(PATIENCE).unwrap_or_default();
+    cancel.cancel();
+    runtime.shutdown_timeout(Duration::from_millis(50));
+    Ok(seen)
+}
+
+fn ask(world: &World) -> Seen {
+    let volumes = world.containers.volumes(None).ok().map(|all| all.into_iter().map(|v| v.name).collect());
+    let containers = world.containers.containers(&ContainerFilter::default()).ok();
+    let containers = containers.map(|all| all.into_iter().map(|c| (c.id, c.state)).collect());
+    Seen { volumes, containers }
+}

@@ -1,0 +1,284 @@
+//! What a journal says: where each step stands, what was proved, how the run ended.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::journal::Line;
+use crate::script::evidence::Fact;
+use crate::script::record::{Command, Decision, Ending, Entry, Past, Reason};
+
+/// A run's past, folded from its entries.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub id: String,
+    pub script: String,
+    pub docker: Option<String>,
+    pub site: PathBuf,
+    /// RFC 3339, of the first and the last line.
+    pub begun_at: String,
+    pub last_at: String,
+    pub last_command: Option<Command>,
+    pub sources: Vec<Frozen>,
+    pub parameters: BTreeMap<String, Option<Value>>,
+    pub answers: Vec<(String, bool)>,
+    /// Paths in the order in which they were first begun.
+    pub order: Vec<String>,
+    pub steps: HashMap<String, Step>,
+    /// Facts in their order, with the number of their line.
+    pub facts: Vec<Fact>,
+    pub overrides: Vec<String>,
+    pub recovery: Option<String>,
+    /// `Some(automatic)` once steps were begun to be put back.
+    pub going_back: Option<bool>,
+    pub undone: BTreeSet<String>,
+    pub not_undone: BTreeMap<String, Reason>,
+    /// How the last process left the run; `None` while one is under way, or after it was killed.
+    pub ending: Option<Ending>,
+    pub error: Option<Reason>,
+    pub cleaned: bool,
+    /// Announced and not settled: what the last process was doing when it was cut off.
+    pub open_effects: BTreeMap<u64, String>,
+    pub effects: u64,
+}
+
+/// A source as it was run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    /// `""` for the script itself, else the module's name.
+    pub key: String,
+    pub id: String,
+    pub origin: String,
+    pub sha256: String,
+    /// Relative to the run's directory.
+    pub file: PathBuf,
+}
+
+/// Where a step stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    pub state: StepState,
+    /// Whether it, or a step inside it, announced an effect.
+    pub changed: bool,
+    /// Announced by the step itself, not by one inside it.
+    pub last_effect: Option<String>,
+    pub decision: Option<Decision>,
+    pub seconds: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum StepState {
+    /// Begun, and neither done nor failed.
+    #[default]
+    Begun,
+    Done(Value),
+    Failed(Reason),
+}
+
+impl History {
+    pub fn of(lines: Vec<Line>) -> Self {
+        let mut history = Self::default();
+        lines.into_iter().for_each(|line| history.apply(line));
+        history
+    }
+
+    /// Takes one more line into account.
+    pub fn apply(&mut self, line: Line) {
+        if self.begun_at.is_empty() {
+            self.begun_at.clone_from(&line.at);
+        }
+        self.last_at = line.at;
+        match line.entry {
+            Entry::Run { id, script, docker, site, .. } => {
+                (self.id, self.script, self.docker, self.site) = (id, script, docker, site);
+            }
+            Entry::Process { command, .. } => {
+                (self.last_command, self.ending, self.error) = (Some(command), None, None);
+                self.open_effects.clear();
+            }
+            Entry::Source { id, name, origin, sha256, frozen } => {
+                self.sources.retain(|source| source.key != name);
+                self.sources.push(Frozen { key: name, id, origin, sha256, file: frozen });
+            }
+            Entry::Parameter { name, value } => _ = self.parameters.insert(name, value),
+            Entry::Answer { question, yes } => self.answers.push((question, yes)),
+            Entry::Override { loss } => self.overrides.push(loss),
+            Entry::Recovery { text } => self.recovery = Some(text),
+            Entry::Fact(fact) => self.facts.push(fact),
+            Entry::Effect { step, command } => self.effect(line.n, &step, command),
+            Entry::Settled { effect, .. } => _ = self.open_effects.remove(&effect),
+            Entry::Cleaned { .. } => self.cleaned = true,
+            Entry::Ended { outcome, error, .. } => (self.ending, self.error) = (Some(outcome), error),
+            entry @ (Entry::Started { .. } | Entry::Done { .. } | Entry::Failed { .. } | Entry::Decided { .. }) => {
+                self.apply_step(entry);
+            }
+            entry => self.apply_undo(entry),
+        }
+    }
+
+    fn apply_step(&mut self, entry: Entry) {
+        match entry {
+            Entry::Started { step } => {
+                if !self.steps.contains_key(&step) {
+                    self.order.push(step.clone());
+                }
+                let known = self.steps.entry(step).or_default();
+                (known.state, known.decision) = (StepState::Begun, None);
+            }
+            Entry::Done { step, value, seconds } => {
+                let known = self.steps.entry(step).or_default();
+                (known.state, known.seconds) = (StepState::Done(value), seconds);
+            }
+            Entry::Failed { step, error } => self.steps.entry(step).or_default().state = StepState::Failed(error),
+            Entry::Decided { step, decision } => self.steps.entry(step).or_default().decision = Some(decision),
+            _ => {}
+        }
+    }
+
+    fn apply_undo(&mut self, entry: Entry) {
+        match entry {
+            Entry::GoingBack { automatic } => self.going_back = Some(self.going_back.unwrap_or(automatic) && automatic),
+            Entry::UndoStarted { step } => _ = self.not_undone.remove(&step),
+            Entry::UndoDone { step } => _ = self.undone.insert(step),
+            Entry::UndoFailed { step, error } => _ = self.not_undone.insert(step, error),
+            _ => {}
+        }
+    }
+
+    /// A change inside a step is one of every step around it.
+    fn effect(&mut self, n: u64, step: &str, command: String) {
+        self.effects += 1;
+        let ends = step.match_indices(" / ").map(|(at, _)| at).chain([step.len()]);
+        for path in ends.map(|end| &step[..end]) {
+            if let Some(known) = self.steps.get_mut(path) {
+                known.changed = true;
+            }
+        }
+        if let Some(known) = self.steps.get_mut(step) {
+            known.last_effect = Some(command.clone());
+        }
+        self.open_effects.insert(n, command);
+    }
+
+    /// Paths of the outermost steps, in the order in which they were first begun.
+    pub fn outermost(&self) -> impl Iterator<Item = &String> {
+        self.order.iter().filter(|path| !path.contains(" / "))
+    }
+
+    /// What a replay is told of a step.
+    pub fn past(&self, path: &str) -> Past {
+        let Some(step) = self.steps.get(path) else { return Past::New };
+        match (&step.state, &step.decision) {
+            (StepState::Done(value), _) => Past::Done { value: value.clone(), changed: step.changed },
+            (_, Some(Decision::Skip)) => Past::Done { value: Value::Null, changed: step.changed },
+            (_, Some(Decision::Accept(value))) => Past::Done { value: value.clone(), changed: step.changed },
+            (StepState::Begun, None) => match &step.last_effect {
+                Some(last) => Past::Unknown { last: last.clone() },
+                // What the steps inside it have done is known of each of them.
+                None => Past::Again { changed: step.changed },
+            },
+            _ => Past::Again { changed: step.changed },
+        }
+    }
+
+    pub fn state(&self) -> State {
+        match (self.going_back, self.ending) {
+            (Some(_), Some(Ending::PutBack)) => State::RolledBack,
+            (Some(_), _) => State::RollingBack,
+            (None, Some(Ending::Done)) => State::Done,
+            (None, Some(_)) => State::Failed,
+            (None, None) => State::Interrupted,
+        }
+    }
+}
+
+/// Where a run stands, as far as its journal tells. Whether a process drives it is for its lock to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Done,
+    /// A step failed or was cancelled; nothing was put back.
+    Failed,
+    /// Its process ended without a word: a kill, a power cut.
+    Interrupted,
+    /// Some steps were put back, others not yet.
+    RollingBack,
+    RolledBack,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::RollingBack => "rolling back",
+            Self::RolledBack => "rolled back",
+        }
+    }
+
+    /// Nothing is left to go on with.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::RolledBack)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(entries: Vec<Entry>) -> History {
+        let lines = entries.into_iter().enumerate();
+        History::of(lines.map(|(i, entry)| Line { n: i as u64 + 1, at: String::new(), entry }).collect())
+    }
+
+    fn started(step: &str) -> Entry {
+        Entry::Started { step: step.into() }
+    }
+
+    fn effect(step: &str) -> Entry {
+        Entry::Effect { step: step.into(), command: format!("act in {step}") }
+    }
+
+    #[test]
+    fn a_step_that_announced_nothing_runs_again_and_one_that_did_is_unknown() {
+        let history = history(vec![started("a"), started("b"), effect("b")]);
+        assert_eq!(history.past("a"), Past::Again { changed: false });
+        assert_eq!(history.past("b"), Past::Unknown { last: "act in b".into() });
+        assert_eq!(history.past("c"), Past::New);
+    }
+
+    #[test]
+    fn an_effect_inside_counts_for_the_steps_around_it() {
+        let history = history(vec![started("a"), started("a / b"), effect("a / b")]);
+        assert!(history.steps["a"].changed && history.steps["a / b"].changed);
+        assert_eq!(history.past("a"), Past::Again { changed: true });
+        assert_eq!(history.past("a / b"), Past::Unknown { last: "act in a / b".into() });
+        assert_eq!(history.outermost().collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn a_decision_counts_until_the_step_begins_again() {
+        let decided = |decision| Entry::Decided { step: "a".into(), decision };
+        let cut_off = vec![started("a"), effect("a")];
+        let with = |decision| history([cut_off.clone(), vec![decided(decision)]].concat());
+        assert_eq!(with(Decision::Retry).past("a"), Past::Again { changed: true });
+        assert_eq!(with(Decision::Skip).past("a"), Past::Done { value: Value::Null, changed: true });
+        let value = Value::from(7);
+        assert_eq!(with(Decision::Accept(value.clone())).past("a"), Past::Done { value, changed: true });
+        let again = history([cut_off.clone(), vec![decided(Decision::Retry), started("a")]].concat());
+        assert_eq!(again.past("a"), Past::Unknown { last: "act in a".into() });
+    }
+
+    #[test]
+    fn the_state_follows_from_the_last_word() {
+        let ended = |outcome| Entry::Ended { outcome, error: None, journal_seconds: 0.0 };
+        let back = Entry::GoingBack { automatic: true };
+        assert_eq!(history(vec![started("a")]).state(), State::Interrupted);
+        assert_eq!(history(vec![ended(Ending::Done)]).state(), State::Done);
+        assert_eq!(history(vec![ended(Ending::Failed)]).state(), State::Failed);
+        assert_eq!(history(vec![back.clone()]).state(), State::RollingBack);
+        assert_eq!(history(vec![back.clone(), ended(Ending::PartlyPutBack)]).state(), State::RollingBack);
+        assert_eq!(history(vec![back, ended(Ending::PutBack)]).state(), State::RolledBack);
+    }
+}

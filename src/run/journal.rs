@@ -1,0 +1,268 @@
+//! The journal: one JSON object a line, each with a checksum over itself and everything before it.
+//!
+//! A line is on disk before [`Journal::append`] returns. What a crash left of the last line is dropped when the journal
+//! is opened again; anything else that is wrong (a flipped byte, a line too few) is damage, and is never guessed at.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::stop::StopAt;
+use crate::script::record::Entry;
+use crate::world::{Error, Result};
+
+/// A line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Counts from 1.
+    pub n: u64,
+    /// RFC 3339 in UTC. For people: a clock can be set back, so nothing is decided by it.
+    pub at: String,
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+/// What stands before the checksum of a line.
+const SUM: &str = ",\"sum\":\"";
+/// Digits of the checksum, and what closes the line.
+const SUM_DIGITS: usize = 16;
+
+/// What a journal holds.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// The sound lines: all of them, or those before the damage.
+    pub lines: Vec<Line>,
+    pub damage: Option<Damage>,
+    /// Bytes of the sound lines; what follows without damage is a torn last line.
+    length: u64,
+    sum: String,
+}
+
+/// Where a journal can't be trusted any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Counts from 1.
+    pub line: usize,
+    pub what: String,
+}
+
+/// Reads a journal without changing it.
+pub fn read(path: &Path) -> Result<Reading> {
+    let mut bytes = Vec::new();
+    let failed = |e: std::io::Error| Error::io("read", path.display(), &e);
+    File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(failed)?;
+    let mut reading = Reading::default();
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').enumerate().peekable();
+    while let Some((index, text)) = lines.next() {
+        // Only a line's end, which is written with it, tells a whole line from a torn one.
+        let Some(text) = text.strip_suffix(b"\n") else { break };
+        match parse(text, &reading.sum, reading.lines.len() as u64 + 1) {
+            Ok((line, sum)) => {
+                reading.lines.push(line);
+                (reading.sum, reading.length) = (sum, reading.length + text.len() as u64 + 1);
+            }
+            Err(what) => {
+                reading.damage = Some(Damage { line: index + 1, what });
+                break;
+            }
+        }
+    }
+    Ok(reading)
+}
+
+fn parse(text: &[u8], before: &str, expected: u64) -> Result<(Line, String), String> {
+    let text = std::str::from_utf8(text).map_err(|_| "it is not text".to_owned())?;
+    let (body, sum) = text.rsplit_once(SUM).ok_or("it has no checksum")?;
+    let sum = sum.strip_suffix("\"}").filter(|sum| sum.len() == SUM_DIGITS).ok_or("it has no checksum")?;
+    if checksum(before, body) != sum {
+        return Err("its checksum is wrong: it was changed, or lines before it are missing".into());
+    }
+    let line: Line = serde_json::from_str(&format!("{body}}}")).map_err(|e| format!("it can't be read: {e}"))?;
+    if line.n != expected {
+        return Err(format!("it has number {}, not {expected}", line.n));
+    }
+    Ok((line, sum.to_owned()))
+}
+
+fn checksum(before: &str, body: &str) -> String {
+    let digest = Sha256::new().chain_update(before).chain_update(body).finalize();
+    digest.iter().take(SUM_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A journal that is being written.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    next: u64,
+    sum: String,
+    spent: Duration,
+    stop: Option<StopAt>,
+}
+
+impl Journal {
+    /// A new journal (0600).
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|e| Error::io("create", path.display(), &e))?;
+        Ok(Self::new(path, file, &Reading::default()))
+    }
+
+    /// Goes on with a journal: a torn last line is dropped, damage is `journal.damaged`.
+    pub fn open(path: &Path) -> Result<(Self, Vec<Line>)> {
+        let reading = read(path)?;
+        if let Some(damage) = &reading.damage {
+            return Err(damaged(path, damage));
+        }
+        let failed = |e: std::io::Error| Error::io("open", path.display(), &e);
+        let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+        file.set_len(reading.length).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        Ok((Self::new(path, file, &reading), reading.lines))
+    }
+
+    fn new(path: &Path, file: File, reading: &Reading) -> Self {
+        Self {
+            path: path.to_owned(),
+            file,
+            length: reading.length,
+            next: reading.lines.len() as u64 + 1,
+            sum: reading.sum.clone(),
+            spent: Duration::ZERO,
+            stop: StopAt::of_environment(),
+        }
+    }
+
+    /// Writes an entry and gives its number once it is on disk.
+    pub fn append(&mut self, entry: Entry) -> Result<u64> {
+        let begun = Instant::now();
+        let line = Line { n: self.next, at: jiff::Timestamp::now().to_string(), entry };
+        let body = serde_json::to_string(&line)
+            .map_err(|e| Error::failed("journal.unwritable", format!("an entry has no JSON form: {e}")))?;
+        let body = body.strip_suffix('}').unwrap_or(&body).to_owned();
+        let sum = checksum(&self.sum, &body);
+        self.stop.iter().for_each(|stop| stop.before(self.next));
+        self.write(format!("{body}{SUM}{sum}\"}}\n").as_bytes())?;
+        self.stop.iter().for_each(|stop| stop.after(self.next));
+        self.sum = sum;
+        self.next += 1;
+        self.spent += begun.elapsed();
+        Ok(line.n)
+    }
+
+    /// A line that did not get onto the disk whole is taken back: the next one must not follow half a line.
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if let Err(error) = self.file.write_all(bytes).and_then(|()| self.file.sync_data()) {
+            let _ = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::End(0)));
+            let hint =
+                "make room or repair the disk of the run store; nothing new is begun while nothing can be written down";
+            return Err(Error::io("write the journal", self.path.display(), &error).hint(hint));
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Time spent on writing so far.
+    pub fn spent(&self) -> Duration {
+        self.spent
+    }
+}
+
+/// The error that says which line of a journal can't be trusted, and what to do without it.
+pub fn damaged(path: &Path, damage: &Damage) -> Error {
+    let Damage { line, what } = damage;
+    Error::refused("journal.damaged", format!("line {line} of {} can't be trusted: {what}", path.display())).hint(
+        "nothing was changed. `pgscript status` shows what the lines before it say, and which copies of the data exist; \
+         `pgscript run rollback.rhai --set artefacts=DIRECTORY` brings the old server back without the journal",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::record::Entry;
+
+    fn entry(step: &str) -> Entry {
+        Entry::Started { step: step.into() }
+    }
+
+    fn of_three() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal.jsonl");
+        let mut journal = Journal::create(&path).unwrap();
+        for step in ["one", "two \"quoted\" ,\"sum\":\"x\"}", "three"] {
+            journal.append(entry(step)).unwrap();
+        }
+        (dir, path)
+    }
+
+    fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = std::fs::read(path).unwrap();
+        change(&mut bytes);
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_and_gone_on_with() {
+        let (_dir, path) = of_three();
+        let (mut journal, lines) = Journal::open(&path).unwrap();
+        assert_eq!(lines.iter().map(|l| l.n).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(lines[1].entry, entry("two \"quoted\" ,\"sum\":\"x\"}"));
+        assert_eq!(journal.append(entry("four")).unwrap(), 4);
+        assert_eq!(Journal::open(&path).unwrap().1.len(), 4);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_dropped_wherever_it_was_torn() {
+        let (_dir, path) = of_three();
+        let whole = std::fs::read(&path).unwrap();
+        let last = whole[..whole.len() - 1].iter().rposition(|b| *b == b'\n').unwrap() + 1;
+        for end in last..whole.len() {
+            std::fs::write(&path, &whole[..end]).unwrap();
+            let (mut journal, lines) = Journal::open(&path).unwrap();
+            assert_eq!(lines.len(), 2, "torn at byte {end}");
+            journal.append(entry("three")).unwrap();
+            assert_eq!(read(&path).unwrap().lines.len(), 3);
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_is_found_in_every_place() {
+        let (_dir, path) = of_three();
+        let whole = std::fs::read(&path).unwrap();
+        for index in 0..whole.len() - 1 {
+            let mut bytes = whole.clone();
+            bytes[index] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            let reading = read(&path).unwrap();
+            let last_is_torn = reading.lines.len() == 2 && reading.damage.is_none();
+            assert!(reading.damage.is_some() || last_is_torn, "byte {index} was not missed");
+        }
+    }
+
+    #[test]
+    fn a_missing_line_is_damage() {
+        let (_dir, path) = of_three();
+        change(&path, |bytes| {
+            let ends: Vec<_> = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i).collect();
+            bytes.drain(ends[0] + 1..=ends[1]);
+        });
+        let error = Journal::open(&path).unwrap_err();
+        assert_eq!(error.code, "journal.damaged");
+        assert!(error.message.contains("line 2"), "{}", error.message);
+        assert_eq!(read(&path).unwrap().lines.len(), 1);
+    }
+
+    #[test]
+    fn times_decide_nothing() {
+        let (_dir, path) = of_three();
+        let lines = read(&path).unwrap().lines;
+        assert!(lines.iter().all(|l| l.at.ends_with('Z')));
+    }
+}

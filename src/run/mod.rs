@@ -1,0 +1,17 @@
+//! A run as a durable thing: a directory with everything of it, a journal that survives any crash, and the ways on from
+//! there.
+//!
+//! [`store`] knows the runs of this machine, [`journal`] their lines, [`history`] what the lines say. [`recorder`] writes
+//! while a script runs and answers what earlier processes of the run have recorded. [`drive`] runs, resumes and rolls
+//! back; [`status`] tells a person where a run stands.
+
+pub mod drive;
+pub mod frozen;
+pub mod history;
+pub mod journal;
+pub mod lock;
+pub mod log;
+pub mod recorder;
+pub mod status;
+pub mod stop;
+pub mod store;

@@ -1,0 +1,371 @@
+//! The run's memory while a script runs: writes the journal, and answers what earlier processes have recorded.
+//!
+//! The run's directory is made when the first step begins: a script that only reads leaves nothing behind.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+use super::frozen;
+use super::history::{Frozen, History};
+use super::journal::{Journal, Line};
+use super::lock::{self, Claim};
+use super::log::Log;
+use super::store::{self, Held, Place, Store};
+use crate::event::{Event, Listener};
+use crate::script::record::{Command, Decision, Entry, Owner, Past, Record};
+use crate::script::source::{Origin, Source};
+use crate::world::{Error, Owner as OwnerLabel, Result, World};
+
+/// What a run needs to know of itself before it has a directory.
+#[derive(Clone)]
+pub struct Identity {
+    pub store: Store,
+    pub command: Command,
+    /// How the operator named the script; a path is absolute.
+    pub script: String,
+    pub docker: Option<String>,
+    pub site: PathBuf,
+    pub host: String,
+    pub listener: Arc<dyn Listener>,
+    pub log: Log,
+    /// What the helpers of this run are labelled with.
+    pub owner: OwnerLabel,
+    /// The operator has seen what was changed in the scripts, and wants it.
+    pub accept_changes: bool,
+}
+
+/// Implements [`Record`] on a directory.
+pub struct Recorder {
+    identity: Identity,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Open>,
+    /// What is to be written once there is a directory; sources with their texts.
+    pending: Vec<Pending>,
+    history: History,
+    /// The sources of the run's earlier processes.
+    recorded: Vec<Frozen>,
+    /// How many of the recorded outermost steps were gone by.
+    passed: usize,
+    /// The outermost steps that the script has called so far.
+    called: Vec<String>,
+    /// Answers that were given again.
+    answered: usize,
+    locks: Vec<String>,
+}
+
+enum Pending {
+    Entry(Entry),
+    Source(String, Source),
+}
+
+struct Open {
+    place: Place,
+    journal: Journal,
+    _held: Held,
+}
+
+impl Recorder {
+    /// For a run that begins.
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, state: Mutex::default() }
+    }
+
+    /// For a run that has a past; `held` is its lock.
+    pub fn resume(identity: Identity, place: Place, held: Held) -> Result<Self> {
+        let (journal, lines) = Journal::open(&place.journal())?;
+        let history = History::of(lines);
+        let recorder = Self::new(identity);
+        {
+            let mut state = recorder.state();
+            state.recorded.clone_from(&history.sources);
+            state.history = history;
+            recorder.enter(&mut state, place, journal, held)?;
+        }
+        Ok(recorder)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The run's past and present.
+    pub fn history(&self) -> History {
+        self.state().history.clone()
+    }
+
+    /// Where the run is kept, if it has come to that.
+    pub fn kept_in(&self) -> Option<Place> {
+        self.state().open.as_ref().map(|open| open.place.clone())
+    }
+
+    /// Seconds spent on writing the journal.
+    pub fn journal_seconds(&self) -> f64 {
+        self.state().open.as_ref().map_or(0.0, |open| open.journal.spent().as_secs_f64())
+    }
+
+    /// Notes what the operator decided about a step that was cut off.
+    pub fn decide(&self, step: &str, decision: Decision) -> Result<()> {
+        let state = self.state();
+        let known = state.history.steps.contains_key(step);
+        let steps = state.history.order.join("\n");
+        drop(state);
+        if !known {
+            let message = format!("no step `{step}` has begun in this run");
+            return Err(Error::usage("run.no_step", message).hint(format!("these have:\n{steps}")));
+        }
+        self.write(Entry::Decided { step: step.to_owned(), decision }).map(|_| ())
+    }
+
+    /// Gives back the locks of the stacks that this run had.
+    pub fn unlock(&self, world: &World) -> Result<()> {
+        let Some(place) = self.kept_in() else { return Ok(()) };
+        let claim = self.claim(&place);
+        let stacks = self.state().locks.clone();
+        stacks.iter().try_for_each(|stack| lock::give_back(world, stack, &claim))
+    }
+
+    fn claim(&self, place: &Place) -> Claim {
+        let store = self.identity.store.root().display().to_string();
+        Claim { run: place.id.clone(), host: self.identity.host.clone(), store }
+    }
+
+    /// A directory for the run, and what was to be written in it.
+    fn create(&self, state: &mut State) -> Result<()> {
+        if state.open.is_some() {
+            return Ok(());
+        }
+        let stem = Path::new(&self.identity.script).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let place = self.identity.store.create(&stem)?;
+        let held = place.lock(self.identity.command, &crate::world::Cancel::default(), &|_| {})?;
+        let journal = Journal::create(&place.journal())?;
+        store::sync(&place.dir)?;
+        self.enter(state, place, journal, held)
+    }
+
+    fn enter(&self, state: &mut State, place: Place, journal: Journal, held: Held) -> Result<()> {
+        let Identity { script, docker, site, command, host, .. } = self.identity.clone();
+        let (id, is_new) = (place.id.clone(), state.history.id.is_empty());
+        let directory = place.dir.display().to_string();
+        self.identity.owner.set(&id);
+        self.identity.log.open(&place.dir.join("log.jsonl"))?;
+        state.open = Some(Open { place, journal, _held: held });
+        self.identity.listener.hear(&Event::RunKept { run: id.clone(), directory });
+        if is_new {
+            let version = env!("CARGO_PKG_VERSION").to_owned();
+            append(state, Entry::Run { id, script, version, docker, site })?;
+        }
+        append(state, Entry::Process { command, pid: std::process::id(), host })?;
+        for pending in std::mem::take(&mut state.pending) {
+            match pending {
+                Pending::Entry(entry) => _ = append(state, entry)?,
+                Pending::Source(key, source) => freeze(state, &key, &source)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A source that is not what it was when the run ran it: refused with what was changed, or accepted.
+    fn compare(&self, state: &mut State, key: &str, source: &Source) -> Result<()> {
+        let Some(frozen) = state.recorded.iter().find(|frozen| frozen.key == key).cloned() else {
+            return freeze(state, key, source);
+        };
+        if frozen.sha256 == frozen::sha256(&source.text) {
+            return Ok(());
+        }
+        let Some(open) = &state.open else { return Ok(()) };
+        let before = std::fs::read_to_string(open.place.dir.join(&frozen.file)).unwrap_or_default();
+        let run = &open.place.id;
+        let changes = frozen::diff(&source.name, &before, &source.text);
+        if !self.identity.accept_changes {
+            let message = format!("{} was changed since run {run} has run it:\n{changes}", source.origin);
+            return Err(Error::refused("run.edited_script", message)
+                .hint("go on with the change:   --accept-changes\ngo on as it was before:  --as-recorded"));
+        }
+        self.identity.listener.hear(&Event::Say { text: format!("accepted change of {}:\n{changes}", source.origin) });
+        freeze(state, key, source)
+    }
+}
+
+/// Keeps the text of a source beside the journal, and notes it there.
+fn freeze(state: &mut State, key: &str, source: &Source) -> Result<()> {
+    let Some(open) = &state.open else {
+        state.pending.push(Pending::Source(key.to_owned(), source.clone()));
+        return Ok(());
+    };
+    let directory = open.place.dir.join(frozen::DIRECTORY);
+    create_private(&directory)?;
+    let number = std::fs::read_dir(&directory).map_or(0, Iterator::count) + 1;
+    let name = Path::new(&source.name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let file = Path::new(frozen::DIRECTORY).join(format!("{number:02}-{name}.rhai"));
+    store::write_new(&open.place.dir.join(&file), source.text.as_bytes())?;
+    let origin = match &source.origin {
+        Origin::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+        Origin::BuiltIn => source.origin.to_string(),
+    };
+    let (id, name, sha256) = (source.id.clone(), key.to_owned(), frozen::sha256(&source.text));
+    append(state, Entry::Source { id, name, origin, sha256, frozen: file }).map(|_| ())
+}
+
+fn create_private(directory: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let created = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(directory);
+    created.map_err(|e| Error::io("create", directory.display(), &e))
+}
+
+fn append(state: &mut State, entry: Entry) -> Result<u64> {
+    let Some(open) = &mut state.open else {
+        state.pending.push(Pending::Entry(entry));
+        return Ok(0);
+    };
+    let n = open.journal.append(entry.clone())?;
+    state.history.apply(Line { n, at: jiff::Timestamp::now().to_string(), entry });
+    Ok(n)
+}
+
+impl Record for Recorder {
+    fn write(&self, entry: Entry) -> Result<u64> {
+        let mut state = self.state();
+        if matches!(entry, Entry::Started { .. }) {
+            self.create(&mut state)?;
+        }
+        append(&mut state, entry)
+    }
+
+    fn source(&self, key: &str, source: &Source) -> Result<()> {
+        let mut state = self.state();
+        self.compare(&mut state, key, source)
+    }
+
+    fn past(&self, path: &str) -> Result<Past> {
+        let mut state = self.state();
+        if path.contains(" / ") {
+            return Ok(state.history.past(path));
+        }
+        state.called.push(path.to_owned());
+        let recorded: Vec<_> = state.history.outermost().cloned().collect();
+        let expected = recorded.get(state.passed);
+        if expected.is_some_and(|expected| expected != path) {
+            return Err(changed_sequence(&recorded, &state.called));
+        }
+        state.passed += usize::from(expected.is_some());
+        Ok(state.history.past(path))
+    }
+
+    fn is_behind(&self) -> bool {
+        let state = self.state();
+        state.passed < state.history.outermost().count()
+    }
+
+    fn is_undone(&self, path: &str) -> bool {
+        self.state().history.undone.contains(path)
+    }
+
+    fn parameter(&self, name: &str) -> Option<Value> {
+        self.state().history.parameters.get(name).cloned().flatten()
+    }
+
+    fn answer(&self, question: &str) -> Option<bool> {
+        let mut state = self.state();
+        let (asked, yes) = state.history.answers.get(state.answered)?.clone();
+        (asked == question).then(|| {
+            state.answered += 1;
+            yes
+        })
+    }
+
+    fn place(&self) -> Result<(String, PathBuf)> {
+        let mut state = self.state();
+        self.create(&mut state)?;
+        let place = state.open.as_ref().map(|open| (open.place.id.clone(), open.place.dir.clone()));
+        place.ok_or_else(|| Error::failed("run.no_directory", "the run has no directory"))
+    }
+
+    fn lock(&self, world: &World, stack: &str) -> Result<()> {
+        if self.state().locks.iter().any(|held| held == stack) {
+            return Ok(());
+        }
+        self.place()?;
+        let Some(place) = self.kept_in() else { return Ok(()) };
+        let claim = self.claim(&place);
+        while let Some(holder) = lock::take(world, stack, &claim)? {
+            let is_ours = holder.host == claim.host && holder.store == claim.store;
+            let other = if is_ours { self.identity.store.find(&holder.run).ok() } else { None };
+            match other.map(|other| Ok::<_, Error>((other.driver(), other.history()?.0.state()))).transpose()? {
+                // Killed between its last word and this: nobody's any more.
+                Some((None, state)) if state.is_over() => lock::remove(world, &holder)?,
+                found => return Err(locked(stack, &holder, found)),
+            }
+        }
+        self.state().locks.push(stack.to_owned());
+        Ok(())
+    }
+
+    fn owner(&self, path: &Path) -> Result<Option<Owner>> {
+        let this = self.kept_in();
+        for place in self.identity.store.runs()? {
+            let is_this = this.as_ref().is_some_and(|this| this.id == place.id);
+            let (history, _) = place.history()?;
+            if !made(&history, &place, path) {
+                continue;
+            }
+            let (state, driver) = (history.state(), place.driver());
+            let shown = if driver.is_some() { "running" } else { state.as_str() };
+            let is_over = state.is_over() && (driver.is_none() || is_this);
+            return Ok(Some(Owner { run: place.id, is_this, is_over, state: shown.to_owned() }));
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a run has made an artefact at `path`, below it, or around it.
+fn made(history: &History, place: &Place, path: &Path) -> bool {
+    use crate::script::evidence::Fact;
+    let touches = |artefact: &Path| artefact.starts_with(path) || path.starts_with(artefact);
+    path.starts_with(&place.dir)
+        || history.facts.iter().any(|fact| match fact {
+            Fact::BackupTaken { path: artefact, .. } | Fact::DumpTaken { path: artefact, .. } => touches(artefact),
+            _ => false,
+        })
+}
+
+fn changed_sequence(recorded: &[String], called: &[String]) -> Error {
+    // Beyond the first difference nothing is known of the script.
+    let until = recorded.len().min(called.len());
+    let diff = frozen::diff_steps(&recorded[..until], called);
+    let message = format!("the script's steps are not those that were recorded:\n{diff}");
+    Error::refused("run.changed_sequence", message).hint(
+        "nothing was run. The body of a step may be changed, not the names and the order of those that have begun: \
+         give them back, put new ones after them, or resume with --as-recorded",
+    )
+}
+
+fn locked(stack: &str, holder: &lock::Holder, found: Option<(Option<store::Driver>, super::history::State)>) -> Error {
+    let lock::Holder { run, host, since, store, .. } = holder;
+    let (state, hint) = match found {
+        Some((Some(driver), _)) => (
+            format!("is running (process {})", driver.pid),
+            format!("wait for it; `pgscript status {run}` shows where it stands"),
+        ),
+        Some((None, state)) => (
+            format!("is {} and was not brought to an end", state.as_str()),
+            format!(
+                "go on with it:  pgscript resume {run}\nor go back:     pgscript rollback {run}\nwhere it stands: pgscript status {run}"
+            ),
+        ),
+        None => (
+            format!("is kept on {host} in {store}"),
+            format!(
+                "look there: pgscript status {run}\nonly if that machine, and the run with it, is lost for good: docker rm {}",
+                lock::name(stack)
+            ),
+        ),
+    };
+    Error::refused("run.locked", format!("{stack} is worked on by run {run} of {host} since {since}, which {state}"))
+        .hint(hint)
+}

@@ -1,0 +1,386 @@
+//! Where a run stands, in plain words: is the data safe, where is it, and what to type.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::history::{History, State, StepState};
+use super::journal::Damage;
+use super::store::{Driver, Place};
+use crate::script::evidence::Fact;
+
+/// Everything there is to say about a run.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    pub run: String,
+    pub directory: String,
+    pub script: String,
+    /// `running`, `done`, `failed`, `interrupted`, `rolling back`, `rolled back`, or `damaged`.
+    pub state: String,
+    pub begun_at: String,
+    pub last_at: String,
+    pub driver: Option<Driver>,
+    pub steps: Vec<StepStatus>,
+    pub error: Option<String>,
+    /// What was under way when the process ended, as an operator would type it.
+    pub cut_off_in: Vec<String>,
+    /// Whether a complete copy of the data is known to exist; `None` when the engine could not be asked.
+    pub is_safe: Option<bool>,
+    pub copies: Vec<Copy>,
+    /// Containers that the run keeps down, and what they are now.
+    pub held: Vec<Held>,
+    pub overrides: Vec<String>,
+    pub damage: Option<String>,
+    pub next: Vec<Next>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct StepStatus {
+    pub path: String,
+    /// `done`, `failed`, `cut off`, `under way`, `put back`, or `not put back`.
+    pub state: &'static str,
+    pub seconds: Option<f64>,
+}
+
+/// A copy of the data.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Copy {
+    pub what: String,
+    pub place: String,
+    /// What was proved of it.
+    pub proof: String,
+    /// Whether it counts as a complete copy.
+    pub is_complete: bool,
+    /// Whether it is there now; `None` when that could not be asked.
+    pub is_there: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Held {
+    pub name: String,
+    /// As the engine shows it; `None` when it could not be asked, `gone` when there is no such container.
+    pub state: Option<String>,
+}
+
+/// A command, and what it does.
+#[derive(Debug, Serialize)]
+pub struct Next {
+    pub command: String,
+    pub meaning: String,
+}
+
+/// What the engine shows now; `None` where it did not answer.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub volumes: Option<BTreeSet<String>>,
+    /// Name (or id) to state.
+    pub containers: Option<BTreeMap<String, String>>,
+}
+
+impl Status {
+    pub fn new(place: &Place, history: &History, damage: Option<&Damage>, seen: &Seen) -> Self {
+        let driver = place.driver();
+        let state = match (&driver, damage) {
+            (Some(_), _) => "running",
+            (None, Some(_)) => "damaged",
+            (None, None) => history.state().as_str(),
+        };
+        let copies = copies(history, seen);
+        Self {
+            run: place.id.clone(),
+            directory: place.dir.display().to_string(),
+            script: history.script.clone(),
+            state: state.to_owned(),
+            begun_at: history.begun_at.clone(),
+            last_at: history.last_at.clone(),
+            steps: steps(history, driver.is_some()),
+            error: history.error.as_ref().map(|error| format!("[{}] {}", error.code, error.message)),
+            cut_off_in: match &driver {
+                None if history.ending.is_none() => history.open_effects.values().cloned().collect(),
+                _ => Vec::new(),
+            },
+            is_safe: is_safe(&copies),
+            copies,
+            held: held(history, seen),
+            overrides: history.overrides.clone(),
+            damage: damage
+                .map(|damage| format!("line {} of the journal can't be trusted: {}", damage.line, damage.what)),
+            next: next(place, history, damage, driver.as_ref()),
+            driver,
+        }
+    }
+}
+
+fn steps(history: &History, is_running: bool) -> Vec<StepStatus> {
+    let each = history.order.iter().map(|path| {
+        let step = &history.steps[path];
+        let (state, seconds) = match &step.state {
+            _ if history.undone.contains(path) => ("put back", None),
+            _ if history.not_undone.contains_key(path) => ("not put back", None),
+            StepState::Done(_) => ("done", Some(step.seconds)),
+            StepState::Failed(_) => ("failed", None),
+            StepState::Begun if is_running => ("under way", None),
+            StepState::Begun => ("cut off", None),
+        };
+        StepStatus { path: path.clone(), state, seconds }
+    });
+    each.collect()
+}
+
+/// One copy that is there is enough; one that could not be asked after leaves the question open.
+fn is_safe(copies: &[Copy]) -> Option<bool> {
+    let complete = || copies.iter().filter(|copy| copy.is_complete);
+    if complete().any(|copy| copy.is_there == Some(true)) {
+        Some(true)
+    } else if complete().any(|copy| copy.is_there.is_none()) {
+        None
+    } else {
+        Some(false)
+    }
+}
+
+/// What each volume name holds: the data of before, or what came after it.
+#[derive(Default)]
+struct Volumes(BTreeMap<String, &'static str>);
+
+const OLD: &str = "the data of before the run";
+const NEW: &str = "what came in its place";
+
+impl Volumes {
+    /// A name that is met for the first time holds the old data, unless that has left it.
+    fn meet(&mut self, name: &str) {
+        self.0.entry(name.to_owned()).or_insert(OLD);
+    }
+
+    fn apply(&mut self, fact: &Fact) {
+        match fact {
+            Fact::BackupTaken { volume, .. } | Fact::VolumeInUse { volume } => self.meet(volume),
+            Fact::DumpTaken { volume: Some(volume), .. } => self.meet(volume),
+            Fact::VolumeCreated { volume } => _ = self.0.insert(volume.clone(), NEW),
+            Fact::VolumeMoved { from, to } => {
+                self.meet(from);
+                let content = self.0.insert(from.clone(), NEW).unwrap_or(NEW);
+                self.0.insert(to.clone(), content);
+            }
+            Fact::VolumeCloned { from, to } => {
+                self.meet(from);
+                let content = self.0[from.as_str()];
+                self.0.insert(to.clone(), content);
+            }
+            Fact::VolumeRemoved { volume } => _ = self.0.insert(volume.clone(), NEW),
+            Fact::VolumeRestored { volume, .. } => _ = self.0.insert(volume.clone(), OLD),
+            _ => {}
+        }
+    }
+}
+
+fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
+    let mut volumes = Volumes::default();
+    history.facts.iter().for_each(|fact| volumes.apply(fact));
+    let of_volumes = volumes.0.iter().filter(|(_, content)| **content == OLD).map(|(name, _)| Copy {
+        what: "volume".into(),
+        place: name.clone(),
+        proof: "the original data itself".into(),
+        is_complete: true,
+        is_there: seen.volumes.as_ref().map(|known| known.contains(name)),
+    });
+    let mut copies: Vec<_> = of_volumes.collect();
+    if volumes.0.is_empty() {
+        copies.push(Copy {
+            what: "volume".into(),
+            place: "the server's own".into(),
+            proof: "this run has not touched it yet".into(),
+            is_complete: true,
+            is_there: Some(true),
+        });
+    }
+    let proven = |wanted: &dyn Fn(&Fact) -> bool| history.facts.iter().any(wanted);
+    for fact in &history.facts {
+        match fact {
+            Fact::BackupTaken { path, .. } => {
+                let is_complete = proven(&|f| matches!(f, Fact::BackupVerified { path: of } if of == path));
+                let proof = if is_complete { "read to its end, checksum right" } else { "not read back yet" };
+                add(&mut copies, "backup of the volume", path, proof, is_complete);
+            }
+            Fact::DumpTaken { path, tables, .. } => {
+                let is_compared = proven(&|f| matches!(f, Fact::Compared { .. }));
+                let is_verified = proven(&|f| matches!(f, Fact::DumpVerified { path: of } if of == path));
+                let proof = match (is_compared, is_verified) {
+                    (true, _) => format!("{tables} tables; restored, and compared with the original"),
+                    (false, true) => format!("{tables} tables; read to its end"),
+                    (false, false) => format!("{tables} tables; complete when it was written"),
+                };
+                add(&mut copies, "dump of the cluster", path, &proof, *tables > 0);
+            }
+            Fact::Compared { after, tables, rows, .. } => copies.push(Copy {
+                what: "the new server".into(),
+                place: short(after).to_owned(),
+                proof: format!("{tables} tables, {rows} rows: the same as the original"),
+                is_complete: true,
+                is_there: seen.containers.as_ref().map(|known| known.contains_key(after)),
+            }),
+            _ => {}
+        }
+    }
+    copies
+}
+
+/// A file or directory that was made twice counts once, with its last proof.
+fn add(copies: &mut Vec<Copy>, what: &str, path: &Path, proof: &str, is_complete: bool) {
+    let place = path.display().to_string();
+    copies.retain(|copy| copy.place != place);
+    let is_there = Some(path.symlink_metadata().is_ok());
+    copies.push(Copy { what: what.into(), place, proof: proof.into(), is_complete, is_there });
+}
+
+fn held(history: &History, seen: &Seen) -> Vec<Held> {
+    let mut held: BTreeMap<&str, &str> = BTreeMap::new();
+    for fact in &history.facts {
+        match fact {
+            Fact::Held { container, name } => _ = held.insert(container, name),
+            Fact::Released { container } => _ = held.remove(container.as_str()),
+            _ => {}
+        }
+    }
+    let state =
+        |id: &str| seen.containers.as_ref().map(|known| known.get(id).cloned().unwrap_or_else(|| "gone".to_owned()));
+    held.into_iter().map(|(id, name)| Held { name: name.to_owned(), state: state(id) }).collect()
+}
+
+fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Option<&Driver>) -> Vec<Next> {
+    let id = &place.id;
+    let say = |command: String, meaning: &str| Next { command, meaning: meaning.to_owned() };
+    let resume = || say(format!("pgscript resume {id}"), "goes on where it stopped; what is done is not done again");
+    let rollback = |meaning: &str| say(format!("pgscript rollback {id}"), meaning);
+    if let Some(driver) = driver {
+        return vec![
+            say(format!("pgscript status {id}"), "look again: a process is working on it"),
+            say(format!("kill -INT {}", driver.pid), "stop it as Ctrl-C would"),
+        ];
+    }
+    if damage.is_some() {
+        let command = format!("pgscript run rollback.rhai --set artefacts={}/artefacts", place.dir.display());
+        return vec![say(command, "brings the old server back without the journal, from the artefacts")];
+    }
+    match history.state() {
+        State::Failed | State::Interrupted if history.sources.is_empty() => Vec::new(),
+        State::Failed | State::Interrupted => vec![resume(), rollback("puts everything back as it was")],
+        State::RollingBack => vec![rollback("goes on putting back")],
+        State::Done if history.cleaned || history.effects == 0 => Vec::new(),
+        State::Done => vec![rollback("goes back to what was before; says first what that costs")],
+        State::RolledBack => Vec::new(),
+    }
+}
+
+/// An id as Docker's own commands show it.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+impl Status {
+    /// The three answers first, then the rest.
+    pub fn render(&self) -> String {
+        let mut out = format!("{}: {}", self.run, self.state);
+        if let Some(driver) = &self.driver {
+            let _ = write!(out, " (process {}, since {})", driver.pid, driver.since);
+        }
+        let _ = writeln!(out, "\n{}, begun {}, last heard of {}", self.script, self.begun_at, self.last_at);
+        self.render_damage(&mut out);
+        self.render_copies(&mut out);
+        self.render_where(&mut out);
+        if !self.next.is_empty() {
+            out.push_str("\nWhat to type:\n");
+            let width = self.next.iter().map(|next| next.command.len()).max().unwrap_or_default();
+            for Next { command, meaning } in &self.next {
+                let _ = writeln!(out, "  {command:<width$}   {meaning}");
+            }
+        }
+        out
+    }
+
+    fn render_damage(&self, out: &mut String) {
+        if let Some(damage) = &self.damage {
+            let _ = writeln!(out, "\nThe journal is damaged: {damage}.\nWhat follows is what its sound lines say.");
+        }
+    }
+
+    fn render_copies(&self, out: &mut String) {
+        let there = self.copies.iter().filter(|copy| copy.is_complete && copy.is_there == Some(true)).count();
+        let _ = match (self.is_safe, there) {
+            (Some(true), 1) => writeln!(out, "\nYour data is safe. It is here:"),
+            (Some(true), n) => writeln!(out, "\nYour data is safe, in {n} complete copies:"),
+            (None, _) => writeln!(out, "\nThe engine did not answer, so these could not all be looked at:"),
+            (Some(false), _) => writeln!(out, "\nNO COMPLETE COPY OF THE DATA WAS FOUND where this run has left them:"),
+        };
+        for copy in &self.copies {
+            let there = match copy.is_there {
+                Some(true) => "",
+                Some(false) => "  NOT THERE",
+                None => "  (not looked at)",
+            };
+            let _ = writeln!(out, "  {} {}: {}{there}", copy.what, copy.place, copy.proof);
+        }
+    }
+
+    fn render_where(&self, out: &mut String) {
+        if !self.steps.is_empty() {
+            out.push_str("\nSteps:\n");
+        }
+        for step in &self.steps {
+            let seconds = step.seconds.map(|s| format!("  {s:.1} s")).unwrap_or_default();
+            let _ = writeln!(out, "  {:<12} {}{seconds}", step.state, step.path);
+        }
+        for command in &self.cut_off_in {
+            let _ = writeln!(out, "  cut off while it was about to: {command}");
+        }
+        if let Some(error) = &self.error {
+            let _ = writeln!(out, "  error {}", error.replace('\n', "\n    "));
+        }
+        if !self.held.is_empty() {
+            out.push_str("\nKept down by this run:\n");
+        }
+        for Held { name, state } in &self.held {
+            let _ = writeln!(out, "  {name}{}", state.as_ref().map(|s| format!(" ({s})")).unwrap_or_default());
+        }
+        for loss in &self.overrides {
+            let _ = writeln!(out, "\nThe operator allowed to lose {loss}.");
+        }
+        let _ = writeln!(out, "\nEverything of this run is in {}", self.directory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(facts: Vec<Fact>) -> Vec<Copy> {
+        let history = History { facts, ..History::default() };
+        let volumes = Some(["db", "db-kept"].map(str::to_owned).into());
+        copies(&history, &Seen { volumes, containers: None })
+    }
+
+    fn moved(from: &str, to: &str) -> Fact {
+        Fact::VolumeMoved { from: from.into(), to: to.into() }
+    }
+
+    #[test]
+    fn the_old_data_is_followed_from_name_to_name() {
+        let place = |facts| of(facts).into_iter().map(|copy| copy.place).collect::<Vec<_>>();
+        assert_eq!(place(vec![]), ["the server's own"]);
+        assert_eq!(place(vec![moved("db", "db-kept")]), ["db-kept"]);
+        let and_back = vec![moved("db", "db-kept"), moved("db", "db-new"), moved("db-kept", "db")];
+        assert_eq!(place(and_back), ["db"]);
+    }
+
+    #[test]
+    fn nothing_that_is_missing_or_unproved_counts_as_safe() {
+        let backup = Fact::BackupTaken { volume: "gone".into(), path: "/nowhere/b".into(), sha256: String::new() };
+        let facts = vec![backup, Fact::VolumeRemoved { volume: "gone".into() }];
+        let found = of(facts);
+        assert_eq!(found.len(), 1);
+        assert_eq!(is_safe(&found), Some(false));
+        assert_eq!(is_safe(&of(vec![moved("db", "db-kept")])), Some(true));
+    }
+}

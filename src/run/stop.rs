@@ -1,0 +1,64 @@
+//! A hook for tests: the process ends itself, as by `kill -9`, at an exact place of the journal. It makes the matrix of
+//! `tests/matrix` exact: every instant between two effects can be met.
+
+use rustix::process::{Signal, getpid, kill_process};
+
+/// `before:12` or `after:12`: at which line of the journal to end.
+const VARIABLE: &str = "PGSCRIPT_KILL_AT";
+
+/// Where to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopAt {
+    /// What the line says has happened, but the line is not written.
+    Before(u64),
+    /// The line is on disk, and nothing has happened since.
+    After(u64),
+}
+
+impl StopAt {
+    /// As the environment asks for; `None` outside of tests.
+    pub fn of_environment() -> Option<Self> {
+        Self::parse(&std::env::var(VARIABLE).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (when, line) = text.split_once(':')?;
+        let line = line.parse().ok()?;
+        match when {
+            "before" => Some(Self::Before(line)),
+            "after" => Some(Self::After(line)),
+            _ => None,
+        }
+    }
+
+    pub fn before(self, line: u64) {
+        if self == Self::Before(line) {
+            end();
+        }
+    }
+
+    pub fn after(self, line: u64) {
+        if self == Self::After(line) {
+            end();
+        }
+    }
+}
+
+/// No destructor runs, no buffer is flushed, nobody is told.
+fn end() {
+    let _ = kill_process(getpid(), Signal::KILL);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_exact_place_stops() {
+        assert_eq!(StopAt::parse("before:12"), Some(StopAt::Before(12)));
+        assert_eq!(StopAt::parse("after:1"), Some(StopAt::After(1)));
+        assert_eq!(StopAt::parse("12"), None);
+        StopAt::Before(12).before(11);
+        StopAt::Before(12).after(12);
+    }
+}

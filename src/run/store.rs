@@ -1,0 +1,288 @@
+//! Where the runs of this machine are kept, a private directory each.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use serde::{Deserialize, Serialize};
+
+use super::history::History;
+use super::journal::{self, Damage};
+use crate::script::record::Command;
+use crate::world::{Cancel, Error, Result};
+
+const JOURNAL: &str = "journal.jsonl";
+const LOCK: &str = "lock";
+/// Where root keeps runs; others have theirs below their own state directory.
+const DEFAULT: &str = "/var/lib/pgscript";
+
+/// The directory of runs.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// A run on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// `upgrade-7`
+    pub id: String,
+    /// Counts from 1 in a store, whatever the clock says.
+    pub number: u64,
+    pub dir: PathBuf,
+}
+
+/// Who drives a run, as the lock file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Driver {
+    pub pid: u32,
+    pub command: Command,
+    /// RFC 3339
+    pub since: String,
+}
+
+/// A run's lock. The kernel gives it back when this process, and every child that it has left behind, has ended.
+#[derive(Debug)]
+pub struct Held {
+    _file: File,
+}
+
+impl Store {
+    /// `root` as the operator named it; else the default of this user.
+    pub fn new(root: Option<PathBuf>) -> Self {
+        Self { root: root.unwrap_or_else(default_root) }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// All runs, oldest first.
+    pub fn runs(&self) -> Result<Vec<Place>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io("list", self.root.display(), &e).hint(self.hint())),
+        };
+        let mut runs: Vec<_> = entries.flatten().filter_map(|entry| Place::of(&entry.path())).collect();
+        runs.sort_by_key(|run| run.number);
+        Ok(runs)
+    }
+
+    /// The run of this name, of this number, or the only one whose name begins so.
+    pub fn find(&self, name: &str) -> Result<Place> {
+        let runs = self.runs()?;
+        if let Some(run) = runs.iter().find(|run| run.id == name || run.number.to_string() == name) {
+            return Ok(run.clone());
+        }
+        let mut alike = runs.iter().filter(|run| run.id.starts_with(name));
+        match (alike.next(), alike.next()) {
+            (Some(run), None) => Ok(run.clone()),
+            (None, _) => Err(Error::usage("run.not_found", format!("no run {name} in {}", self.root.display()))
+                .hint("`pgscript runs` lists them; --store names another store")),
+            _ => Err(Error::usage("run.ambiguous", format!("more than one run begins with {name}"))
+                .hint("`pgscript runs` lists them")),
+        }
+    }
+
+    /// Makes the directory of a new run of a script; `stem` is the script's name without its extension.
+    pub fn create(&self, stem: &str) -> Result<Place> {
+        self.create_root()?;
+        let stem: String =
+            stem.chars().map(|c| if c.is_alphanumeric() || "_.".contains(c) { c } else { '_' }).collect();
+        loop {
+            let number = self.runs()?.last().map_or(1, |run| run.number + 1);
+            let dir = self.root.join(format!("{stem}-{number}"));
+            match DirBuilder::new().mode(0o700).create(&dir) {
+                // Another process may have taken the number under another script's name meanwhile.
+                Ok(()) if self.runs()?.iter().filter(|run| run.number == number).count() == 1 => {
+                    sync(&self.root)?;
+                    let place = Place::of(&dir);
+                    return place
+                        .ok_or_else(|| Error::failed("run.bad_name", format!("{} names no run", dir.display())));
+                }
+                Ok(()) => _ = std::fs::remove_dir(&dir),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("create", dir.display(), &e).hint(self.hint())),
+            }
+        }
+    }
+
+    fn create_root(&self) -> Result<()> {
+        let failed = |e: std::io::Error| Error::io("create", self.root.display(), &e).hint(self.hint());
+        DirBuilder::new().mode(0o700).recursive(true).create(&self.root).map_err(failed)?;
+        let metadata = std::fs::metadata(&self.root).map_err(failed)?;
+        if metadata.mode() & 0o077 == 0 {
+            return Ok(());
+        }
+        let root = self.root.display();
+        Err(Error::refused("host.not_private", format!("the run store {root} is open to others")).hint(format!(
+            "it holds backups of people's records: chmod 700 {root}, or name another one with --store DIR"
+        )))
+    }
+
+    fn hint(&self) -> String {
+        format!("the run store is {}; choose another one with --store DIR or PGSCRIPT_STORE", self.root.display())
+    }
+}
+
+fn default_root() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return DEFAULT.into();
+    }
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".local/state");
+    state.unwrap_or_else(home).join("pgscript")
+}
+
+impl Place {
+    fn of(dir: &Path) -> Option<Self> {
+        let id = dir.file_name()?.to_str()?.to_owned();
+        let number = id.rsplit_once('-')?.1.parse().ok()?;
+        dir.is_dir().then(|| Self { id, number, dir: dir.to_owned() })
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.dir.join(JOURNAL)
+    }
+
+    /// What the journal says, as far as it can be trusted.
+    pub fn history(&self) -> Result<(History, Option<Damage>)> {
+        let reading = match journal::read(&self.journal()) {
+            // Killed before the first line.
+            Err(e) if e.code == "host.not_found" => return Ok((History::default(), None)),
+            other => other?,
+        };
+        Ok((History::of(reading.lines), reading.damage))
+    }
+
+    /// Takes the run for this process. Another living process is `run.driven`; what a dead one has left behind (a
+    /// playbook that still runs) is waited for, `waiting` hears of it once.
+    pub fn lock(&self, command: Command, cancel: &Cancel, waiting: &dyn Fn(&Driver)) -> Result<Held> {
+        let path = self.dir.join(LOCK);
+        let failed = |e: std::io::Error| Error::io("lock", path.display(), &e);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut file = file.map_err(failed)?;
+        let mut told = false;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::AGAIN) => {}
+                Err(e) => return Err(failed(e.into())),
+            }
+            let driver = read_driver(&mut file);
+            if let Some(driver) = driver.as_ref().filter(|driver| !is_alive(driver.pid)) {
+                if !told {
+                    waiting(driver);
+                    told = true;
+                }
+            } else {
+                return Err(self.driven(driver.as_ref()));
+            }
+            cancel.check()?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let driver = Driver { pid: std::process::id(), command, since: jiff::Timestamp::now().to_string() };
+        file.set_len(0).map_err(failed)?;
+        let text = serde_json::to_string(&driver).unwrap_or_default();
+        rustix::io::pwrite(&file, text.as_bytes(), 0).map_err(|e| failed(e.into()))?;
+        // Children inherit it: the run is not free before they have ended too.
+        fcntl_setfd(&file, FdFlags::empty()).map_err(|e| failed(e.into()))?;
+        Ok(Held { _file: file })
+    }
+
+    fn driven(&self, driver: Option<&Driver>) -> Error {
+        let who = driver.map_or_else(|| "another process".into(), |d| format!("process {} (since {})", d.pid, d.since));
+        let stop = driver.map_or_else(String::new, |d| format!(", or end it: kill -INT {}", d.pid));
+        Error::refused("run.driven", format!("run {} is being worked on by {who}", self.id))
+            .hint(format!("wait for it{stop}; `pgscript status {}` shows where it stands", self.id))
+    }
+
+    /// The living process that drives the run, if there is one.
+    pub fn driver(&self) -> Option<Driver> {
+        let mut file = File::open(self.dir.join(LOCK)).ok()?;
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Err(Errno::AGAIN) => read_driver(&mut file),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a process of this number exists. That of a killed run may have been given to another one by now: then the
+/// lock is waited for in vain, which the operator can end.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
+    // The state follows the name in parentheses; a zombie only waits to be noticed.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+fn read_driver(file: &mut File) -> Option<Driver> {
+    let mut text = String::new();
+    std::io::Seek::rewind(file).ok()?;
+    file.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+/// Writes a new private file and its name to disk.
+pub fn write_new(path: &Path, text: &[u8]) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io("write", path.display(), &e);
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text).and_then(|()| file.sync_all())).map_err(failed)?;
+    path.parent().map_or(Ok(()), sync)
+}
+
+/// Makes names in a directory durable.
+pub fn sync(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("sync", dir.display(), &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(Some(dir.path().join("runs")));
+        (dir, store)
+    }
+
+    #[test]
+    fn runs_are_numbered_whatever_the_clock_says_and_found_by_name_number_and_beginning() {
+        let (_dir, store) = store();
+        assert!(store.runs().unwrap().is_empty());
+        let ids: Vec<_> = ["upgrade", "my site/x", "upgrade"].iter().map(|s| store.create(s).unwrap().id).collect();
+        assert_eq!(ids, ["upgrade-1", "my_site_x-2", "upgrade-3"]);
+        assert_eq!(store.find("3").unwrap().id, "upgrade-3");
+        assert_eq!(store.find("my").unwrap().id, "my_site_x-2");
+        assert_eq!(store.find("upgrade").unwrap_err().code, "run.ambiguous");
+        assert_eq!(store.find("nothing").unwrap_err().code, "run.not_found");
+    }
+
+    #[test]
+    fn a_run_has_one_driver_and_a_dead_one_is_recognised() {
+        let (_dir, store) = store();
+        let place = store.create("upgrade").unwrap();
+        let take = || place.lock(Command::Run, &Cancel::default(), &|_| {});
+        let held = take().unwrap();
+        let error = take().unwrap_err();
+        assert_eq!(error.code, "run.driven");
+        assert!(error.message.contains(&std::process::id().to_string()), "{}", error.message);
+        assert_eq!(place.driver().unwrap().pid, std::process::id());
+        drop(held);
+        assert_eq!(place.driver(), None);
+        take().unwrap();
+    }
+
+    #[test]
+    fn a_store_that_others_can_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_dir, store) = store();
+        store.create("upgrade").unwrap();
+        std::fs::set_permissions(store.root(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(store.create("upgrade").unwrap_err().code, "host.not_private");
+    }
+}

@@ -1,0 +1,173 @@
+//! Values of steps as the journal keeps them: plain data as JSON, a handle as `{"$handle": "Volume", "value": …}`.
+//!
+//! A container's environment holds passwords, so it and the engine's full answer stay out of the journal: they are
+//! kept in a private file of the run, from which a resumed run completes the handle without asking the engine.
+
+use std::path::{Path, PathBuf};
+
+use rhai::{Array, Dynamic, Map};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::api::values;
+use super::session::Session;
+use crate::world::ansible::Site;
+use crate::world::container::{Container, Image, Volume};
+use crate::world::postgres::{Dump, Server};
+use crate::world::volume::Backup;
+use crate::world::{Error, Result};
+
+const HANDLE: &str = "$handle";
+/// Directory of the run for the containers' definitions.
+const DEFINITIONS: &str = "definitions";
+
+/// A step's value for the journal. What has no plain form, and a text that is a secret, is an error that names it.
+pub fn encode(session: &Session, step: &str, value: &Dynamic) -> Result<Value> {
+    let encoded = Encoder { session }.encode(value, "value").map_err(|error| {
+        Error { message: format!("the value of step `{step}` can't be journalled: {}", error.message), ..error }.hint(
+            "a step gives plain data (numbers, texts, arrays, maps) or handles (containers, volumes, backups, dumps)",
+        )
+    })?;
+    let text = encoded.to_string();
+    if session.world.redactor.redact(&text) != text {
+        let message = format!("the value of step `{step}` holds a secret, which must not be written down");
+        return Err(Error::failed("run.secret_value", message).hint("take the secret out of what the step returns"));
+    }
+    Ok(encoded)
+}
+
+/// The value as it was when it was journalled.
+pub fn decode(session: &Session, value: Value) -> Result<Dynamic> {
+    Ok(match value {
+        Value::Array(items) => items.into_iter().map(|item| decode(session, item)).collect::<Result<Array>>()?.into(),
+        Value::Object(mut object) => match object.get(HANDLE).and_then(Value::as_str).map(str::to_owned) {
+            Some(kind) => handle(session, &kind, object.remove("value").unwrap_or_default())?,
+            None => {
+                let pairs = object.into_iter().map(|(key, item)| Ok((key.into(), decode(session, item)?)));
+                pairs.collect::<Result<Map>>()?.into()
+            }
+        },
+        plain => values::from_json(plain),
+    })
+}
+
+struct Encoder<'s> {
+    session: &'s Session,
+}
+
+impl Encoder<'_> {
+    fn encode(&self, value: &Dynamic, place: &str) -> Result<Value> {
+        let value = value.flatten_clone();
+        if let Some(items) = value.read_lock::<Array>() {
+            let item = |(i, item): (usize, &Dynamic)| self.encode(item, &format!("{place}[{i}]"));
+            return items.iter().enumerate().map(item).collect::<Result<Vec<_>>>().map(Value::Array);
+        }
+        if let Some(map) = value.read_lock::<Map>() {
+            let pair = |(key, item): (&rhai::Identifier, &Dynamic)| {
+                Ok((key.to_string(), self.encode(item, &format!("{place}.{key}"))?))
+            };
+            return map.iter().map(pair).collect::<Result<serde_json::Map<_, _>>>().map(Value::Object);
+        }
+        if let Some(container) = value.read_lock::<Container>() {
+            return self.container(&container);
+        }
+        if let Some(server) = value.read_lock::<Server>() {
+            return server_value(&server, place);
+        }
+        let plain = plain::<Volume>("Volume", &value)
+            .or_else(|| plain::<Backup>("Backup", &value))
+            .or_else(|| plain::<Dump>("Dump", &value))
+            .or_else(|| plain::<Image>("Image", &value))
+            .or_else(|| plain::<Site>("AnsibleSite", &value));
+        match plain {
+            Some(handle) => Ok(handle),
+            None => values::to_json_at(&value, place),
+        }
+    }
+
+    /// The snapshot without environment and inspect answer, which go to a private file.
+    fn container(&self, container: &Container) -> Result<Value> {
+        let host = &self.session.world.host;
+        let path = definition_path(self.session, &container.id)?;
+        if let Some(parent) = path.parent() {
+            host.create_private_dir(parent)?;
+        }
+        let hidden = json!({"env": container.env, "inspect": container.inspect});
+        host.write(&path, hidden.to_string().as_bytes(), true)?;
+        let shown = Container { env: Vec::new(), inspect: Value::Null, ..container.clone() };
+        Ok(as_handle("Container", &shown))
+    }
+}
+
+fn as_handle(kind: &str, value: &impl Serialize) -> Value {
+    json!({HANDLE: kind, "value": value})
+}
+
+fn plain<T: Serialize + Clone + 'static>(kind: &str, value: &Dynamic) -> Option<Value>
+where
+    T: Send + Sync,
+{
+    value.read_lock::<T>().map(|inner| as_handle(kind, &*inner))
+}
+
+fn server_value(server: &Server, place: &str) -> Result<Value> {
+    if server.password.is_some() {
+        let message = format!("{place} is a server with a password");
+        return Err(Error::failed("script.not_plain", message).hint("make it with psql::server outside the step"));
+    }
+    let Server { container, container_name, user, database, .. } = server;
+    let value = json!({"container": container, "container_name": container_name, "user": user, "database": database});
+    Ok(json!({HANDLE: "Server", "value": value}))
+}
+
+fn handle(session: &Session, kind: &str, value: Value) -> Result<Dynamic> {
+    Ok(match kind {
+        "Container" => {
+            let mut container: Container = from(kind, value)?;
+            let path = definition_path(session, &container.id)?;
+            let hidden: Hidden =
+                serde_json::from_slice(&session.world.host.read(&path)?).map_err(|e| unreadable(kind, &e))?;
+            (container.env, container.inspect) = (hidden.env, hidden.inspect);
+            Dynamic::from(container)
+        }
+        "Server" => {
+            let known: KnownServer = from(kind, value)?;
+            let KnownServer { container, container_name, user, database } = known;
+            Dynamic::from(Server { container, container_name, user, password: None, database })
+        }
+        "Volume" => Dynamic::from(from::<Volume>(kind, value)?),
+        "Backup" => Dynamic::from(from::<Backup>(kind, value)?),
+        "Dump" => Dynamic::from(from::<Dump>(kind, value)?),
+        "Image" => Dynamic::from(from::<Image>(kind, value)?),
+        "AnsibleSite" => Dynamic::from(from::<Site>(kind, value)?),
+        other => return Err(unreadable(other, &"this version of pgscript does not know it")),
+    })
+}
+
+#[derive(serde::Deserialize)]
+struct Hidden {
+    env: Vec<String>,
+    inspect: Value,
+}
+
+#[derive(serde::Deserialize)]
+struct KnownServer {
+    container: String,
+    container_name: String,
+    user: String,
+    database: String,
+}
+
+fn from<T: DeserializeOwned>(kind: &str, value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|e| unreadable(kind, &e))
+}
+
+fn unreadable(kind: &str, why: &impl std::fmt::Display) -> Error {
+    Error::failed("journal.unreadable", format!("the journal holds a {kind} that can't be read: {why}"))
+}
+
+fn definition_path(session: &Session, id: &str) -> Result<PathBuf> {
+    let (_, directory) = session.record.place()?;
+    Ok(Path::new(&directory).join(DEFINITIONS).join(format!("{id}.json")))
+}

@@ -1,0 +1,232 @@
+//! What a run writes down while it goes on, and what it asks of what was written before. The journal of
+//! [`run`](crate::run) implements [`Record`]; the language knows only this.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::evidence::Fact;
+use super::source::Source;
+use crate::world::{Error, Result, World};
+
+/// One thing worth knowing after a crash. A journal line is one of these with a number, a time and a checksum.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum Entry {
+    /// The first entry: what is run. `docker` is the engine as the operator named it, if at all.
+    Run {
+        id: String,
+        script: String,
+        version: String,
+        docker: Option<String>,
+        site: PathBuf,
+    },
+    /// A process takes the run up.
+    Process {
+        command: Command,
+        pid: u32,
+        host: String,
+    },
+    /// A script or module as it is run; its text is the file `frozen` of the run's directory.
+    Source {
+        id: String,
+        name: String,
+        origin: String,
+        sha256: String,
+        frozen: PathBuf,
+    },
+    /// A parameter's value, the same for the whole run; `None` for a secret.
+    Parameter {
+        name: String,
+        value: Option<Value>,
+    },
+    /// An answer to a question asked outside a step.
+    Answer {
+        question: String,
+        yes: bool,
+    },
+    /// A step's body is about to run.
+    Started {
+        step: String,
+    },
+    /// A primitive is about to act; `command` is what an operator would type for it.
+    Effect {
+        step: String,
+        command: String,
+    },
+    /// What entry `effect` announced has happened, or failed with `error`.
+    Settled {
+        effect: u64,
+        error: Option<Reason>,
+    },
+    /// Something was proved, or a proof was lost.
+    Fact(Fact),
+    /// A step came to its end with this value.
+    Done {
+        step: String,
+        value: Value,
+        seconds: f64,
+    },
+    /// A step's body raised an error.
+    Failed {
+        step: String,
+        error: Reason,
+    },
+    /// The operator decided what is to become of a step that was cut off.
+    Decided {
+        step: String,
+        decision: Decision,
+    },
+    /// The operator allowed one thing to be lost.
+    Override {
+        loss: String,
+    },
+    /// What the script tells the operator to type if it fails.
+    Recovery {
+        text: String,
+    },
+    /// From here on steps are put back; `automatic` because a step failed before the commit step.
+    GoingBack {
+        automatic: bool,
+    },
+    UndoStarted {
+        step: String,
+    },
+    UndoDone {
+        step: String,
+    },
+    UndoFailed {
+        step: String,
+        error: Reason,
+    },
+    /// A process is done with the run.
+    Ended {
+        outcome: Ending,
+        error: Option<Reason>,
+        journal_seconds: f64,
+    },
+    /// `cleanup` has removed what a rollback needs.
+    Cleaned {
+        by: String,
+    },
+}
+
+/// What a process came for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    Run,
+    Resume,
+    Rollback,
+}
+
+/// How a process left a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The script came to its end.
+    Done,
+    /// An error or a cancellation; nothing was put back.
+    Failed,
+    /// All steps were put back.
+    PutBack,
+    /// Some steps could not be put back.
+    PartlyPutBack,
+}
+
+/// An error as far as it is worth keeping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub code: String,
+    pub message: String,
+}
+
+impl From<&Error> for Reason {
+    fn from(error: &Error) -> Self {
+        Self { code: error.code.clone(), message: error.message.clone() }
+    }
+}
+
+/// What the operator says about a step that was cut off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Run it again.
+    Retry,
+    /// It need not happen; its value is `()`.
+    Skip,
+    /// It has happened; this is its value.
+    Accept(Value),
+}
+
+/// What is known of a step from before.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Past {
+    /// Nothing: it is new.
+    New,
+    /// It came to its end with this value; `changed` when it announced an effect.
+    Done { value: Value, changed: bool },
+    /// It has to run again: it failed, or was cut off before it announced an effect, or the operator says so.
+    Again { changed: bool },
+    /// It was cut off after it had announced an effect, `last`: what became of that is not known.
+    Unknown { last: String },
+}
+
+impl Past {
+    /// Whether the step may have changed something outside.
+    pub fn changed(&self) -> bool {
+        match self {
+            Self::New => false,
+            Self::Done { changed, .. } | Self::Again { changed } => *changed,
+            Self::Unknown { .. } => true,
+        }
+    }
+}
+
+/// Keeps what happens, durably: when a method returns, a crash does not take back what it was told.
+pub trait Record: Send + Sync {
+    /// Writes an entry; gives its number.
+    fn write(&self, entry: Entry) -> Result<u64>;
+
+    /// A script (`key` is empty) or module is about to be used. One that was changed since the run has used it is
+    /// `run.edited_script`, unless the operator accepts that.
+    fn source(&self, key: &str, source: &Source) -> Result<()>;
+
+    /// What is known of the step that is about to begin. A sequence of steps that differs from the recorded one is
+    /// `run.changed_sequence`.
+    fn past(&self, path: &str) -> Result<Past>;
+
+    /// Whether recorded steps are still to come.
+    fn is_behind(&self) -> bool;
+
+    /// Whether the step was put back before.
+    fn is_undone(&self, path: &str) -> bool;
+
+    /// The value a parameter had when the run started.
+    fn parameter(&self, name: &str) -> Option<Value>;
+
+    /// The answer that was given to this question, once per time it was given.
+    fn answer(&self, question: &str) -> Option<bool>;
+
+    /// The run's name, `upgrade-7`, and its private directory; both are made when they are first asked for.
+    fn place(&self) -> Result<(String, PathBuf)>;
+
+    /// Nobody else may work on this stack (a Compose project) until the run is over: on this machine or another one.
+    fn lock(&self, world: &World, stack: &str) -> Result<()>;
+
+    /// The run that has made an artefact at, in or around `path`.
+    fn owner(&self, path: &std::path::Path) -> Result<Option<Owner>>;
+}
+
+/// The run that made something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub run: String,
+    /// Whether it is this very run.
+    pub is_this: bool,
+    /// Whether it is over, with nothing to go on with: done, or all put back.
+    pub is_over: bool,
+    /// For people: `done`, `failed`, `interrupted` …
+    pub state: String,
+}
