@@ -96,7 +96,7 @@ fn mistake(language: &Language, source: &Source) -> Option<Failure> {
 fn start(session: &Session, language: &Language, source: &Source) -> Result<(), Box<EvalAltResult>> {
     let ast = language.compile(source)?;
     language.loader.note_aliases(source, &ast)?;
-    let description = describe::describe(language, source, &Tree::new(&ast));
+    let description = describe::describe(language, source, Tree::new(&ast));
     refuse_unknown(session, language, &description)?;
     let (script, origin) = (source.name.clone(), source.origin.to_string());
     session.emit(Event::RunStarted { script, origin, parameters: given(session, &description) });
@@ -128,7 +128,7 @@ fn parameters_of_shipped_scripts(language: &Language) -> BTreeSet<String> {
     let scripts = shipped::ALL.iter().filter(|file| file.kind == Kind::Script).map(Source::built_in);
     let described = scripts.filter_map(|source| {
         let ast = reader.engine.compile(&*source.text).ok()?;
-        Some(describe::describe(&reader, &source, &Tree::new(&ast)).parameters)
+        Some(describe::describe(&reader, &source, Tree::new(&ast)).parameters)
     });
     described.flatten().map(|parameter| parameter.name).collect()
 }
