@@ -59,6 +59,7 @@ impl Fixture {
             cancel: Cancel::default(),
             listener: heard.clone(),
             redactor: Redactor::default(),
+            owner: pgscript::world::Owner::default(),
         };
         let fixture = Self { dir: tempfile::tempdir().unwrap(), heard, context, _runtime: runtime };
         fixture.write("inventory.ini", INVENTORY);

@@ -50,6 +50,7 @@ impl Stage {
             cancel: Cancel::default(),
             listener: warnings.clone(),
             redactor: Redactor::default(),
+            owner: pgscript::world::Owner::default(),
         };
         let cancel = context.cancel.clone();
         let engine = live::world(context, docker_host.map(String::from)).containers;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use pgscript::event::{Event, Listener};
 use pgscript::world::container::{ExecSpec, Streams};
 use pgscript::world::live::{self, Context};
-use pgscript::world::{Cancel, Error, Redactor};
+use pgscript::world::{Cancel, Error, Owner, Redactor};
 use tempfile::TempDir;
 
 const IMAGE: &str = "pgscript-test/postgres:17";
@@ -511,6 +511,7 @@ fn streams_pass_both_ways(url: &str, container: &str) {
         cancel: Cancel::default(),
         listener: Arc::new(Silent),
         redactor: Redactor::default(),
+        owner: Owner::default(),
     };
     let engine = live::world(context, Some(url.into())).containers;
     let info = engine.info().unwrap();

@@ -42,6 +42,7 @@ impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
         command.args(arguments).current_dir(self.path()).env_clear().env("PGSCRIPT_SITE", self.path().join("site"));
+        command.env("PGSCRIPT_STORE", self.path().join("runs"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -609,8 +610,11 @@ fn everything_shipped_passes_check() {
     let names: Vec<_> = events(&listed).iter().map(|e| e["name"].as_str().unwrap().to_owned()).collect();
     assert!(names.len() >= 5, "{names:?}");
     for name in names {
-        let ran = place.pgscript(&["check", &name]);
-        assert_eq!((ran.code, ran.stdout), (0, format!("{name}: nothing found\n")));
+        let ran = place.pgscript(&["check", &name, "--format", "json"]);
+        let about_kills = ["check.not_durable", "check.no_undo", "check.open_question", "check.lost_variable"];
+        let mut others = events(&ran);
+        others.retain(|finding| !about_kills.contains(&finding["code"].as_str().unwrap()));
+        assert_eq!((ran.code, others), (0, Vec::new()), "{name}");
     }
 }
 
@@ -635,11 +639,218 @@ fn show_tells_parameters_and_nested_steps() {
       user: string  who  [required]
 
     Steps:
-       1  outer
-       2    inner  (can be undone)
-       3  late  (from here on nothing is undone by itself)
+       1  outer  (after a kill: runs again by itself)
+       2    inner  (can be undone)  (after a kill: runs again by itself)
+       3  late  (after a kill: runs again by itself)  (from here on nothing is undone by itself)
     ");
 }
+
+// What a kill and a rollback would meet
+
+/// Severity, place, code and message of what `check` finds in `main.rhai`.
+fn checked(place: &Place) -> Vec<String> {
+    let ran = place.pgscript(&["check", "main.rhai", "--format", "json"]);
+    let found = events(&ran);
+    let text = |f: &serde_json::Value, key: &str| f[key].as_str().unwrap_or_default().to_owned();
+    let is_warned = found.iter().all(|f| f["severity"] == "warning");
+    assert_eq!((ran.code, is_warned), (0, true), "{}", ran.stdout);
+    let line = |f: &serde_json::Value| {
+        format!("{}:{}:{} {}: {}", text(f, "file"), f["line"], f["column"], text(f, "code"), text(f, "message"))
+    };
+    found.iter().map(line).collect()
+}
+
+fn checked_script(script: &str) -> Vec<String> {
+    checked(&Place::new().with("main.rhai", script))
+}
+
+#[test]
+fn a_script_without_any_way_on_or_back_is_told_so_with_its_steps() {
+    let place = Place::new().with(
+        "main.rhai",
+        r#"
+step("look", || host::exists("a"));
+step("write", || host::write("a", "x"));
+step("by hand", || ui::manual("press the button"));
+"#,
+    );
+    let ran = place.pgscript(&["check", "main.rhai"]);
+    assert_eq!(ran.code, 0);
+    insta::assert_snapshot!(ran.stdout, @r#"
+    warning[check.not_durable]: a kill in `write`, `by hand` would leave no way forward and none back: no step that changes something has `undo`, `probe` or `repeatable`
+     --> main.rhai:3:1
+      |
+    3 | step("write", || host::write("a", "x"));
+      | ^^^^
+      = hint: forward: nobody can know what such a step has done, so the operator must find out and decide by hand:
+              pgscript resume RUN --retry STEP | --skip STEP | --accept STEP=VALUE
+              back: `pgscript rollback` would put nothing back
+              declare both: step("…", || …, #{ undo: |value| …, probe: || … }), or `repeatable: true` for the probe
+    "#);
+}
+
+#[test]
+fn steps_that_change_something_without_undo_are_named_also_when_a_module_does_it() {
+    let place = Place::new()
+        .with(
+            "main.rhai",
+            r#"import "lib" as lib;
+step("reads", || lib::look());
+step("has undo", || lib::stop(1), #{ undo: || (), repeatable: true });
+step("through a module", || { lib::stop(1) }, #{ repeatable: true });
+step("outer", || {
+    step("inner, covered", || lib::stop(1), #{ repeatable: true });
+}, #{ undo: || () });
+step("frame", || { step("inner", || { [1].map(|c| Fn("own").call(c)) }, #{ repeatable: true }); });
+step("undo is no change", || 1, #{ undo: || lib::stop(1), probe: || own(1) });
+let options = #{ undo: || () };
+step("not known", || own(1), options);
+step("as a method", || docker::container("x").stop(), #{ repeatable: true, undo: () });
+step("a map is no container", || { let m = #{ a: 1 }; m.remove("a") });
+fn own(c) { docker::start(c) }
+fn for_others() { step("in a function", || own(1), #{ repeatable: true }) }
+lib::with_step();
+"#,
+        )
+        .with(
+            "lib.rhai",
+            r#"import "deep" as deep;
+fn look() { docker::containers() }
+fn stop(c) { if c == 0 { return; } deep::really_stop(c) }
+fn with_step() { step("of the module", || stop(1), #{ repeatable: true }) }
+fn nobody_calls() { step("never met", || stop(1)) }
+"#,
+        )
+        .with("deep.rhai", "fn really_stop(c) { docker::stop(c) }\n");
+    insta::assert_snapshot!(checked(&place).join("\n"), @r"
+    main.rhai:4:1 check.no_undo: a rollback can't put back: `through a module`, `inner`, `as a method`, `in a function`, `of the module`
+    ");
+}
+
+#[test]
+fn steps_that_only_the_operator_can_judge_after_a_kill_are_named_with_what_to_type() {
+    let script = r#"
+step("reads", || docker::containers());
+step("probed", || host::write("a", "x"), #{ probe: || if host::exists("a") { true }, undo: || () });
+step("repeatable", || host::write("a", "x"), #{ repeatable: true, undo: || () });
+step("says no", || host::write("a", "x"), #{ repeatable: false, undo: || () });
+for name in ["a", "b"] {
+    step(name, || host::write(name, "x"), #{ undo: || () });
+}
+"#;
+    let ran = Place::new().with("main.rhai", script).pgscript(&["check", "main.rhai"]);
+    insta::assert_snapshot!(ran.stdout, @r#"
+    warning[check.open_question]: a kill in `says no`, the step at main.rhai:7 would leave a question that only the operator can answer
+     --> main.rhai:5:1
+      |
+    5 | step("says no", || host::write("a", "x"), #{ repeatable: false, undo: || () });
+      | ^^^^
+      = hint: nobody could know what such a step has done:
+              pgscript resume RUN --retry STEP | --skip STEP | --accept STEP=VALUE
+              declare `repeatable: true` where doing it twice does no harm,
+              or `probe: || …` that gives () if it was not done, else the step's value
+    "#);
+}
+
+#[test]
+fn a_function_that_makes_steps_is_followed_to_who_calls_it() {
+    let place = Place::new().with("lib.rhai", "fn sure(name, body) { step(name, body, #{ undo: || () }) }\n").with(
+        "main.rhai",
+        "import \"lib\" as lib;\nlib::sure(\"reads\", || 1);\nlib::sure(\"writes\", || host::write(\"a\", \"x\"));\n",
+    );
+    insta::assert_snapshot!(checked(&place).join("\n"), @r"
+    main.rhai:3:1 check.open_question: a kill in `writes` would leave a question that only the operator can answer
+    ");
+}
+
+#[test]
+fn variables_that_a_resumed_run_would_not_have_are_found() {
+    let script = r#"
+let fenced = [];
+let plan = #{ record: #{}, list: [[]] };
+let total = 0;
+let label = "a:b";
+step("stop", || {
+    fenced = [1];
+    plan.record.set("fenced", fenced);
+    [1, 2].map(|x| { total += x; x });
+    label.replace(":", "-");
+    let own = 1;
+    own += 1;
+});
+step("next", || { plan.list[0].push(total); plan.list }, #{ undo: || fenced });
+ui::say(`${label} ${plan}`);
+"#;
+    let ran = Place::new().with("main.rhai", script).pgscript(&["check", "main.rhai"]);
+    assert_eq!(ran.code, 0);
+    insta::assert_snapshot!(ran.stdout, @r#"
+    warning[check.lost_variable]: on resume finished steps do not run again, so these keep their old values: `fenced` of `stop`, `plan` of `stop`, `total` of `stop`, `label` of `stop`; return them from the steps
+     --> main.rhai:7:5
+      |
+    7 |     fenced = [1];
+      |     ^^^^^^
+      = hint: let result = step("stop", || { …; result }), with `fenced` in it
+    "#);
+}
+
+#[test]
+fn each_way_to_change_a_variable_is_seen_and_what_is_not_read_later_is_let_pass() {
+    let warned = |script: &str| !checked_script(script).is_empty();
+    for change in ["x = 1", "x += 1", "x.a = 1", "x[0] = 1", "x.a[0].b = 1", "x.push(1)", "x[0].push(1)", "x.a.clear()"]
+    {
+        let after = |end: &str| warned(&format!("let x = #{{}};\nstep(\"s\", || {{ {change}; }});\n{end}"));
+        assert!(after("ui::say(x);"), "{change}");
+        assert!(!after("ui::say(1);"), "{change}");
+        assert!(!after("x = 2;"), "{change}");
+    }
+    for harmless in
+        ["let x = 2; x = 3", "x.len()", "x.get(\"a\").push(1)", "[1][x].push(1)", "let y = x; y = 2", "x[x].a"]
+    {
+        assert!(!warned(&format!("let x = 1;\nstep(\"s\", || {{ {harmless}; }});\nui::say(x);")), "{harmless}");
+    }
+    // Returned from the step into the very variable.
+    assert!(!warned("let x = 1;\nx = step(\"s\", || { x += 1; x });\nui::say(x);"));
+    // Read before, but in a loop; by an undo; in the function that has it; around a step in a step.
+    assert!(warned("let x = false;\nloop {\n  if x { break; }\n  step(\"s\", || { x = true; });\n}"));
+    assert!(!warned("let x = false;\nif x { ui::say(x); }\nstep(\"s\", || { x = true; });"));
+    assert!(warned("let x = 1;\nstep(\"s\", || { x = 2; }, #{ undo: || ui::say(x) });"));
+    assert!(warned("fn f() { let x = 1; step(\"s\", || { x = 2; }); x }\nf();"));
+    assert!(warned("step(\"o\", || { let x = 1; step(\"i\", || { x = 2; }); ui::say(x); });"));
+    assert!(!warned("let x = 1;\nstep(\"s\", || { x = 2; });\nfn f(x) { ui::say(x); }\nf(1);\n[1].map(|x| x);"));
+}
+
+#[test]
+fn warnings_do_not_keep_a_script_from_running() {
+    let place = Place::new().with("main.rhai", "step(\"write\", || host::write(\"a\", \"x\"));");
+    assert_eq!(checked(&place).len(), 1);
+    let ran = place.pgscript(&["run", "main.rhai"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(!ran.stdout.contains("warning") && !ran.stderr.contains("warning"), "{}{}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn show_tells_what_a_kill_in_each_step_means() {
+    let place = Place::new().with("lib.rhai", "fn write() { host::write(\"a\", \"x\") }").with(
+        "main.rhai",
+        "import \"lib\" as lib;\nstep(\"reads\", || 1);\nstep(\"asks\", || lib::write());\n\
+         step(\"probes\", || lib::write(), #{ probe: || () });\nstep(\"again\", || lib::write(), #{ repeatable: true });\n\
+         let o = #{};\nstep(\"not known\", || lib::write(), o);",
+    );
+    let shown = place.pgscript(&["show", "main.rhai"]).stdout;
+    insta::assert_snapshot!(shown[shown.find("Steps:").unwrap()..], @r"
+    Steps:
+       1  reads  (after a kill: runs again by itself)
+       2  asks  (after a kill: asks)
+       3  probes  (after a kill: probes)
+       4  again  (after a kill: runs again by itself)
+       5  not known
+    ");
+    let json = events(&place.pgscript(&["show", "main.rhai", "--format", "json"])).remove(0);
+    let kills: Vec<_> = json["steps"].as_array().unwrap().iter().map(|s| s["after_kill"].as_str()).collect();
+    assert_eq!(kills, [Some("runs_again"), Some("asks"), Some("probes"), Some("runs_again"), None]);
+}
+
+// The reference and the rest
 
 #[test]
 fn the_reference_can_be_read_whole_or_in_part() {

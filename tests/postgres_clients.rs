@@ -60,6 +60,7 @@ impl Stage {
             cancel: Cancel::default(),
             listener: heard.clone(),
             redactor: Redactor::default(),
+            owner: pgscript::world::Owner::default(),
         };
         let cancel = context.cancel.clone();
         let name = format!("pgscript-clients-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

@@ -52,6 +52,7 @@ impl Bench {
             cancel: cancel.clone(),
             listener: Arc::new(CancelAtProgress(cancel, cancel_at_progress)),
             redactor: Redactor::default(),
+            owner: pgscript::world::Owner::default(),
         };
         let world = world(context, None);
         let ready = world.containers.image(IMAGE).ok().flatten().is_some() && rustix::process::geteuid().is_root();

@@ -13,7 +13,8 @@ use crate::script::loader::Places;
 /// Reads scripts, and the modules they import, for what would fail when they run.
 ///
 /// Finds syntax errors, undefined variables, unknown functions and modules, wrong argument counts, and functions
-/// that would hide one of the language. Nothing is run and nothing outside is asked.
+/// that would hide one of the language. Warns of steps that a rollback can't put back, of steps that a kill would leave
+/// to the operator, and of variables that a resumed run would not have. Nothing is run and nothing outside is asked.
 #[derive(Args, Debug)]
 pub struct Check {
     /// Paths, or names of scripts of the site or of those built in.

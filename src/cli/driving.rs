@@ -152,13 +152,14 @@ fn block(driven: &Driven, failure: &Failure, setup: &Setup) -> String {
     let step = failure.step.as_ref().map(|step| format!(" in step `{step}`")).unwrap_or_default();
     let _ = writeln!(out, "\n✗ failed{step} after {}", human::seconds(driven.outcome.seconds));
     aftermath(&failure.aftermath, &mut out);
-    if let Some(recovery) = failure.advice() {
-        let _ = writeln!(out, "  {}", recovery.replace('\n', "\n  "));
+    let advice = failure.advice();
+    if let Some(recovery) = advice {
+        let _ = writeln!(out, "  next: {}", recovery.replace('\n', "\n        "));
     }
     let ways = ways_on(driven);
     let width = ways.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
     for (number, (command, meaning)) in ways.iter().enumerate() {
-        let head = if number == 0 { "next:" } else { "or:  " };
+        let head = if number == 0 && advice.is_none() { "next:" } else { "or:  " };
         let _ = writeln!(out, "  {head} {command:<width$}   {meaning}");
     }
     if let (Some(place), false) = (&driven.place, ways.is_empty()) {

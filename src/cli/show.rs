@@ -43,7 +43,7 @@ fn show(language: &Language, source: &Source, format: Format) -> anyhow::Result<
         Ok(ast) => ast,
         Err(error) => return Ok(unreadable(language, source, &error)),
     };
-    let description = describe::describe(language, source, &Tree::new(&ast));
+    let description = describe::describe(language, source, Tree::new(&ast));
     match format {
         Format::Text => output::print(&description.render()),
         Format::Json => output::print(&format!("{}\n", description.to_json())),

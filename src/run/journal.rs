@@ -57,8 +57,7 @@ pub fn read(path: &Path) -> Result<Reading> {
     let failed = |e: std::io::Error| Error::io("read", path.display(), &e);
     File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(failed)?;
     let mut reading = Reading::default();
-    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').enumerate().peekable();
-    while let Some((index, text)) = lines.next() {
+    for (index, text) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         // Only a line's end, which is written with it, tells a whole line from a torn one.
         let Some(text) = text.strip_suffix(b"\n") else { break };
         match parse(text, &reading.sum, reading.lines.len() as u64 + 1) {
@@ -87,6 +86,11 @@ fn parse(text: &[u8], before: &str, expected: u64) -> Result<(Line, String), Str
         return Err(format!("it has number {}, not {expected}", line.n));
     }
     Ok((line, sum.to_owned()))
+}
+
+/// Milliseconds are enough for people.
+pub fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
 }
 
 fn checksum(before: &str, body: &str) -> String {
@@ -142,7 +146,7 @@ impl Journal {
     /// Writes an entry and gives its number once it is on disk.
     pub fn append(&mut self, entry: Entry) -> Result<u64> {
         let begun = Instant::now();
-        let line = Line { n: self.next, at: jiff::Timestamp::now().to_string(), entry };
+        let line = Line { n: self.next, at: now(), entry };
         let body = serde_json::to_string(&line)
             .map_err(|e| Error::failed("journal.unwritable", format!("an entry has no JSON form: {e}")))?;
         let body = body.strip_suffix('}').unwrap_or(&body).to_owned();

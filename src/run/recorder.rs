@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::frozen;
 use super::history::{Frozen, History};
-use super::journal::{Journal, Line};
+use super::journal::{self, Journal, Line};
 use super::lock::{self, Claim};
 use super::log::Log;
 use super::store::{self, Held, Place, Store};
@@ -50,6 +50,8 @@ struct State {
     history: History,
     /// The sources of the run's earlier processes.
     recorded: Vec<Frozen>,
+    /// The outermost steps that its earlier processes have begun, in their order.
+    sequence: Vec<String>,
     /// How many of the recorded outermost steps were gone by.
     passed: usize,
     /// The outermost steps that the script has called so far.
@@ -84,6 +86,7 @@ impl Recorder {
         {
             let mut state = recorder.state();
             state.recorded.clone_from(&history.sources);
+            state.sequence = history.outermost().cloned().collect();
             state.history = history;
             recorder.enter(&mut state, place, journal, held)?;
         }
@@ -224,7 +227,7 @@ fn append(state: &mut State, entry: Entry) -> Result<u64> {
         return Ok(0);
     };
     let n = open.journal.append(entry.clone())?;
-    state.history.apply(Line { n, at: jiff::Timestamp::now().to_string(), entry });
+    state.history.apply(Line { n, at: journal::now(), entry });
     Ok(n)
 }
 
@@ -248,10 +251,9 @@ impl Record for Recorder {
             return Ok(state.history.past(path));
         }
         state.called.push(path.to_owned());
-        let recorded: Vec<_> = state.history.outermost().cloned().collect();
-        let expected = recorded.get(state.passed);
+        let expected = state.sequence.get(state.passed);
         if expected.is_some_and(|expected| expected != path) {
-            return Err(changed_sequence(&recorded, &state.called));
+            return Err(changed_sequence(&state.sequence, &state.called));
         }
         state.passed += usize::from(expected.is_some());
         Ok(state.history.past(path))
@@ -259,7 +261,7 @@ impl Record for Recorder {
 
     fn is_behind(&self) -> bool {
         let state = self.state();
-        state.passed < state.history.outermost().count()
+        state.passed < state.sequence.len()
     }
 
     fn is_undone(&self, path: &str) -> bool {

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rhai::{EvalAltResult, Position};
 
 use super::api::nearest;
+use super::durability;
 use super::engine::Language;
 use super::errors::{self, Report};
+use super::flow::Flow;
 use super::loader::Aliases;
 use super::source::{Source, definition};
 use super::tree::{Argument, Call, Tree, Variable};
@@ -28,7 +30,7 @@ pub struct File {
     pub source: Source,
     pub tree: Tree,
     /// Alias to the id of the imported source; `None` when it can't be known or read.
-    imports: BTreeMap<String, Option<String>>,
+    pub imports: BTreeMap<String, Option<String>>,
 }
 
 /// Reads scripts and their modules.
@@ -60,6 +62,10 @@ impl<'l> Checker<'l> {
             for (position, error) in found {
                 self.find(&file.source, position, error, false);
             }
+        }
+        for (source, position, error) in durability::warnings(&Flow::new(&files, &script.id, &self.language.reference))
+        {
+            self.find(source, position, error, true);
         }
         self.findings.sort_by_key(|f| {
             let place = f.report.place.as_ref();
@@ -163,6 +169,15 @@ impl<'l> Checker<'l> {
 /// Whether a call is that of a global primitive.
 pub fn is_global(call: &Call, name: &str) -> bool {
     call.name == name && call.namespace.is_empty() && !call.is_method
+}
+
+/// `a::b::f` calls into a module that the module `a` imports as `b`: what `id` and `["b"]` mean together.
+pub fn module_of<'f>(files: &'f BTreeMap<String, File>, id: &str, inner: &[String]) -> Option<&'f File> {
+    let file = files.get(id)?;
+    match inner.split_first() {
+        None => Some(file),
+        Some((next, rest)) => module_of(files, file.imports.get(next)?.as_deref()?, rest),
+    }
 }
 
 /// Functions of the engine: its packages and the primitives, by name with the argument counts they take.
@@ -279,7 +294,7 @@ impl Calls<'_> {
         let path = format!("{}::{}", call.namespace.join("::"), call.name);
         if let Some(imported) = self.file.imports.get(root) {
             // What can't be read has its own finding.
-            let module = self.inner_module(imported.as_deref()?, inner)?;
+            let module = module_of(self.files, imported.as_deref()?, inner)?;
             return wrong_in_module(call, &path, module);
         }
         let Some(functions) = self.natives.namespaces.get(root) else { return Some(self.unknown_namespace(root)) };
@@ -313,7 +328,7 @@ impl Calls<'_> {
         let Some(imported) = self.file.imports.get(root) else {
             return (!self.natives.namespaces.contains_key(root)).then(|| self.unknown_namespace(root));
         };
-        let module = self.inner_module(imported.as_deref()?, inner)?;
+        let module = module_of(self.files, imported.as_deref()?, inner)?;
         let exports = &module.tree.exports;
         (!exports.contains(&variable.name)).then(|| {
             let message = format!("{} exports no `{}`", module.source.id, variable.name);
@@ -356,15 +371,6 @@ impl Calls<'_> {
             owner = self.file.tree.calls.iter().find(|call| call.closures.contains(&closure.name))?.owner;
         }
         None
-    }
-
-    /// `a::b::f` calls into a module that the module `a` imports as `b`.
-    fn inner_module(&self, id: &str, inner: &[String]) -> Option<&File> {
-        let file = self.files.get(id)?;
-        match inner.split_first() {
-            None => Some(file),
-            Some((next, rest)) => self.inner_module(file.imports.get(next)?.as_deref()?, rest),
-        }
     }
 
     /// Own functions of a name: parameter count and signature.

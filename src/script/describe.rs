@@ -1,15 +1,17 @@
 //! What a script is for, which parameters it takes and which steps it has, without running it; and the reference
 //! of everything scripts may call.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use rhai::Dynamic;
 use serde_json::{Value, json};
 
 use super::api::{Function, Reference};
-use super::check::is_global;
+use super::check::{File, is_global};
+use super::durability::AfterKill;
 use super::engine::Language;
+use super::flow::Flow;
 use super::source::Source;
 use super::tree::{Argument, Call, Tree};
 
@@ -35,6 +37,8 @@ pub struct Step {
     pub depth: usize,
     pub commit: bool,
     pub has_undo: bool,
+    /// What becomes of it when the run is killed in it; `None` where the text does not tell.
+    pub after_kill: Option<AfterKill>,
 }
 
 /// A script's own account of itself.
@@ -50,30 +54,28 @@ pub struct Description {
 }
 
 /// Describes a script. Modules that can't be read are left out: `check` and `run` say why.
-pub fn describe(language: &Language, source: &Source, tree: &Tree) -> Description {
+pub fn describe(language: &Language, source: &Source, tree: Tree) -> Description {
     let mut description = Description {
         name: source.name.clone(),
         origin: source.origin.to_string(),
         doc: tree.doc.clone(),
-        steps: steps(tree),
         ..Description::default()
     };
-    let mut seen = BTreeSet::new();
-    parameters(language, source, tree, "", &mut seen, &mut description);
+    let mut files = BTreeMap::new();
+    parameters(language, source, tree, "", &mut files, &mut description);
+    description.steps = steps(&files, &source.id, &language.reference);
     description
 }
 
+/// Reads the parameters of a file and of what it imports; the files are kept.
 fn parameters(
     language: &Language,
     source: &Source,
-    tree: &Tree,
+    tree: Tree,
     module: &str,
-    seen: &mut BTreeSet<String>,
+    files: &mut BTreeMap<String, File>,
     into: &mut Description,
 ) {
-    if !seen.insert(source.id.clone()) {
-        return;
-    }
     for call in tree.calls.iter().filter(|call| is_global(call, "param")) {
         match parameter(call, module) {
             Some(parameter) if into.parameters.iter().all(|known| known.name != parameter.name) => {
@@ -83,14 +85,23 @@ fn parameters(
             None => into.has_computed_parameters = true,
         }
     }
-    for import in &tree.imports {
-        let Some(name) = &import.name else {
-            into.has_computed_parameters = true;
-            continue;
-        };
-        let Ok(imported) = language.places.module(Some(source), name) else { continue };
-        let Ok(ast) = language.engine.compile(&*imported.text) else { continue };
-        parameters(language, &imported, &Tree::new(&ast), name, seen, into);
+    let imports: Vec<_> = tree.imports.iter().map(|import| (import.alias.clone(), import.name.clone())).collect();
+    files.insert(source.id.clone(), File { source: source.clone(), tree, imports: BTreeMap::new() });
+    let mut known = BTreeMap::new();
+    for (alias, name) in imports {
+        into.has_computed_parameters |= name.is_none();
+        let imported = name.and_then(|name| Some((language.places.module(Some(source), &name).ok()?, name)));
+        let id = imported.and_then(|(imported, name)| {
+            if !files.contains_key(&imported.id) {
+                let ast = language.engine.compile(&*imported.text).ok()?;
+                parameters(language, &imported, Tree::new(&ast), &name, files, into);
+            }
+            Some(imported.id)
+        });
+        known.insert(alias, id);
+    }
+    if let Some(file) = files.get_mut(&source.id) {
+        file.imports = known;
     }
 }
 
@@ -102,7 +113,7 @@ fn parameter(call: &Call, module: &str) -> Option<Parameter> {
         None => &empty,
         Some(_) => return Some(computed(name, module)),
     };
-    let find = |key: &str| options.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_ref());
+    let find = |key: &str| options.iter().find(|(k, _)| k == key).map(|(_, value)| value.literal());
     let text = |key: &str| find(key).map(|value| value.map_or_else(|| "…".to_owned(), ToString::to_string));
     let default = find("default");
     let type_name = text("type").unwrap_or_else(|| match default.flatten() {
@@ -138,9 +149,12 @@ fn written(value: &Dynamic) -> String {
     }
 }
 
-fn steps(tree: &Tree) -> Vec<Step> {
+fn steps(files: &BTreeMap<String, File>, script: &str, reference: &Reference) -> Vec<Step> {
+    let Some(File { tree, .. }) = files.get(script) else { return Vec::new() };
+    let flow = Flow::new(files, script, reference);
     let calls: Vec<_> = tree.calls.iter().filter(|call| is_global(call, "step")).collect();
-    calls.iter().filter_map(|call| step(call, depth(call, &calls, tree))).collect()
+    let after_kill = |call: &Call| AfterKill::of(&flow, flow.step_at(call)?);
+    calls.iter().filter_map(|call| step(call, depth(call, &calls, tree), after_kill(call))).collect()
 }
 
 /// In how many steps' closures a call stands.
@@ -157,14 +171,15 @@ fn depth(call: &Call, steps: &[&Call], tree: &Tree) -> usize {
     depth
 }
 
-fn step(call: &Call, depth: usize) -> Option<Step> {
+fn step(call: &Call, depth: usize, after_kill: Option<AfterKill>) -> Option<Step> {
     let name = call.arguments.first()?.text().unwrap_or_else(|| "…".into());
     let options = match call.arguments.get(2) {
         Some(Argument::Map(options)) => options.as_slice(),
         _ => &[],
     };
-    let commit = options.iter().any(|(k, v)| k == "commit" && v.as_ref().is_some_and(|v| v.as_bool() == Ok(true)));
-    Some(Step { name, depth, commit, has_undo: options.iter().any(|(key, _)| key == "undo") })
+    let commit = options.iter().any(|(k, v)| k == "commit" && v.literal().is_some_and(|v| v.as_bool() == Ok(true)));
+    let has_undo = options.iter().any(|(key, _)| key == "undo");
+    Some(Step { name, depth, commit, has_undo, after_kill })
 }
 
 impl Description {
@@ -185,7 +200,9 @@ impl Description {
             for (number, step) in self.steps.iter().enumerate() {
                 let mark = if step.commit { "  (from here on nothing is undone by itself)" } else { "" };
                 let undo = if step.has_undo { "  (can be undone)" } else { "" };
-                let _ = writeln!(out, "{:>4}  {}{}{undo}{mark}", number + 1, "  ".repeat(step.depth), step.name);
+                let kill = step.after_kill.map(|kill| format!("  (after a kill: {})", kill.in_words()));
+                let kill = kill.unwrap_or_default();
+                let _ = writeln!(out, "{:>4}  {}{}{undo}{kill}{mark}", number + 1, "  ".repeat(step.depth), step.name);
             }
         }
         out
@@ -196,10 +213,10 @@ impl Description {
             json!({"name": p.name, "type": p.type_name, "help": p.help, "default": p.default, "choices": p.choices,
                    "module": p.module, "required": p.default.is_none()})
         });
-        let steps = self
-            .steps
-            .iter()
-            .map(|s| json!({"name": s.name, "depth": s.depth, "commit": s.commit, "undo": s.has_undo}));
+        let steps = self.steps.iter().map(|s| {
+            json!({"name": s.name, "depth": s.depth, "commit": s.commit, "undo": s.has_undo,
+                   "after_kill": s.after_kill.map(AfterKill::name)})
+        });
         json!({"name": self.name, "origin": self.origin, "doc": self.doc,
                "parameters": parameters.collect::<Vec<_>>(), "steps": steps.collect::<Vec<_>>()})
     }

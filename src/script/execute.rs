@@ -83,7 +83,7 @@ fn run(session: &Arc<Session>, places: Places, source: &Source, way: Way) -> Res
         let ended = entered.and_then(|()| start(session, &language, source));
         match way {
             Way::Forward { keep } => ended.err().map(|error| fail(session, &language, source, &error, keep)),
-            Way::Back => go_back(session, &language, source, ended).err(),
+            Way::Back => go_back(session, &language, source, ended).err().map(|failure| *failure),
         }
     });
     let seconds = begun.elapsed().as_secs_f64();
@@ -109,7 +109,7 @@ fn mistake(language: &Language, source: &Source) -> Option<Failure> {
 fn start(session: &Session, language: &Language, source: &Source) -> Result<(), Box<EvalAltResult>> {
     let ast = language.compile(source)?;
     language.loader.note_aliases(source, &ast)?;
-    let description = describe::describe(language, source, &Tree::new(&ast));
+    let description = describe::describe(language, source, Tree::new(&ast));
     refuse_unknown(session, language, &description)?;
     let (script, origin) = (source.name.clone(), source.origin.to_string());
     session.emit(Event::RunStarted { script, origin, parameters: given(session, &description) });
@@ -141,7 +141,7 @@ fn parameters_of_shipped_scripts(language: &Language) -> BTreeSet<String> {
     let scripts = shipped::ALL.iter().filter(|file| file.kind == Kind::Script).map(Source::built_in);
     let described = scripts.filter_map(|source| {
         let ast = reader.engine.compile(&*source.text).ok()?;
-        Some(describe::describe(&reader, &source, &Tree::new(&ast)).parameters)
+        Some(describe::describe(&reader, &source, Tree::new(&ast)).parameters)
     });
     described.flatten().map(|parameter| parameter.name).collect()
 }
@@ -165,11 +165,11 @@ fn go_back(
     language: &Language,
     source: &Source,
     ended: Result<(), Box<EvalAltResult>>,
-) -> Result<(), Failure> {
+) -> Result<(), Box<Failure>> {
     let report = |error: &EvalAltResult| errors::report(error, &source.id, &language.sources, &language.reference);
     let unchanged = |error: Box<EvalAltResult>| {
         let aftermath = Aftermath::Kept;
-        Failure { report: report(&error), step: None, aftermath, recovery: None }
+        Box::new(Failure { report: report(&error), step: None, aftermath, recovery: None })
     };
     match ended {
         Err(error) if !steps::is_end_of_replay(&error) => return Err(unchanged(error)),
@@ -184,7 +184,8 @@ fn go_back(
     if session.world.cancel.is_cancelled() {
         error = Error::cancelled();
     }
-    Err(Failure { report: Report::from(&error), step: None, aftermath: Aftermath::PutBack(outcome), recovery: None })
+    let aftermath = Aftermath::PutBack(outcome);
+    Err(Box::new(Failure { report: Report::from(&error), step: None, aftermath, recovery: None }))
 }
 
 fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAltResult, keep: bool) -> Failure {

@@ -104,10 +104,7 @@ fn as_handle(kind: &str, value: &impl Serialize) -> Value {
     json!({HANDLE: kind, "value": value})
 }
 
-fn plain<T: Serialize + Clone + 'static>(kind: &str, value: &Dynamic) -> Option<Value>
-where
-    T: Send + Sync,
-{
+fn plain<T: Serialize + Clone + Send + Sync + 'static>(kind: &str, value: &Dynamic) -> Option<Value> {
     value.read_lock::<T>().map(|inner| as_handle(kind, &*inner))
 }
 

@@ -3,15 +3,19 @@
 //! A script runs on a thread of its own ([`execute`]) and reaches the outside only through [`session::Session`].
 
 pub mod api;
+pub mod captured;
 pub mod check;
 pub mod describe;
+pub mod durability;
 pub mod engine;
 pub mod errors;
 pub mod evidence;
 pub mod execute;
+pub mod flow;
 pub mod handles;
 pub mod hints;
 pub mod loader;
+pub mod mutation;
 pub mod parameters;
 pub mod record;
 pub mod session;

@@ -7,6 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Position, Stmt};
 
+use super::mutation;
+
 /// A call, wherever it stands.
 #[derive(Debug)]
 pub struct Call {
@@ -25,21 +27,32 @@ pub struct Call {
     pub closures: Vec<String>,
     /// The list of statements it stands in: the same number for neighbours.
     pub block: usize,
+    /// Where the outermost loop around it begins.
+    pub loop_begin: Option<Position>,
+    /// The variable that is given its value: `x = step(…)`.
+    pub assigned_to: Option<String>,
 }
 
 /// An argument as far as it can be known without running.
 #[derive(Debug)]
 pub enum Argument {
     Literal(Dynamic),
-    /// A map literal; values that are not literals are `None`.
-    Map(Vec<(String, Option<Dynamic>)>),
+    /// A map literal. A map in it is a literal or computed.
+    Map(Vec<(String, Argument)>),
+    /// The name of a closure written here, `anon$…`.
+    Closure(String),
+    Variable(String),
     Computed,
 }
 
 impl Argument {
     pub fn text(&self) -> Option<String> {
+        self.literal()?.clone().into_string().ok()
+    }
+
+    pub fn literal(&self) -> Option<&Dynamic> {
         match self {
-            Self::Literal(value) => value.clone().into_string().ok(),
+            Self::Literal(value) => Some(value),
             _ => None,
         }
     }
@@ -72,12 +85,33 @@ impl Function {
     }
 }
 
-/// A variable that is read: `limit`, or one of a module, `primero::PORT`.
+/// A variable where it is used: `limit`, or one of a module, `primero::PORT`.
 #[derive(Debug)]
 pub struct Variable {
     pub owner: Option<usize>,
     /// Empty for a plain variable.
     pub namespace: Vec<String>,
+    pub name: String,
+    pub position: Position,
+    /// Whether its value is asked for here. It is not where it, or something in it, is given a new one (`x = 1`,
+    /// `x.y = 1`), nor where a closure only takes it along.
+    pub is_read: bool,
+}
+
+/// A closure where it is written.
+#[derive(Debug)]
+pub struct Closure {
+    pub name: String,
+    /// The function it is written in.
+    pub owner: Option<usize>,
+    /// The variables around it that it shares.
+    pub captures: Vec<String>,
+}
+
+/// A variable that gets another value, or other contents: `x = 1`, `x.y += 1`, `x.push(1)`.
+#[derive(Debug)]
+pub struct Change {
+    pub owner: Option<usize>,
     pub name: String,
     pub position: Position,
 }
@@ -92,6 +126,9 @@ pub struct Tree {
     pub calls: Vec<Call>,
     pub imports: Vec<Import>,
     pub variables: Vec<Variable>,
+    pub closures: Vec<Closure>,
+    /// In the order they stand in the text.
+    pub changes: Vec<Change>,
     /// Names given by `let`, `const`, `for` and `catch`, with the function they are given in.
     pub declared: BTreeSet<(Option<usize>, String)>,
     /// Variables that importers may use.
@@ -107,7 +144,8 @@ impl Tree {
         tree.collect(&ast.clone_statements_only(), None);
         let indices: Vec<_> = (0..tree.functions.len()).collect();
         tree.collect_functions(ast.clone_functions_only(), &indices);
-        tree.calls.sort_by_key(|call| (call.position.line(), call.position.position()));
+        tree.calls.sort_by_key(|call| call.position);
+        tree.changes.sort_by_key(|change| change.position);
         tree
     }
 
@@ -149,7 +187,8 @@ impl Tree {
         match expr {
             Expr::FnCall(call, position) => self.call(call, *position, false, path, owner, seen),
             Expr::MethodCall(call, position) => self.call(call, *position, true, path, owner, seen),
-            Expr::DynamicConstant(value, _) => self.closure(value, path, seen),
+            Expr::DynamicConstant(value, _) => self.closure(value, path, owner, seen),
+            Expr::Dot(..) | Expr::Index(..) => self.change(mutation::by_method(expr, path), owner),
             Expr::Map(map, _) => self.keys.extend(map.0.iter().map(|(key, _)| key.as_str().to_owned())),
             Expr::Property(names, _) => {
                 self.keys.insert(names.2.to_string());
@@ -157,7 +196,8 @@ impl Tree {
             Expr::Variable(variable, _, position) => {
                 let namespace = variable.2.path.iter().map(|part| part.as_str().to_owned()).collect();
                 let name = variable.1.to_string();
-                self.variables.push(Variable { owner, namespace, name, position: *position });
+                let is_read = !captures(path) && !mutation::is_overwritten(path);
+                self.variables.push(Variable { owner, namespace, name, position: *position, is_read });
             }
             _ => {}
         }
@@ -170,6 +210,7 @@ impl Tree {
                 let names = [Some(&parts.0), parts.1.as_ref()].into_iter().flatten();
                 self.declared.extend(names.map(|name| (owner, name.as_str().to_owned())));
             }
+            Stmt::Assignment(parts) => self.change(mutation::root(&parts.1.lhs), owner),
             _ => {}
         }
         match statement {
@@ -207,12 +248,23 @@ impl Tree {
             arguments: call.args.iter().map(argument).collect(),
             closures: Vec::new(),
             block: block(path),
+            loop_begin: loop_begin(path),
+            assigned_to: assigned_to(path),
         });
     }
 
+    fn change(&mut self, changed: Option<(&str, Position)>, owner: Option<usize>) {
+        self.changes.extend(changed.map(|(name, position)| Change { owner, name: name.to_owned(), position }));
+    }
+
     /// A closure belongs to every call whose argument it is part of.
-    fn closure(&mut self, value: &Dynamic, path: &[ASTNode<'_>], seen: &Seen) {
+    fn closure(&mut self, value: &Dynamic, path: &[ASTNode<'_>], owner: Option<usize>, seen: &Seen) {
         let Some(function) = value.read_lock::<FnPtr>() else { return };
+        let captures = match path {
+            [.., ASTNode::Expr(Expr::FnCall(call, _)), _] if is_capture(call) => captured(call),
+            _ => Vec::new(),
+        };
+        self.closures.push(Closure { name: function.fn_name().to_owned(), owner, captures });
         let calls = path.iter().filter_map(|node| match node {
             ASTNode::Expr(Expr::FnCall(call, _) | Expr::MethodCall(call, _)) | ASTNode::Stmt(Stmt::FnCall(call, _)) => {
                 seen.get(&std::ptr::from_ref::<FnCallExpr>(call))
@@ -249,6 +301,43 @@ fn block(path: &[ASTNode<'_>]) -> usize {
     }
 }
 
+/// Where the outermost loop around a node begins.
+fn loop_begin(path: &[ASTNode<'_>]) -> Option<Position> {
+    path.iter().find_map(|node| match node {
+        ASTNode::Stmt(Stmt::For(_, position) | Stmt::While(_, position) | Stmt::Do(_, _, position)) => Some(*position),
+        _ => None,
+    })
+}
+
+/// The variable of `x = f()`, for the path of `f`.
+fn assigned_to(path: &[ASTNode<'_>]) -> Option<String> {
+    match path {
+        [.., ASTNode::Stmt(Stmt::Assignment(parts)), _] => match &parts.1.lhs {
+            Expr::Variable(variable, ..) => Some(variable.1.to_string()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A closure that uses variables around it is a call too: `curry(closure, x, y)`.
+fn is_capture(call: &FnCallExpr) -> bool {
+    call.name == "curry" && matches!(call.args.first(), Some(Expr::DynamicConstant(..)))
+}
+
+/// Whether the last node of a path is a variable that a closure takes along.
+fn captures(path: &[ASTNode<'_>]) -> bool {
+    matches!(path, [.., ASTNode::Expr(Expr::FnCall(call, _)), _] if is_capture(call))
+}
+
+fn captured(call: &FnCallExpr) -> Vec<String> {
+    let names = call.args.iter().filter_map(|argument| match argument {
+        Expr::Variable(variable, ..) => Some(variable.1.to_string()),
+        _ => None,
+    });
+    names.collect()
+}
+
 enum Holder {
     List(usize),
     Branches(usize),
@@ -264,10 +353,32 @@ fn node_address(node: &ASTNode<'_>) -> usize {
 
 fn argument(expr: &Expr) -> Argument {
     if let Expr::Map(map, _) = expr {
-        let entries = map.0.iter().map(|(key, value)| (key.as_str().to_owned(), value.get_literal_value(None)));
-        return Argument::Map(entries.collect());
+        return Argument::Map(map.0.iter().map(|(key, value)| (key.as_str().to_owned(), simple(value))).collect());
     }
-    expr.get_literal_value(None).map_or(Argument::Computed, Argument::Literal)
+    simple(expr)
+}
+
+fn simple(expr: &Expr) -> Argument {
+    if let Some(closure) = closure_name(expr) {
+        return Argument::Closure(closure);
+    }
+    match expr {
+        Expr::Variable(variable, ..) if variable.2.is_empty() => Argument::Variable(variable.1.to_string()),
+        _ => expr.get_literal_value(None).map_or(Argument::Computed, Argument::Literal),
+    }
+}
+
+/// The name of the closure that an expression is, with or without variables that it takes along.
+fn closure_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::DynamicConstant(value, _) => Some(value.read_lock::<FnPtr>()?.fn_name().to_owned()),
+        Expr::FnCall(call, _) if is_capture(call) => closure_name(call.args.first()?),
+        Expr::Stmt(block) => match block.statements() {
+            [Stmt::Share(_), Stmt::Expr(curried)] => closure_name(curried),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn function(metadata: &rhai::ScriptFnMetadata<'_>) -> Function {
