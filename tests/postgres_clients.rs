@@ -1,6 +1,9 @@
 //! Client programs of the live world against real servers. Without an engine or the images these tests fail: they are
 //! about PostgreSQL, and nothing stands in for it. See `tests/stack/README.md` for how both come about.
 
+#[path = "postgres_clients/content.rs"]
+mod content;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::content::Content;
 use super::error::Result;
 use super::secret::Secret;
 
@@ -143,6 +144,9 @@ pub trait Postgres: Send + Sync {
         script: &mut (dyn Read + Send),
         output: &mut (dyn Write + Send),
     ) -> Result<()>;
+
+    /// Everything the cluster holds, rows counted exactly. Reads only, but counts every table in one snapshot a database.
+    fn content(&self, server: &Server) -> Result<Content>;
 
     /// The whole cluster into a new file or directory (0600/0700); whole and checked, or an error and no file.
     fn dump(&self, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump>;

@@ -7,6 +7,7 @@
 mod archive;
 mod classify;
 mod client;
+mod content;
 mod databases;
 mod dump;
 mod globals;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::world::container::ContainerEngine;
+use crate::world::content::Content;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::*;
 use crate::world::secret::Secret;
@@ -76,6 +78,10 @@ impl Postgres for Clients {
         output: &mut (dyn Write + Send),
     ) -> Result<()> {
         psql::Psql::new(&client::Client::inside(self, server), database).run(script, output)
+    }
+
+    fn content(&self, server: &Server) -> Result<Content> {
+        content::collect(self, server)
     }
 
     fn dump(&self, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump> {
