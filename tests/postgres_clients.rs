@@ -3,6 +3,8 @@
 
 #[path = "postgres_clients/content.rs"]
 mod content;
+#[path = "postgres_clients/replace.rs"]
+mod replace;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -230,7 +232,14 @@ fn image(major: u32) -> String {
 }
 
 fn options(format: Format, client: Option<u32>) -> DumpOptions {
-    DumpOptions { format, client_image: client.map(image), jobs: 2, compress: None, databases: Vec::new() }
+    DumpOptions {
+        format,
+        client_image: client.map(image),
+        jobs: 2,
+        compress: None,
+        databases: Vec::new(),
+        replace: false,
+    }
 }
 
 fn restore_options(client: Option<u32>) -> RestoreOptions {
