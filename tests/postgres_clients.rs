@@ -1,6 +1,11 @@
 //! Client programs of the live world against real servers. Without an engine or the images these tests fail: they are
 //! about PostgreSQL, and nothing stands in for it. See `tests/stack/README.md` for how both come about.
 
+#[path = "postgres_clients/content.rs"]
+mod content;
+#[path = "postgres_clients/replace.rs"]
+mod replace;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -228,7 +233,14 @@ fn image(major: u32) -> String {
 }
 
 fn options(format: Format, client: Option<u32>) -> DumpOptions {
-    DumpOptions { format, client_image: client.map(image), jobs: 2, compress: None, databases: Vec::new() }
+    DumpOptions {
+        format,
+        client_image: client.map(image),
+        jobs: 2,
+        compress: None,
+        databases: Vec::new(),
+        replace: false,
+    }
 }
 
 fn restore_options(client: Option<u32>) -> RestoreOptions {

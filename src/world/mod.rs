@@ -7,6 +7,7 @@
 pub mod ansible;
 pub mod cancel;
 pub mod container;
+pub mod content;
 pub mod error;
 pub mod host;
 pub mod live;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::content::Content;
 use super::error::Result;
 use super::secret::Secret;
 
@@ -61,6 +62,8 @@ pub struct DumpOptions {
     pub compress: Option<String>,
     /// Only these databases; all that allow connections when empty.
     pub databases: Vec<String>,
+    /// Whether an older dump of the same cluster at the same path gives way; it stays until the new one is whole.
+    pub replace: bool,
 }
 
 /// One database in a dump.
@@ -79,6 +82,9 @@ pub struct DumpedDatabase {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dump {
     pub path: PathBuf,
+    /// Number of the cluster it is of; empty when nobody wrote it down (a dump made elsewhere).
+    #[serde(default)]
+    pub system_identifier: String,
     pub format: Format,
     /// Major of the server it was taken from, and of the client that wrote it.
     pub server_major: u32,
@@ -114,8 +120,8 @@ pub struct RestoreReport {
 /// Speaks to servers through the client programs of a container: no terminal, no psqlrc, `ON_ERROR_STOP`.
 ///
 /// Codes: `postgres.not_ready`, `postgres.login_refused`, `psql.failed` (message has the server's error and
-/// SQLSTATE), `dump.exists`, `dump.failed`, `dump.incomplete`, `dump.damaged`, `restore.unexpected_error`,
-/// `restore.sessions_connected`, `restore.target_older`, `postgres.client_too_old`, `postgres.no_client` (the program is
+/// SQLSTATE), `dump.exists`, `dump.other_cluster`, `dump.empty_cluster`, `dump.failed`, `dump.incomplete`,
+/// `dump.damaged`, `restore.unexpected_error`, `restore.sessions_connected`, `restore.target_older`, `postgres.client_too_old`, `postgres.no_client` (the program is
 /// not in the image), `postgres.no_address` (a login would prove nothing), `psql.bad_value`, `host.disk_full`.
 pub trait Postgres: Send + Sync {
     /// Waits until the server answers over TCP, so that the image's temporary init server does not count.
@@ -144,7 +150,12 @@ pub trait Postgres: Send + Sync {
         output: &mut (dyn Write + Send),
     ) -> Result<()>;
 
-    /// The whole cluster into a new file or directory (0600/0700); whole and checked, or an error and no file.
+    /// Everything the cluster holds, rows counted exactly. Reads only, but counts every table in one snapshot a database.
+    fn content(&self, server: &Server) -> Result<Content>;
+
+    /// The whole cluster into a new file or directory (0600/0700); whole and checked, or an error and no file. With
+    /// `replace` into the place of an older dump, but neither of another cluster's nor, when the new one would hold no
+    /// table, of one that does.
     fn dump(&self, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump>;
 
     /// Only roles, memberships, settings and tablespaces, as SQL, into a new file (0600).

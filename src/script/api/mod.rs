@@ -3,6 +3,7 @@
 
 mod ansible;
 pub mod call;
+mod content;
 mod docker;
 mod host;
 mod pg_dump;

@@ -7,13 +7,16 @@ use super::{Namespace, Registrar, values};
 use crate::world::postgres::{Dump, DumpOptions, Format, RestoreOptions, Server};
 use crate::world::{Error, Result};
 
-const OPTIONS: &[&str] = &["format", "client", "jobs", "compress", "databases"];
+const OPTIONS: &[&str] = &["format", "client", "jobs", "compress", "databases", "replace"];
+const TRANSFER: &[&str] = &["format", "client", "jobs", "compress", "databases"];
 
 /// Declares the handle type and functions.
 pub fn register(registrar: &mut Registrar<'_>) {
     registrar.handle::<Dump>("Dump");
     let d = "Dump";
     registrar.property::<Dump>(d, "path", "string", "File or directory.", |d| d.path.display().to_string().into());
+    let doc = "Number of the cluster it is of; empty for a dump made elsewhere.";
+    registrar.property::<Dump>(d, "system_identifier", "string", doc, |d| d.system_identifier.clone().into());
     registrar.property::<Dump>(d, "server_major", "int", "Major of the server it came from.", |d| {
         i64::from(d.server_major).into()
     });
@@ -35,9 +38,11 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
         "Dumps the whole cluster into a new private path, without a terminal. Options: format (`directory`: globals and \
          a parallel directory dump per database; `plain`: one stream as pg_dumpall writes it, compressed when the path \
          ends in `.zst`), client (an image whose client programs are used: at least as new as the server), jobs (2), \
-         compress (as `pg_dump --compress`), databases (only these). The path exists only if the dump is whole: exit \
+         compress (as `pg_dump --compress`), databases (only these), replace (an older dump of the same cluster at that \
+         path gives way once the new one is whole; needs room for both). The path exists only if the dump is whole: exit \
          codes, completion line, table of contents, CR and NUL damage are checked.\n\n\
-         Errors: `dump.exists`, `dump.failed`, `dump.incomplete`, `dump.damaged`, `postgres.client_too_old`, \
+         Errors: `dump.exists`, `dump.other_cluster` and `dump.empty_cluster` (`replace` never puts another cluster's \
+         dump, or one without any table, in the place of a good one), `dump.failed`, `dump.incomplete`, `dump.damaged`, `postgres.client_too_old`, \
          `host.disk_full`.",
         |call| {
             let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
@@ -102,6 +107,7 @@ fn dump_options(o: &Options) -> Result<DumpOptions> {
         jobs: jobs(o)?,
         compress: o.string("compress")?,
         databases: o.strings("databases")?,
+        replace: o.bool("replace")?.unwrap_or(false),
     })
 }
 
@@ -126,11 +132,11 @@ fn restores(ns: &mut Namespace<'_, '_>) {
     );
     ns.effect(
         "transfer(source: Server, target: Server, options: Map = #{}) -> Map",
-        "Dumps one server straight into another, without a file. Options and result as `pg_dump::cluster` and \
-         `pg_dump::restore`.",
+        "Dumps one server straight into another, without a file. Options (but `replace`) and result as `pg_dump::cluster` \
+         and `pg_dump::restore`.",
         |call| {
             let (source, to): (Server, Server) = (call.get("source")?, call.get("target")?);
-            let options = dump_options(&call.options("options", OPTIONS)?)?;
+            let options = dump_options(&call.options("options", TRANSFER)?)?;
             call.effect(format!("pg_dumpall -h {} | psql -h {}", source.container_name, to.container_name))?;
             Ok(values::from_serde(&call.world().postgres.transfer(&source, &to, &options)?))
         },

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rhai::{Array, Dynamic};
 
 use super::call::{Call, Options};
-use super::{Namespace, Registrar, ScriptResult, values};
+use super::{Namespace, Registrar, ScriptResult, content, values};
 use crate::event::Event;
 use crate::world::container::Container;
 use crate::world::postgres::{Binding, Server};
@@ -24,9 +24,11 @@ pub fn register(registrar: &mut Registrar<'_>) {
     registrar.property::<Server>(s, "database", "string", "Database used when none is named.", |s| {
         s.database.clone().into()
     });
+    content::handle(registrar);
     registrar.namespace("psql", "Questions and statements to a PostgreSQL server in a container.", |ns| {
         server(ns);
         questions(ns);
+        content::functions(ns);
         statements(ns);
         passwords(ns);
     });

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Clients;
+use super::leftovers::{LABEL_OWNER, Process};
 use super::lines::Lines;
 use super::watch::Watch;
 use crate::event::Event;
@@ -228,7 +229,10 @@ impl Helper {
             image: Some(image.to_owned()),
             entrypoint: Some(vec!["sleep".into()]),
             command: Some(vec!["2147483647".into()]),
-            labels: Some(BTreeMap::from([(LABEL_HELPER.to_owned(), "client".to_owned())])),
+            labels: Some(BTreeMap::from([
+                (LABEL_HELPER.to_owned(), "client".to_owned()),
+                (LABEL_OWNER.to_owned(), Process::own()?.to_label()),
+            ])),
             mounts: mount.iter().map(|(directory, read_only)| bind(directory, *read_only)).collect(),
             network: Some(network.to_owned()),
             // As whoever runs pgscript: what the programs write belongs to the operator.

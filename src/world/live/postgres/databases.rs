@@ -49,6 +49,13 @@ pub fn to_dump(clients: &Clients, server: &Server, wanted: &[String]) -> Result<
     Ok(databases)
 }
 
+/// The number that initdb gave the cluster.
+pub fn system_identifier(clients: &Clients, server: &Server) -> Result<String> {
+    let sql = "SELECT system_identifier::text AS identifier FROM pg_control_system()";
+    let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[])?;
+    Ok(rows.first().map(|row| text(row, "identifier")).unwrap_or_default())
+}
+
 /// Names of the roles and of the tablespaces that there are.
 pub fn roles_and_tablespaces(clients: &Clients, server: &Server, database: &str) -> Result<(Vec<String>, Vec<String>)> {
     let sql = "SELECT 'role' AS kind, rolname AS name FROM pg_roles UNION ALL SELECT 'tablespace', spcname FROM pg_tablespace";

@@ -10,7 +10,7 @@ use super::plain_scan::PlainScan;
 use super::side_by_side::side_by_side;
 use super::staging::{self, Staging};
 use super::watch::Watch;
-use super::{Clients, archive, ready, record, rows};
+use super::{Clients, archive, ready, record, replace, rows};
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Dump, DumpOptions, DumpedDatabase, Format, Server};
@@ -21,8 +21,10 @@ pub const GLOBALS: &str = "globals.sql";
 /// Dumps into a new directory.
 pub fn directory(clients: &Clients, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump> {
     // Declared first, so that the helper is gone before its directory is removed.
-    let staging = Staging::directory(path)?;
+    let staging = Staging::directory(path, options.replace)?;
     let server_major = ready::version(clients, server)?.major;
+    let system_identifier = databases::system_identifier(clients, server)?;
+    let older = replace::older(path, options, server, &system_identifier)?;
     let chosen = databases::to_dump(clients, server, &options.databases)?;
     let client = Client::beside(clients, server, options.client_image.as_deref(), Some((staging.partial(), false)))?;
     let client_major = require_new_client(&client, server, server_major)?;
@@ -42,6 +44,7 @@ pub fn directory(clients: &Clients, server: &Server, path: &Path, options: &Dump
     client.close();
     let dump = Dump {
         path: staging.path().to_owned(),
+        system_identifier,
         format: Format::Directory,
         server_major,
         client_major,
@@ -51,6 +54,7 @@ pub fn directory(clients: &Clients, server: &Server, path: &Path, options: &Dump
         files,
         created_at: record::now(),
     };
+    replace::require_tables(older.as_ref(), &dump, server)?;
     record::write(&staging.partial().join(record::NAME), &dump)?;
     staging.finish()?;
     Ok(dump)
@@ -229,7 +233,7 @@ pub fn one_directory(
     path: &Path,
     image: Option<&str>,
 ) -> Result<()> {
-    let staging = Staging::directory(path)?;
+    let staging = Staging::directory(path, false)?;
     let client = Client::beside(clients, server, image, Some((staging.partial(), false)))?;
     if !client.mounted() {
         let message = "a directory dump needs the engine on this machine";
@@ -253,7 +257,7 @@ pub fn one_directory(
 
 /// One database into a file of pg_dump's custom format.
 pub fn one_custom(client: &Client<'_>, database: &str, path: &Path) -> Result<()> {
-    let staging = Staging::directory(path)?;
+    let staging = Staging::directory(path, false)?;
     let compress = compression(client, client.major("pg_dump")?, None)?;
     let mut watch = Watch::new(&client.clients.context, "dump.failed", None);
     let argv = ["pg_dump", "--format=custom", "--no-password", "--compress", &compress];

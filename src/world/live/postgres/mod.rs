@@ -2,14 +2,17 @@
 //!
 //! [`client`] is where programs run, [`psql`] and [`messages`] how psql is fed and read. A dump is made by [`dump`] or
 //! [`plain`], read by [`archive`] and [`plain_scan`], checked by [`verify`]; [`restore`] and [`transfer`] fill a
-//! cluster, and [`classify`] knows which of their errors are no loss.
+//! cluster, and [`classify`] knows which of their errors are no loss. [`content`] looks at what a cluster holds; [`replace`] and
+//! [`leftovers`] know what of earlier attempts may go.
 
 mod archive;
 mod classify;
 mod client;
+mod content;
 mod databases;
 mod dump;
 mod globals;
+mod leftovers;
 mod lines;
 mod messages;
 mod plain;
@@ -17,6 +20,7 @@ mod plain_scan;
 mod psql;
 mod ready;
 mod record;
+mod replace;
 mod restore;
 mod roles;
 mod rows;
@@ -33,6 +37,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::world::container::ContainerEngine;
+use crate::world::content::Content;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::*;
 use crate::world::secret::Secret;
@@ -78,7 +83,12 @@ impl Postgres for Clients {
         psql::Psql::new(&client::Client::inside(self, server), database).run(script, output)
     }
 
+    fn content(&self, server: &Server) -> Result<Content> {
+        content::collect(self, server)
+    }
+
     fn dump(&self, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump> {
+        leftovers::remove(self)?;
         match options.format {
             Format::Directory => dump::directory(self, server, path, options),
             Format::Plain => plain::cluster(self, server, path, options),
@@ -128,10 +138,12 @@ impl Postgres for Clients {
     }
 
     fn restore(&self, dump: &Dump, server: &Server, options: &RestoreOptions) -> Result<RestoreReport> {
+        leftovers::remove(self)?;
         restore::restore(self, dump, server, options)
     }
 
     fn transfer(&self, source: &Server, target: &Server, options: &DumpOptions) -> Result<RestoreReport> {
+        leftovers::remove(self)?;
         transfer::transfer(self, source, target, options)
     }
 

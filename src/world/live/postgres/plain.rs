@@ -10,9 +10,9 @@ use super::client::{Call, Client};
 use super::databases::{self, Database};
 use super::dump::{Scanned, require_new_client};
 use super::plain_scan::{Origin, PlainFacts, PlainScan};
-use super::staging::Staging;
+use super::staging::{self, Staging};
 use super::watch::Watch;
-use super::{Clients, ready, record};
+use super::{Clients, ready, record, replace};
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Dump, DumpOptions, Format, Server};
@@ -20,20 +20,23 @@ use crate::world::postgres::{Dump, DumpOptions, Format, Server};
 /// `pg_dumpall` into a new file, compressed when its name ends in `.zst`.
 pub fn cluster(clients: &Clients, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump> {
     let record_path = record::beside(path);
-    if std::fs::symlink_metadata(&record_path).is_ok() {
+    if !options.replace && std::fs::symlink_metadata(&record_path).is_ok() {
         let message = format!("{} exists already", record_path.display());
-        return Err(Error::refused("dump.exists", message).hint("a dump never overwrites: take another name"));
+        return Err(Error::refused("dump.exists", message).hint("take another name, or say `replace: true`"));
     }
     let server_major = ready::version(clients, server)?.major;
+    let system_identifier = databases::system_identifier(clients, server)?;
+    let older = replace::older(path, options, server, &system_identifier)?;
     let chosen = databases::to_dump(clients, server, &options.databases)?;
     let client = programs(clients, server, options.client_image.as_deref())?;
     let client_major = require_new_client(&client, server, server_major)?;
     let mut call = Call::new(&["pg_dumpall", "--quote-all-identifiers", "--no-password"], None);
     call.argv.extend(exclusions(clients, server, options, &chosen)?);
-    let written = write(&client, call, path, Origin::Cluster)?;
+    let written = write(&client, call, path, Origin::Cluster, options.replace)?;
     client.close();
     let dump = Dump {
         path: written.staging.path().to_owned(),
+        system_identifier,
         format: Format::Plain,
         server_major,
         client_major,
@@ -43,18 +46,31 @@ pub fn cluster(clients: &Clients, server: &Server, path: &Path, options: &DumpOp
         files: vec![(file_name(path), written.checksum)],
         created_at: record::now(),
     };
-    // The dump first: a record without its dump would be found by nobody, a dump without its record still counts.
-    let path = written.staging.finish()?;
-    let (staging, mut file) = Staging::file(&record::beside(&path))?;
-    serde_json::to_writer_pretty(&mut file, &dump).map_err(|e| Error::io("write", record_path.display(), &e.into()))?;
-    staging.finish()?;
+    replace::require_tables(older.as_ref(), &dump, server)?;
+    keep(written.staging, &dump, older.as_ref())?;
     Ok(dump)
+}
+
+/// Gives a dump and its record their names. Whatever cuts this off, what is at the dump's path is whole, and no record
+/// stands beside a dump that it isn't of.
+fn keep(staging: Staging, dump: &Dump, older: Option<&Dump>) -> Result<()> {
+    let record_path = record::beside(staging.path());
+    let (record, mut file) = Staging::file(&record_path, true)?;
+    serde_json::to_writer_pretty(&mut file, dump).map_err(|e| Error::io("write", record_path.display(), &e.into()))?;
+    file.sync_all().map_err(|e| Error::io("sync", record_path.display(), &e))?;
+    staging::remove(&record_path).map_err(|e| Error::io("remove", record_path.display(), &e))?;
+    if let Err(error) = staging.finish() {
+        // The older one stays, and is to be known.
+        older.map(|older| record::write(&record_path, older)).transpose()?;
+        return Err(error);
+    }
+    record.finish().map(|_| ())
 }
 
 /// One database as SQL into a new file.
 pub fn database(client: &Client<'_>, database: &str, path: &Path) -> Result<()> {
     let call = Call::new(&["pg_dump", "--format=plain", "--no-password"], Some(database));
-    write(client, call, path, Origin::Database)?.staging.finish().map(|_| ())
+    write(client, call, path, Origin::Database, false)?.staging.finish().map(|_| ())
 }
 
 /// The programs that dump as a stream. Never in the server's own container: `pg_dumpall` has children, and when they
@@ -83,9 +99,9 @@ struct Written {
     checksum: String,
 }
 
-fn write(client: &Client<'_>, call: Call<'_>, path: &Path, origin: Origin) -> Result<Written> {
+fn write(client: &Client<'_>, call: Call<'_>, path: &Path, origin: Origin, replace: bool) -> Result<Written> {
     let context = &client.clients.context;
-    let (staging, file) = Staging::file(path)?;
+    let (staging, file) = Staging::file(path, replace)?;
     let failed = |e: io::Error| Error::io("write", staging.partial().display(), &e);
     let compressed = path.extension().is_some_and(|extension| extension == "zst");
     let out = Output::new(BufWriter::with_capacity(1 << 18, Hashed::new(file)), compressed).map_err(failed)?;
@@ -227,6 +243,7 @@ pub fn open_foreign(clients: &Clients, path: &Path) -> Result<Dump> {
     let (files, bytes) = record::checksums(&clients.context, root, &[file_name(path)])?;
     Ok(Dump {
         path: path.to_owned(),
+        system_identifier: String::new(),
         format: Format::Plain,
         server_major: facts.server_major.unwrap_or(0),
         client_major: facts.client_major.unwrap_or(0),
@@ -244,7 +261,7 @@ fn file_name(path: &Path) -> String {
 
 /// Globals alone, into a new file.
 pub fn globals(client: &Client<'_>, path: &Path) -> Result<()> {
-    let (staging, file) = Staging::file(path)?;
+    let (staging, file) = Staging::file(path, false)?;
     super::dump::globals(client, file, path)?;
     staging.finish().map(|_| ())
 }

@@ -1,0 +1,259 @@
+//! What a cluster holds, asked of real servers: compared, and what was written since.
+
+use pgscript::world::content::{Content, WrittenTable, compare, written_since};
+
+use super::*;
+
+const PRODUCTION: &str = "primero_production";
+
+impl Stage {
+    fn look(&self, server: &Server) -> Content {
+        self.pg().content(server).unwrap()
+    }
+
+    fn change(&self, server: &Server, database: &str, sql: &str) {
+        self.pg().execute(server, database, sql, &[]).unwrap();
+    }
+}
+
+/// A session in the application's database that stays.
+struct Session {
+    child: std::process::Child,
+    answers: std::io::BufReader<std::process::ChildStdout>,
+}
+
+impl Session {
+    fn open(server: &Server) -> Self {
+        let mut child = Command::new("docker")
+            .args(["exec", "-i", &server.container, "psql", "-XqAtU", USER, PRODUCTION])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let answers = std::io::BufReader::new(child.stdout.take().unwrap());
+        Self { child, answers }
+    }
+
+    /// Runs statements that give no rows.
+    fn run(&mut self, sql: &str) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{sql}\n\\echo done").unwrap();
+        let mut answer = String::new();
+        std::io::BufRead::read_line(&mut self.answers, &mut answer).unwrap();
+        assert_eq!(answer, "done\n");
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// What counting must heed: rows of a parent are not those of its children, what has no content has no rows, and what
+/// belongs to one session goes with it.
+const AWKWARD: &str = r#"
+    CREATE TABLE parent (a int); CREATE TABLE child () INHERITS (parent);
+    INSERT INTO parent VALUES (1); INSERT INTO child VALUES (2), (3);
+    CREATE TABLE split (a int) PARTITION BY RANGE (a);
+    CREATE TABLE split_1 PARTITION OF split FOR VALUES FROM (0) TO (10);
+    INSERT INTO split VALUES (1), (2);
+    CREATE MATERIALIZED VIEW filled AS SELECT * FROM parent;
+    CREATE MATERIALIZED VIEW empty AS SELECT * FROM parent WITH NO DATA;
+    CREATE SCHEMA "it's"; CREATE TABLE "it's"."a :'b' %L \gexec" (a int);
+    CREATE SEQUENCE never_called;
+    SELECT lo_create(0);"#;
+
+#[test]
+fn all_that_a_cluster_holds_is_counted() {
+    let stage = Stage::new();
+    for major in [13, 17] {
+        let server = stage.server(major);
+        stage.change(&server, PRODUCTION, AWKWARD);
+        let mut session = Session::open(&server);
+        session.run("CREATE TEMP SEQUENCE passing; CREATE TEMP TABLE passed AS SELECT 1;");
+        let content = stage.look(&server);
+        assert_eq!((content.server_major, &content.container), (major, &server.container));
+        let number = "SELECT system_identifier::text AS n FROM pg_control_system()";
+        let rows = stage.pg().query(&server, "postgres", number, &[]).unwrap();
+        assert_eq!(rows[0]["n"], content.system_identifier);
+        assert_eq!(content.databases.keys().collect::<Vec<_>>(), ["postgres", PRODUCTION, "template1"]);
+        let production = &content.databases[PRODUCTION];
+        let tables: Vec<(&str, u64)> = production.tables.iter().map(|(name, rows)| (name.as_str(), *rows)).collect();
+        let expected = [
+            (r#""it's"."a :'b' %L \gexec""#, 0),
+            ("public.child", 2),
+            ("public.filled", 3),
+            ("public.parent", 1),
+            ("public.split_1", 2),
+        ];
+        assert_eq!(tables, expected);
+        assert_eq!((content.tables(), content.rows()), (5, 8));
+        let sequences: Vec<_> = production.sequences.iter().collect();
+        assert_eq!(sequences, [(&"public.never_called".to_owned(), &"not called".to_owned())]);
+        assert_eq!(production.extensions.keys().collect::<Vec<_>>(), ["plpgsql"]);
+        assert_eq!(production.large_objects, 1);
+        assert!(content.roles["primero"].starts_with("superuser inherit"), "{:?}", content.roles);
+    }
+}
+
+#[test]
+fn a_restored_cluster_is_equal_and_every_loss_is_found() {
+    let stage = Stage::new();
+    let (from, into) = (stage.seeded(13), stage.server(17));
+    let before = stage.look(&from);
+    assert!(before.tables() >= 5 && before.rows() > 10 && before.roles.len() > 5, "{before:?}");
+    let dump = stage.pg().dump(&from, &stage.path("dump"), &options(Format::Directory, Some(17))).unwrap();
+    stage.pg().restore(&dump, &into, &restore_options(Some(17))).unwrap();
+    let found = compare(&before, &stage.look(&into));
+    assert!(found.is_equal(), "{:?}", found.differences);
+    assert!(found.rows.iter().flatten().all(|cell| !cell.contains('≠')), "{:?}", found.rows);
+    // Looking again finds the same, and looking has changed nothing.
+    assert_eq!(compare(&before, &stage.look(&from)).differences, [""; 0]);
+
+    let mut known = Vec::new();
+    let mut loses = |database: &str, sql: &str, words: &str| {
+        stage.change(&into, database, sql);
+        let found = compare(&before, &stage.look(&into));
+        let is_new = |difference: &&String| difference.contains(words) && !known.contains(*difference);
+        assert!(found.differences.iter().any(|d| is_new(&d)), "{words}: {:?}", found.differences);
+        assert!(!found.is_equal());
+        known = found.differences;
+    };
+    let sql = "DELETE FROM \"Täble\" WHERE id = 3";
+    loses(ODD, sql, "Öther \"Db\": rows of public.\"Täble\": 3 before, 2 after");
+    loses(ODD, "DROP TABLE \"Täble\"", "Öther \"Db\": rows of public.\"Täble\": missing");
+    let sql = "DROP SEQUENCE seq_called";
+    loses(PRODUCTION, sql, "primero_production: sequence public.seq_called: missing");
+    let sql = "SELECT setval('seq_not_called', 4)";
+    loses(PRODUCTION, sql, "sequence public.seq_not_called: not called before, 4 after");
+    loses(PRODUCTION, "DROP EXTENSION pg_trgm CASCADE", "primero_production: extension pg_trgm: missing");
+    loses(PRODUCTION, "SELECT lo_unlink(70003)", "primero_production: large objects: ");
+    loses("postgres", "ALTER ROLE reporting RESET search_path", "role reporting: inherit login limit 3 until ");
+    loses("postgres", "REVOKE readers FROM editors", "role editors: ");
+    loses("postgres", "DROP ROLE expired", "role expired: missing");
+    loses("postgres", "DROP DATABASE nothing_in_it", "database nothing_in_it is missing");
+    assert_eq!(compare(&before, &stage.look(&from)).differences, [""; 0]);
+}
+
+#[test]
+fn what_was_written_since_is_counted_by_table() {
+    let stage = Stage::new();
+    for major in [13, 17] {
+        let server = stage.server(major);
+        let sql = "CREATE TABLE cases AS SELECT g AS id, 0 AS v FROM generate_series(1, 100) g;
+                   CREATE TABLE untouched AS SELECT 1 AS a; CREATE TABLE gone AS SELECT 1 AS a; CREATE TABLE cut AS SELECT 1 AS a";
+        stage.change(&server, PRODUCTION, sql);
+        let before = stage.look(&server);
+        assert_eq!(written_since(&before, &stage.look(&server)).tables, []);
+
+        let sql = "INSERT INTO cases SELECT g, 0 FROM generate_series(101, 107) g; UPDATE cases SET v = 1 WHERE id <= 5;
+                   DELETE FROM cases WHERE id <= 3; CREATE TABLE fresh AS SELECT 1 AS a; DROP TABLE gone; TRUNCATE cut;";
+        Session::open(&server).run(sql);
+        stage.change(&server, "postgres", "CREATE TABLE elsewhere AS SELECT 1 AS a");
+        let written = written_since(&before, &stage.look(&server));
+        assert_eq!(written.uncounted, [""; 0]);
+        let table = |database: &str, table: &str, rows: [Option<u64>; 2], counted: Option<[u64; 3]>| WrittenTable {
+            database: database.into(),
+            table: table.into(),
+            before: rows[0],
+            now: rows[1],
+            inserted: counted.map(|c| c[0]),
+            updated: counted.map(|c| c[1]),
+            deleted: counted.map(|c| c[2]),
+        };
+        let expected = [
+            table("postgres", "public.elsewhere", [None, Some(1)], Some([1, 0, 0])),
+            table(PRODUCTION, "public.cases", [Some(100), Some(104)], Some([7, 5, 3])),
+            table(PRODUCTION, "public.cut", [Some(1), Some(0)], Some([0, 0, 0])),
+            table(PRODUCTION, "public.fresh", [None, Some(1)], Some([1, 0, 0])),
+            table(PRODUCTION, "public.gone", [Some(1), None], None),
+        ];
+        assert_eq!(written.tables, expected, "{major}");
+        assert!(!compare(&before, &stage.look(&server)).is_equal());
+    }
+}
+
+#[test]
+fn counters_that_a_reset_or_a_crash_took_are_not_believed() {
+    let stage = Stage::new();
+    for major in [13, 17] {
+        let server = stage.server(major);
+        stage.change(&server, PRODUCTION, "CREATE TABLE cases AS SELECT 1 AS id");
+        let before = stage.look(&server);
+        // More than there were before, so that the counters seem to have grown.
+        let more = "UPDATE cases SET id = id; UPDATE cases SET id = id; INSERT INTO cases VALUES (2), (3)";
+        stage.change(&server, PRODUCTION, "SELECT pg_stat_reset()");
+        stage.change(&server, PRODUCTION, more);
+        let only_rows = |before: &Content| {
+            let written = written_since(before, &stage.look(&server));
+            assert!(written.uncounted.contains(&PRODUCTION.to_owned()), "{major}: {written:?}");
+            assert_eq!(written.tables.len(), 1, "{major}: {written:?}");
+            assert_eq!(written.tables[0].inserted, None);
+            (written.tables[0].before, written.tables[0].now)
+        };
+        assert_eq!(only_rows(&before), (Some(1), Some(3)));
+
+        let before = stage.look(&server);
+        docker(&["kill", &server.container]);
+        docker(&["start", &server.container]);
+        stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+        stage.change(&server, PRODUCTION, &more.repeat(3).replace(")UPDATE", "); UPDATE"));
+        assert_eq!(only_rows(&before), (Some(3), Some(9)));
+
+        // A clean stop keeps them.
+        let before = stage.look(&server);
+        docker(&["restart", &server.container]);
+        stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+        stage.change(&server, PRODUCTION, "UPDATE cases SET id = 0");
+        let written = written_since(&before, &stage.look(&server));
+        assert_eq!((written.tables[0].updated, written.uncounted.len()), (Some(9), 0), "{major}: {written:?}");
+    }
+}
+
+/// The functions of the language that an operator's script calls.
+#[test]
+fn a_script_compares_keeps_and_asks_what_was_written() {
+    let stage = Stage::new();
+    let server = stage.server(17);
+    stage.change(&server, PRODUCTION, "CREATE TABLE cases AS SELECT 1 AS id");
+    let script = r#"
+        import "verify" as verify;
+        let name = param("name");
+        let dir = param("dir");
+        let server = psql::server(docker::container(name));
+        let before = psql::content(server);
+        ui::say(`tables ${before.tables}, rows ${before.rows}, ${before.databases.primero_production.tables}, ${before.roles.keys()}`);
+        verify::same("the same", before, server.content());
+        ui::say(`proven ${psql::compare(before, psql::content(server)).proven}`);
+        step("keep", || psql::save_content(before, dir + "/before.json"));
+        let kept = psql::load_content(dir + "/before.json");
+        let found = psql::compare(kept, before);
+        ui::say(`from a file: ${found.differences}, proven ${found.proven}`);
+        step("write", || psql::execute(server, "INSERT INTO cases VALUES (2); UPDATE cases SET id = 0", #{ database: "primero_production" }));
+        for w in server.written_since(kept) { ui::say(`${w.table}: ${w.before} ${w.now} ${w.inserted} ${w.updated} ${w.deleted}`); }
+        try { verify::same("another", kept, psql::content(server)); } catch (e) { ui::say(`${e.code}: ${e.message}`); }
+        step("empty", || psql::execute(server, "DROP TABLE cases", #{ database: "primero_production" }));
+        let empty = psql::content(server);
+        try { verify::same("nothing", empty, empty); } catch (e) { ui::say(e.code); }
+    "#;
+    fs::write(stage.path("main.rhai"), script).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
+    let (name, dir) = (format!("name={}", server.container_name), format!("dir={}", stage.dir.path().display()));
+    command.arg("run").arg(stage.path("main.rhai")).args(["--set", &name, "--set", &dir, "--format", "json"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    for words in [
+        r#"tables 1, rows 1, #{\"public.cases\": 1}, [\"primero\"]"#,
+        "1 = 1",
+        "proven true",
+        "from a file: [], proven false",
+        "public.cases: 1 2 1 2 0",
+        r"verify.different: old and new cluster differ:\n  primero_production: rows of public.cases: 1 before, 2 after",
+        "verify.nothing_compared",
+    ] {
+        assert!(said.contains(words), "{words:?} was not said:\n{said}");
+    }
+    assert_private(&stage.path("before.json"));
+}
