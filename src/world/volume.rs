@@ -1,10 +1,19 @@
-//! A volume's content as one file: written, checked, read back.
+//! A volume's content: as one file, under another name, twice; and what keeps a volume from being tidied away.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::container::{Container, Volume};
 use super::error::Result;
+
+/// On a volume that [`VolumeArchive::rename`] made; its value is the name the volume had.
+pub const LABEL_MOVED_FROM: &str = "pgscript.moved-from";
+/// On a volume that [`VolumeArchive::clone_to`] made; its value is the name of the volume it was copied from.
+pub const LABEL_CLONED_FROM: &str = "pgscript.cloned-from";
+/// Value of [`LABEL_HELPER`](super::container::LABEL_HELPER) on the containers of [`VolumeArchive::keep`].
+pub const KEEPER: &str = "keep";
 
 /// What a backup holds; kept beside it as `<file>.json` so that a person can read it in an emergency.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,10 +78,21 @@ pub struct BackupOptions {
     pub image: Option<String>,
 }
 
-/// Copies volumes to files and back. Codes: `volume.not_found`, `volume.in_use`, `volume.not_empty`, `volume.changed`
+/// Options of [`VolumeArchive::rename`] and [`VolumeArchive::clone_to`].
+#[derive(Clone, Debug, Default)]
+pub struct NewVolume {
+    /// For the new volume; one that tells where its content is from is added.
+    pub labels: BTreeMap<String, String>,
+    /// An image the engine has, with `sh` and the core utilities, for the helper container that is needed where the
+    /// engine's files can't be reached; that of a container that mounts the volume when `None`.
+    pub image: Option<String>,
+}
+
+/// What happens to volumes as a whole. Codes: `volume.not_found`, `volume.in_use`, `volume.not_empty`, `volume.changed`
 /// (while it was read), `volume.no_mount_point` ([`Access::MountPoint`] only), `backup.exists`, `backup.in_progress`,
 /// `backup.not_found`, `backup.no_manifest`, `backup.damaged`, `backup.cut_off`, `backup.other_owners`,
-/// `docker.image_missing` (the archive endpoint, no image known), `host.disk_full`.
+/// `docker.image_missing` (a helper is needed, no image known), `host.disk_full`; of moving and cloning `volume.exists`
+/// and `volume.cannot_move`, `volume.cannot_clone` with the reason.
 pub trait VolumeArchive: Send + Sync {
     /// Writes `<path>` and `<path>.json` (0600). The file appears under its name only when it is whole
     /// and synced; an existing file is never overwritten. Nothing may have the volume mounted and be running.
@@ -93,4 +113,22 @@ pub trait VolumeArchive: Send + Sync {
 
     /// Bytes of the regular files of a volume, and whether it has any entry.
     fn size(&self, volume: &str) -> Result<(u64, bool)>;
+
+    /// Keeps the data of volume `from` under the name `to` without copying them, and leaves no volume `from`. Needs
+    /// the driver `local` without options, and no container but a keeper that mounts `from`; `to` gets a keeper where
+    /// `from` had one. Killed at any instant, the same call again completes it. Refused where both hold something.
+    fn rename(&self, from: &str, to: &str, options: &NewVolume) -> Result<Volume>;
+
+    /// Gives the content of volume `from` to a new volume `to` as well, verified, with shared blocks on file systems
+    /// that can. Nothing that runs may have `from` mounted writable. `to` is empty until it holds everything; the same
+    /// call again completes one that was killed, and is satisfied with a `to` that it made and that is still the same.
+    fn clone_to(&self, from: &str, to: &str, options: &NewVolume) -> Result<Volume>;
+
+    /// A container, created and never started, that mounts the volume, so that `docker volume prune` leaves the volume
+    /// alone, and the removal of *exited* containers leaves the container alone. One that is there is found again.
+    /// `image`: that of a container that mounts the volume, or of any container, when `None`.
+    fn keep(&self, volume: &str, image: Option<&str>) -> Result<Container>;
+
+    /// Removes the volume's keepers, if it has any.
+    fn unkeep(&self, volume: &str) -> Result<()>;
 }

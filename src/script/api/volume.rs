@@ -1,4 +1,4 @@
-//! `volume::` volumes, and their content as one file.
+//! `volume::` volumes, and their content: as one file, under another name, twice.
 
 use rhai::{Array, Dynamic};
 
@@ -6,18 +6,24 @@ use super::call::{Call, Options};
 use super::docker::text_map;
 use super::{Namespace, Registrar, values};
 use crate::script::evidence::{self, Fact};
-use crate::world::container::{ContainerFilter, Volume};
-use crate::world::volume::{Access, Backup, BackupOptions};
+use crate::world::container::{Container, ContainerFilter, Volume};
+use crate::world::volume::{Access, Backup, BackupOptions, NewVolume};
 use crate::world::{Error, Result};
 
 /// Declares the handle types and functions.
 pub fn register(registrar: &mut Registrar<'_>) {
     handles(registrar);
-    registrar.namespace("volume", "Volumes: look, create, remove, and back up to and from one file.", |ns| {
-        look(ns);
-        change(ns);
-        backups(ns);
-    });
+    registrar.namespace(
+        "volume",
+        "Volumes: look, create, move, clone, keep, remove, and back up to and from one file.",
+        |ns| {
+            look(ns);
+            change(ns);
+            rename_and_clone(ns);
+            keep(ns);
+            backups(ns);
+        },
+    );
 }
 
 fn handles(r: &mut Registrar<'_>) {
@@ -130,6 +136,82 @@ fn change(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::UNIT)
         },
     );
+}
+
+fn rename_and_clone(ns: &mut Namespace<'_, '_>) {
+    ns.effect(
+        "move(volume: Volume, name: string, options: Map = #{}) -> Volume",
+        "Keeps the volume's content under another name, without copying it: makes volume `name`, renames the content on \
+         its file system, removes the old volume. For the driver `local` without driver options. No container may \
+         mount the volume, stopped ones neither; a keeper goes along. Interrupted, the same call completes it. Options: \
+         labels (of the new volume), image (one the site has, with `sh`; for the helper container that does it where \
+         the engine is not on this machine).\n\n\
+         Errors: `volume.in_use`, `volume.exists`, `volume.not_empty` (both hold something), `volume.cannot_move` (back \
+         it up and restore it instead).",
+        |call| {
+            let (v, name): (Volume, _) = (call.get("volume")?, call.string("name")?);
+            let options = new_volume(&call.options("options", NEW_VOLUME)?)?;
+            let (data, root) = (&v.mount_point, mount_point_of(&v, &name).replace("/_data", ""));
+            call.effect(format!("docker volume create {name}; mv {data} {root}/; docker volume rm {}", v.name))?;
+            let moved = call.world().volumes.rename(&v.name, &name, &options)?;
+            call.session.prove(Fact::VolumeMoved { from: v.name, to: moved.name.clone() })?;
+            Ok(Dynamic::from(moved))
+        },
+    );
+    ns.effect(
+        "clone(volume: Volume, name: string, options: Map = #{}) -> Volume",
+        "A new volume `name` with exactly the content of this one, compared after copying; on file systems that can \
+         (XFS, Btrfs) both share their blocks. Nothing that runs may have the volume mounted writable. The new volume \
+         is empty until it holds everything; interrupted, the same call starts over. Options: labels (of the new \
+         volume), image (one the site has, with `sh` and `cp`; for the helper container that does it where the engine \
+         is not on this machine).\n\n\
+         Errors: `volume.in_use`, `volume.exists`, `volume.changed`, `volume.cannot_clone`, `host.disk_full`.",
+        |call| {
+            let (v, name): (Volume, _) = (call.get("volume")?, call.string("name")?);
+            let options = new_volume(&call.options("options", NEW_VOLUME)?)?;
+            let (from, to) = (&v.mount_point, mount_point_of(&v, &name));
+            call.effect(format!("docker volume create {name}; cp -a --reflink=auto {from}/. {to}/"))?;
+            let cloned = call.world().volumes.clone_to(&v.name, &name, &options)?;
+            call.session.prove(Fact::VolumeCloned { from: v.name, to: cloned.name.clone() })?;
+            Ok(Dynamic::from(cloned))
+        },
+    );
+}
+
+const NEW_VOLUME: &[&str] = &["labels", "image"];
+
+fn new_volume(o: &Options) -> Result<NewVolume> {
+    Ok(NewVolume { labels: text_map(o.map("labels")?), image: o.string("image")? })
+}
+
+/// Where the engine will have a volume of this name, beside `sibling`.
+fn mount_point_of(sibling: &Volume, name: &str) -> String {
+    sibling.mount_point.replace(&format!("/{}/", sibling.name), &format!("/{name}/"))
+}
+
+fn keep(ns: &mut Namespace<'_, '_>) {
+    ns.effect(
+        "keep(volume: Volume, options: Map = #{}) -> Container",
+        "Makes the container `<volume>-keeper`, which mounts the volume and is never started: `docker volume prune` \
+         leaves a volume alone that a container mounts, and the removal of exited containers leaves a container alone \
+         that is only created (`docker container prune` and `docker system prune` don't). One that is there is found \
+         again. Options: image (one the site has; that of any of its containers when left out).\n\n\
+         Errors: `docker.conflict`, `docker.image_missing`.",
+        |call| {
+            let v: Volume = call.get("volume")?;
+            let image = call.options("options", &["image"])?.string("image")?;
+            let (name, shown) = (&v.name, image.as_deref().unwrap_or("IMAGE"));
+            call.effect(format!("docker container create --name {name}-keeper -v {name}:/pgscript-volume {shown}"))?;
+            let keeper: Container = call.world().volumes.keep(name, image.as_deref())?;
+            Ok(Dynamic::from(keeper))
+        },
+    );
+    ns.effect("unkeep(volume: Volume)", "Removes the volume's keeper; nothing happens without one.", |call| {
+        let v: Volume = call.get("volume")?;
+        call.effect(format!("docker container rm {}-keeper", v.name))?;
+        call.world().volumes.unkeep(&v.name)?;
+        Ok(Dynamic::UNIT)
+    });
 }
 
 const ACCESS: &[&str] = &["access", "level", "image"];

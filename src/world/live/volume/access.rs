@@ -50,16 +50,26 @@ impl Volumes {
     }
 
     /// Every container that has the volume mounted.
-    fn users(&self, volume: &str) -> Result<Vec<Container>> {
+    pub fn users(&self, volume: &str) -> Result<Vec<Container>> {
         let filter = ContainerFilter { volume: Some(volume.into()), ..ContainerFilter::default() };
         let mounts = |c: &Container| c.mounts.iter().any(|m| m.kind == "volume" && m.name == volume);
         Ok(self.containers.containers(&filter)?.into_iter().filter(mounts).collect())
     }
 
-    /// `volume.in_use` when a container that could write to the volume is not stopped.
+    /// `volume.in_use` when a container that mounts the volume is not stopped.
     pub fn check_unused(&self, volume: &str) -> Result<()> {
+        self.check_not_running(volume, |_| true)
+    }
+
+    /// `volume.in_use` when a container that could write to the volume is not stopped.
+    pub fn check_unwritten(&self, volume: &str) -> Result<()> {
+        self.check_not_running(volume, |c| c.mounts.iter().any(|m| m.name == volume && !m.read_only))
+    }
+
+    fn check_not_running(&self, volume: &str, counts: impl Fn(&Container) -> bool) -> Result<()> {
         let running = |c: &Container| matches!(c.state.as_str(), "running" | "paused" | "restarting" | "removing");
-        let names: Vec<String> = self.users(volume)?.into_iter().filter(running).map(|c| c.name).collect();
+        let users = self.users(volume)?.into_iter();
+        let names: Vec<String> = users.filter(|c| running(c) && counts(c)).map(|c| c.name).collect();
         if names.is_empty() {
             return Ok(());
         }
@@ -115,10 +125,8 @@ impl Volumes {
                 .hint("name an image the engine has; the archive endpoint needs a container, which is never started")
         })?;
         let destination = format!("{MOUNT_PARENT}{MOUNT_NAME}");
-        let mut mounts = vec![mount("volume", volume, &destination)];
-        // What the image declares as volumes would be created, filled from the image, and left behind.
-        let declared = self.containers.image(&image)?.map(|i| i.volumes).unwrap_or_default();
-        mounts.extend(declared.iter().map(|path| mount("tmpfs", "", path)));
+        let mut mounts = self.in_place_of_declared(&image)?;
+        mounts.push(mount("volume", volume, &destination));
         let spec = ContainerSpec {
             image: Some(image.clone()),
             entrypoint: Some(vec!["/never-started".into()]),
@@ -130,15 +138,21 @@ impl Volumes {
         let container = self.containers.create(&spec)?.id;
         Ok(Helper { engine: &*self.containers, cancel: &self.context.cancel, container, image })
     }
+
+    /// Mounts over what an image declares as volumes: these would be created, filled from the image, and left behind.
+    pub fn in_place_of_declared(&self, image: &str) -> Result<Vec<Mount>> {
+        let declared = self.containers.image(image)?.map(|i| i.volumes).unwrap_or_default();
+        Ok(declared.iter().map(|path| mount("tmpfs", "", path)).collect())
+    }
 }
 
-fn mount(kind: &str, name: &str, destination: &str) -> Mount {
+pub fn mount(kind: &str, name: &str, destination: &str) -> Mount {
     let (kind, name, destination) = (kind.into(), name.into(), destination.into());
     Mount { kind, name, source: String::new(), destination, read_only: false }
 }
 
 /// The mount point when its bytes are this machine's and ours to read; else why not.
-fn mount_point(volume: &Volume, info: &EngineInfo) -> Result<PathBuf, String> {
+pub fn mount_point(volume: &Volume, info: &EngineInfo) -> Result<PathBuf, String> {
     if !info.is_local {
         return Err(format!("the engine {} is on another machine", info.endpoint));
     }
@@ -185,16 +199,22 @@ impl Helper<'_> {
 
 impl Drop for Helper<'_> {
     fn drop(&mut self) {
-        // Removed after Ctrl-C as well: left behind, it would hold on to the volume.
-        let cancelled = self.cancel.is_cancelled();
-        if cancelled {
-            self.cancel.rearm();
-        }
-        let removed = self.engine.remove(&self.container, true);
-        if cancelled || removed.is_err_and(|e| e.kind == Kind::Cancelled) {
-            self.cancel.cancel();
-        }
+        // Left behind, it would hold on to the volume.
+        let _ = in_spite_of_cancel(self.cancel, || self.engine.remove(&self.container, true));
     }
+}
+
+/// Does what must be done after Ctrl-C as well; the cancellation stays in force.
+pub fn in_spite_of_cancel(cancel: &Cancel, act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let cancelled = cancel.is_cancelled();
+    if cancelled {
+        cancel.rearm();
+    }
+    let done = act();
+    if cancelled || done.as_ref().is_err_and(|e| e.kind == Kind::Cancelled) {
+        cancel.cancel();
+    }
+    done
 }
 
 #[cfg(test)]

@@ -1,20 +1,28 @@
-//! Volumes as files: one zstd-compressed tar each, with a manifest beside it.
+//! Volumes as files (one zstd-compressed tar each, with a manifest beside it), and volumes as a whole: moved, cloned,
+//! kept.
 //!
 //! `access` finds the way to a volume's bytes. `tree` and `extract` read and write them at the mount point,
 //! `endpoint` streams them through the engine. `member` is the archive format, `artefact` the file it is kept in.
+//! `rename` and `duplicate` work on the `directories` of the engine's own driver, here or by a `worker` on the engine's
+//! host; `keeper` holds on to a volume.
 //! Nothing here starts a container of the stack or decides what may be lost.
 
 mod access;
 mod artefact;
 mod copy;
+mod directories;
+mod duplicate;
 mod endpoint;
 mod extract;
+mod keeper;
 mod member;
 mod pipe;
+mod rename;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod worker;
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -30,7 +38,7 @@ use self::tally::{Tally, VersionFinder, first_line};
 use super::Context;
 use super::host::now;
 use super::progress::Progress;
-use crate::world::container::ContainerEngine;
+use crate::world::container::{Container, ContainerEngine, Volume};
 use crate::world::error::{Error, Result};
 use crate::world::volume::*;
 
@@ -114,6 +122,22 @@ impl VolumeArchive for Volumes {
         };
         // The root is an entry, too.
         Ok((tally.bytes, tally.entries > 1))
+    }
+
+    fn rename(&self, from: &str, to: &str, options: &NewVolume) -> Result<Volume> {
+        self.rename_volume(from, to, options)
+    }
+
+    fn clone_to(&self, from: &str, to: &str, options: &NewVolume) -> Result<Volume> {
+        self.clone_volume(from, to, options)
+    }
+
+    fn keep(&self, volume: &str, image: Option<&str>) -> Result<Container> {
+        self.keep_volume(volume, image)
+    }
+
+    fn unkeep(&self, volume: &str) -> Result<()> {
+        self.unkeep_volume(volume)
     }
 }
 

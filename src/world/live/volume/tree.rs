@@ -9,12 +9,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlinkat, statat};
+use sha2::{Digest, Sha256};
 
 use super::member::{END_MARK, Kind, Member, padding, write_header};
 use super::pipe::stream_error;
 use super::tally::Tally;
 use crate::world::Cancel;
 use crate::world::error::{Error, Result};
+use crate::world::live::host::hex;
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
@@ -29,6 +31,18 @@ pub fn measure(root: &Path, cancel: &Cancel) -> Result<Tally> {
         Ok(())
     })?;
     Ok(tally)
+}
+
+/// A checksum over names, kinds, modes, owners, sizes, times and links, without reading any content.
+pub fn fingerprint(root: &Path, cancel: &Cancel) -> Result<String> {
+    let (mut hash, mut header) = (Sha256::new(), Vec::new());
+    walk(root, cancel, &mut |found| {
+        header.clear();
+        write_header(&mut header, "./", found.member).map_err(|e| Error::io("read", found.member.name(), &e))?;
+        hash.update(&header);
+        Ok(())
+    })?;
+    Ok(hex(&hash.finalize()))
 }
 
 /// Writes the tree below `root` as an archive with end mark; `advance` hears of the bytes of content as they pass.
