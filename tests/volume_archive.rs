@@ -122,7 +122,7 @@ impl Drop for Bench {
 }
 
 fn with(access: Access) -> BackupOptions {
-    BackupOptions { access, level: None, image: Some(IMAGE.into()) }
+    BackupOptions { access, image: Some(IMAGE.into()), ..BackupOptions::default() }
 }
 
 /// Entries that the engine's archives keep; whole seconds, which is all it tells.

@@ -73,6 +73,8 @@ pub struct BackupOptions {
     pub access: Access,
     /// zstd level; 1 when `None`.
     pub level: Option<i32>,
+    /// A file of that name, left by an earlier attempt, is replaced as soon as the new one is whole.
+    pub replace: bool,
     /// An image the site has, for the created container of [`Access::Endpoint`]; a container that mounts
     /// the volume is used when there is one.
     pub image: Option<String>,
@@ -95,7 +97,7 @@ pub struct NewVolume {
 /// and `volume.cannot_move`, `volume.cannot_clone` with the reason.
 pub trait VolumeArchive: Send + Sync {
     /// Writes `<path>` and `<path>.json` (0600). The file appears under its name only when it is whole
-    /// and synced; an existing file is never overwritten. Nothing may have the volume mounted and be running.
+    /// and synced; an existing file is overwritten only with [`BackupOptions::replace`]. Nothing may have the volume mounted and be running.
     fn backup(&self, volume: &str, path: &Path, options: &BackupOptions) -> Result<Backup>;
 
     /// Reads a backup's manifest.

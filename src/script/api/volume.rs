@@ -151,8 +151,8 @@ fn rename_and_clone(ns: &mut Namespace<'_, '_>) {
         |call| {
             let (v, name): (Volume, _) = (call.get("volume")?, call.string("name")?);
             let options = new_volume(&call.options("options", NEW_VOLUME)?)?;
-            let (data, root) = (&v.mount_point, mount_point_of(&v, &name).replace("/_data", ""));
-            call.effect(format!("docker volume create {name}; mv {data} {root}/; docker volume rm {}", v.name))?;
+            let (from, to) = (&v.mount_point, mount_point_of(&v, &name));
+            call.effect(format!("docker volume create {name}; mv -T {from} {to}; docker volume rm {}", v.name))?;
             let moved = call.world().volumes.rename(&v.name, &name, &options)?;
             call.session.prove(Fact::VolumeMoved { from: v.name, to: moved.name.clone() })?;
             Ok(Dynamic::from(moved))
@@ -215,6 +215,7 @@ fn keep(ns: &mut Namespace<'_, '_>) {
 }
 
 const ACCESS: &[&str] = &["access", "level", "image"];
+const BACKUP: &[&str] = &["access", "level", "image", "replace"];
 
 fn backups(ns: &mut Namespace<'_, '_>) {
     ns.effect(
@@ -222,11 +223,12 @@ fn backups(ns: &mut Namespace<'_, '_>) {
         "Writes the volume's content to a new private file: a tar compressed with zstd on all cores, with a checksum \
          and a manifest beside it (`<path>.json`). Nothing that runs may have it mounted. The file gets its name only \
          when it is whole and synced. Options: access (auto, mount_point, endpoint), level (1), image (one the site \
-         has, where a helper container is needed).\n\n\
-         Errors: `volume.in_use`, `backup.exists`, `host.disk_full`.",
+         has, where a helper container is needed), replace (false; a file of that name, left by an earlier attempt, is \
+         replaced as soon as the new one is whole).\n\n\
+         Errors: `volume.in_use`, `backup.exists`, `backup.in_progress`, `host.disk_full`.",
         |call| {
             let (v, path): (Volume, _) = (call.get("volume")?, call.path("path")?);
-            let options = backup_options(&call.options("options", ACCESS)?)?;
+            let options = backup_options(&call.options("options", BACKUP)?)?;
             call.effect(format!("tar -C {} -c . | zstd -1 -T0 > {}", v.mount_point, path.display()))?;
             let backup = call.world().volumes.backup(&v.name, &path, &options)?;
             call.session.prove(evidence::backed_up(&v, &backup))?;
@@ -271,5 +273,10 @@ fn backup_options(o: &Options) -> Result<BackupOptions> {
             return Err(Error::failed("script.wrong_type", message));
         }
     };
-    Ok(BackupOptions { access, level: o.int("level")?.map(|l| l.clamp(1, 19) as i32), image: o.string("image")? })
+    Ok(BackupOptions {
+        access,
+        level: o.int("level")?.map(|l| l.clamp(1, 19) as i32),
+        replace: o.bool("replace")?.unwrap_or(false),
+        image: o.string("image")?,
+    })
 }

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use zstd::stream::read::Decoder;
 use zstd::stream::write::Encoder;
@@ -36,6 +37,7 @@ pub fn manifest_path(path: &Path) -> PathBuf {
 pub struct Artefact {
     path: PathBuf,
     partial: PathBuf,
+    replaces: bool,
     /// Holds the lock that keeps a second writer of the same name out.
     _lock: File,
     writer: Option<JoinHandle<Result<Written>>>,
@@ -52,20 +54,27 @@ pub struct Written {
 pub type Compressor = Encoder<'static, PipeWriter>;
 
 impl Artefact {
-    /// Codes: `backup.exists`, `backup.in_progress`, `host.*`.
-    pub fn create(path: &Path, level: i32, cancel: &Cancel) -> Result<(Self, Compressor)> {
+    /// With `replaces`, a file of that name stays until this one is whole, and then goes. Codes: `backup.exists`,
+    /// `backup.in_progress`, `host.*`.
+    pub fn create(path: &Path, level: i32, replaces: bool, cancel: &Cancel) -> Result<(Self, Compressor)> {
         let partial = partial_path(path)?;
-        check_new(path)?;
+        check_free(path, replaces)?;
         let file = open_locked(&partial)?;
         // Who had the lock before us may have finished just now.
-        check_new(path).inspect_err(|_| drop(fs::remove_file(&partial)))?;
+        check_free(path, replaces).inspect_err(|_| drop(fs::remove_file(&partial)))?;
         let failed = |e: io::Error| Error::io("write", partial.display(), &e);
         let lock = file.try_clone().map_err(failed)?;
         let (sender, receiver) = pipe(cancel);
         let target = partial.clone();
         let writer = Some(thread::spawn(move || write_all(file, receiver, &target)));
-        let artefact =
-            Self { path: path.to_owned(), partial: partial.clone(), _lock: lock, writer, cancel: cancel.clone() };
+        let artefact = Self {
+            path: path.to_owned(),
+            partial: partial.clone(),
+            replaces,
+            _lock: lock,
+            writer,
+            cancel: cancel.clone(),
+        };
         let compressor = compressor(sender, level).map_err(failed)?;
         Ok((artefact, compressor))
     }
@@ -98,7 +107,8 @@ impl Artefact {
     }
 
     /// Gives the file its name. The manifest goes first: a crash in between leaves one without a backup, which the
-    /// next attempt replaces; a backup without its manifest never shows.
+    /// next attempt replaces; a backup without its manifest never shows. Where a backup is replaced, a crash in between
+    /// leaves the old one with the new manifest: it does not verify, and the next attempt replaces both.
     pub fn publish(self, manifest: Manifest) -> Result<Backup> {
         let record = manifest_path(&self.path);
         let failed = |e: serde_json::Error| Error::failed("host.io", format!("cannot write the manifest: {e}"));
@@ -107,7 +117,7 @@ impl Artefact {
         let partial = partial_path(&record)?;
         let published = write_private(&partial, &text)
             .and_then(|()| publish(&partial, &record, true))
-            .and_then(|()| publish(&self.partial, &self.path, false));
+            .and_then(|()| publish(&self.partial, &self.path, self.replaces));
         if let Err(error) = published {
             let _ = fs::remove_file(&partial);
             // With the backup's name taken (or never given), the manifest would speak of another file, or of none.
@@ -129,8 +139,9 @@ impl Drop for Artefact {
     }
 }
 
-fn check_new(path: &Path) -> Result<()> {
+fn check_free(path: &Path, replaces: bool) -> Result<()> {
     match fs::symlink_metadata(path) {
+        Ok(metadata) if replaces && metadata.is_file() => Ok(()),
         Ok(_) => Err(taken(path)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e) => Err(Error::io("look at", path.display(), &e)),
@@ -138,7 +149,8 @@ fn check_new(path: &Path) -> Result<()> {
 }
 
 fn taken(path: &Path) -> Error {
-    Error { code: "backup.exists".into(), ..exists(path) }.hint("name another file; backups are never overwritten")
+    Error { code: "backup.exists".into(), ..exists(path) }
+        .hint("name another file; one that an earlier attempt left can be replaced: #{ replace: true }")
 }
 
 fn lost(path: &Path) -> Error {
@@ -153,9 +165,14 @@ fn open_locked(partial: &Path) -> Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
         let file = options.open(partial).map_err(failed)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let message = format!("another process is writing {}", partial.display());
-            return Err(Error::refused("backup.in_progress", message).hint("wait for it, or name another file"));
+        // The kernel takes the lock of a process that ends, however it ends: what it left is nobody's.
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let message = format!("another process is writing {}", partial.display());
+                return Err(Error::refused("backup.in_progress", message).hint("wait for it, or name another file"));
+            }
+            Err(e) => return Err(Error::io("lock", partial.display(), &e.into())),
         }
         // Renamed or removed by its owner between our open and our lock: then this is not the file of that name.
         let ours = file.metadata().map_err(failed)?;

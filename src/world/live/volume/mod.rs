@@ -62,7 +62,7 @@ impl VolumeArchive for Volumes {
         self.check_unused(volume)?;
         let info = self.containers.info()?;
         let route = self.route(&described, options, &info, None)?;
-        let packed = pack(&self.context, volume, path, options.level.unwrap_or(LEVEL), |out, progress| match &route {
+        let packed = pack(&self.context, volume, path, options, |out, progress| match &route {
             Route::MountPoint(dir) => pack_directory(&self.context, dir, out, progress),
             Route::Endpoint(helper) => pack_endpoint(&self.context, helper, out, progress),
         })?;
@@ -161,10 +161,11 @@ fn pack(
     context: &Context,
     volume: &str,
     path: &Path,
-    level: i32,
+    options: &BackupOptions,
     read: impl FnOnce(&mut (dyn Write + Send), &mut Progress) -> Result<Content>,
 ) -> Result<Packed> {
-    let (mut artefact, mut compressor) = Artefact::create(path, level, &context.cancel)?;
+    let level = options.level.unwrap_or(LEVEL);
+    let (mut artefact, mut compressor) = Artefact::create(path, level, options.replace, &context.cancel)?;
     let mut progress = Progress::bytes(context, format!("backup {volume}"), None);
     let (tally, pg_version) = read(&mut compressor, &mut progress).map_err(|e| artefact.reason(e))?;
     let written = artefact.seal(compressor)?;

@@ -99,7 +99,11 @@ fn listing(root: &Path) -> Vec<String> {
 }
 
 fn back_up(context: &Context, source: &Path, path: &Path) -> Result<Backup> {
-    pack(context, "data", path, 1, |out, progress| pack_directory(context, source, out, progress))?
+    back_up_with(context, source, path, &BackupOptions::default())
+}
+
+fn back_up_with(context: &Context, source: &Path, path: &Path, options: &BackupOptions) -> Result<Backup> {
+    pack(context, "data", path, options, |out, progress| pack_directory(context, source, out, progress))?
         .publish(OWNERS_CONTAINER.into())
 }
 
@@ -228,7 +232,7 @@ fn an_existing_file_is_never_overwritten_and_leftovers_are() {
 fn a_second_writer_of_the_same_name_is_kept_out() {
     let (source, target) = (odd_tree(), tempfile::tempdir().unwrap());
     let path = target.path().join("data.tar.zst");
-    let first = Artefact::create(&path, 1, &context().cancel).unwrap();
+    let first = Artefact::create(&path, 1, false, &context().cancel).unwrap();
     assert_eq!(back_up(&context(), source.path(), &path).unwrap_err().code, "backup.in_progress");
     drop(first);
     assert!(files_in(target.path()).is_empty());
@@ -236,12 +240,65 @@ fn a_second_writer_of_the_same_name_is_kept_out() {
 }
 
 #[test]
+fn what_a_killed_process_was_writing_is_nobodys() {
+    let (source, target) = (odd_tree(), tempfile::tempdir().unwrap());
+    let path = target.path().join("data.tar.zst");
+    let partial = target.path().join(".data.tar.zst.partial");
+    // As we lock it, by another program.
+    let mut writer = Command::new("flock");
+    writer.arg("--no-fork").arg(&partial).args(["sh", "-c", "echo locked; exec sleep 60"]);
+    let mut writer = writer.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    writer.stdout.as_mut().unwrap().read_exact(&mut [0; 7]).unwrap();
+    assert_eq!(back_up(&context(), source.path(), &path).unwrap_err().code, "backup.in_progress");
+    fs::write(&partial, noise(1_000_000)).unwrap();
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    check(&back_up(&context(), source.path(), &path).unwrap()).unwrap();
+    assert_eq!(files_in(target.path()), ["data.tar.zst", "data.tar.zst.json"]);
+}
+
+#[test]
+fn a_backup_is_replaced_when_asked_and_whole_until_then() {
+    let (first, second, target) = (odd_tree(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let path = target.path().join("data.tar.zst");
+    let old = back_up(&context(), first.path(), &path).unwrap();
+    fs::write(second.path().join("other"), "content").unwrap();
+    let again = BackupOptions { replace: true, ..BackupOptions::default() };
+
+    // An attempt that fails on the way, and one that is still writing: the old one is whole.
+    let failed = pack(&context(), "data", &path, &again, |_, _| Err(Error::failed("test", "on the way")));
+    assert_eq!(failed.err().unwrap().code, "test");
+    check(&artefact::open(&path).unwrap()).unwrap();
+    let packed = pack(&context(), "data", &path, &again, |out, progress| {
+        pack_directory(&context(), second.path(), out, progress)
+    });
+    assert_eq!(artefact::open(&path).unwrap(), old);
+    check(&old).unwrap();
+
+    let new = packed.unwrap().publish(OWNERS_CONTAINER.into()).unwrap();
+    check(&artefact::open(&path).unwrap()).unwrap();
+    assert_eq!((new.manifest.entries, artefact::open(&path).unwrap()), (2, new));
+    assert_eq!(files_in(target.path()), ["data.tar.zst", "data.tar.zst.json"]);
+
+    // A crash between the two renames.
+    fs::write(target.path().join("data.tar.zst.json"), serde_json::to_vec(&old.manifest).unwrap()).unwrap();
+    assert!(check(&artefact::open(&path).unwrap()).is_err());
+    check(&back_up_with(&context(), first.path(), &path, &again).unwrap()).unwrap();
+
+    // What is no file is not replaced.
+    fs::create_dir(target.path().join("directory")).unwrap();
+    let error = back_up_with(&context(), first.path(), &target.path().join("directory"), &again).unwrap_err();
+    assert_eq!(error.code, "backup.exists");
+}
+
+#[test]
 fn a_file_that_appears_at_the_last_moment_stays() {
     let (source, target) = (odd_tree(), tempfile::tempdir().unwrap());
     let path = target.path().join("data.tar.zst");
     let context = context();
-    let packed =
-        pack(&context, "data", &path, 1, |out, progress| pack_directory(&context, source.path(), out, progress));
+    let packed = pack(&context, "data", &path, &BackupOptions::default(), |out, progress| {
+        pack_directory(&context, source.path(), out, progress)
+    });
     fs::write(&path, "precious").unwrap();
     assert_eq!(packed.unwrap().publish(OWNERS_CONTAINER.into()).unwrap_err().code, "backup.exists");
     assert_eq!(fs::read(&path).unwrap(), b"precious");
