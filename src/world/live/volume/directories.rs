@@ -70,11 +70,11 @@ impl Directories<'_> {
         root
     }
 
-    /// What two volumes hold.
-    pub fn look(&self, names: [&str; 2]) -> Result<[Content; 2]> {
+    /// What a volume holds; `volume.cannot_move` where its directory is not as the driver made it.
+    pub fn look(&self, name: &str) -> Result<Content> {
         match self {
-            Self::Here(root) => Ok([look_here(root, names[0])?, look_here(root, names[1])?]),
-            Self::There(root, worker) => look_there(root, worker, names),
+            Self::Here(root) => look_here(root, name),
+            Self::There(root, worker) => look_there(root, worker, name),
         }
     }
 
@@ -171,20 +171,15 @@ fn mounted(root: &Path) -> Vec<Mount> {
     }]
 }
 
-fn look_there(root: &Path, worker: &Worker<'_>, names: [&str; 2]) -> Result<[Content; 2]> {
-    let output = worker.run(LOOK, &names, mounted(root))?;
-    if output.exit_code != 0 {
-        return Err(cannot_move(names[0], last_line(&output.stderr)));
+fn look_there(root: &Path, worker: &Worker<'_>, name: &str) -> Result<Content> {
+    let output = worker.run(LOOK, &[name], mounted(root))?;
+    match (output.exit_code, output.stdout.trim_ascii()) {
+        (0, b"missing") => Ok(Content::Missing),
+        (0, b"empty") => Ok(Content::Empty),
+        (0, b"filled") => Ok(Content::Filled),
+        (0, b"odd") => Err(cannot_move(name, odd(root, name))),
+        _ => Err(cannot_move(name, last_line(&output.stderr))),
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut words = text.lines();
-    let mut next = |name| match words.next() {
-        Some("missing") => Ok(Content::Missing),
-        Some("empty") => Ok(Content::Empty),
-        Some("filled") => Ok(Content::Filled),
-        _ => Err(cannot_move(name, odd(root, name))),
-    };
-    Ok([next(names[0])?, next(names[1])?])
 }
 
 /// What a program said last.
@@ -193,23 +188,21 @@ pub fn last_line(bytes: &[u8]) -> String {
     text.lines().rev().map(str::trim).find(|l| !l.is_empty()).unwrap_or("it failed without a word").to_owned()
 }
 
-/// Says of each volume what it holds. A listing that fails ends the script: it must never pass for an empty one.
+/// Says what a volume holds. A listing that fails ends the script: it must never pass for an empty one.
 const LOOK: &str = r#"
 set -eu
 cd /pgscript-volumes
-for name do
-    [ ! -L "$name" ] || { echo odd; continue; }
-    rm -f "$name/.pgscript-probe"
-    own=$(ls -A "$name")
-    case "$own" in
-    '') echo missing; continue ;;
-    _data) ;;
-    *) echo odd; continue ;;
-    esac
-    if [ -L "$name/_data" ] || [ ! -d "$name/_data" ]; then echo odd; continue; fi
-    content=$(ls -A "$name/_data")
-    if [ -n "$content" ]; then echo filled; else echo empty; fi
-done
+[ ! -L "$1" ] || { echo odd; exit; }
+rm -f "$1/.pgscript-probe"
+own=$(ls -A "$1")
+case "$own" in
+'') echo missing; exit ;;
+_data) ;;
+*) echo odd; exit ;;
+esac
+if [ -L "$1/_data" ] || [ ! -d "$1/_data" ]; then echo odd; exit; fi
+content=$(ls -A "$1/_data")
+if [ -n "$content" ]; then echo filled; else echo empty; fi
 "#;
 
 /// Renames. `mv` would copy from one file system to another: a hard link between them, which nothing copies, tells first.

@@ -27,12 +27,20 @@ impl Volumes {
             true => Directories::Here(place),
             false => Directories::There(place, self.worker(&task, options.image.as_deref())?),
         };
-        let (target, is_new) = self.target(to, LABEL_MOVED_FROM, from, options)?;
-        if let Err(error) = self.hand_over(from, &target, &directories, &keepers) {
-            if is_new {
-                self.take_back(to, &directories);
+        let waiting = match self.containers.volume(to)? {
+            None => Content::Missing,
+            Some(_) => {
+                self.target(to, LABEL_MOVED_FROM, from, options)?;
+                self.check_unused(to)?;
+                directories.look(to)?
             }
-            return Err(error);
+        };
+        match (directories.look(from)?, waiting) {
+            (Content::Filled, Content::Filled) => return Err(both_filled(from, to)),
+            // An earlier call came as far as this.
+            (_, Content::Filled) => {}
+            (Content::Missing, _) => return Err(cannot_move(from, "there is no directory of it")),
+            (Content::Empty | Content::Filled, _) => self.hand_over(from, to, options, &directories, &keepers)?,
         }
         for keeper in keepers {
             self.containers.remove(&keeper.id, true)?;
@@ -72,34 +80,31 @@ impl Volumes {
             .hint(format!("remove them first: docker container rm {}", names.join(" "))))
     }
 
-    /// Gives `target` the content of `from`, unless an earlier call did.
+    /// Gives the content of `from` to the volume `to`, which is made where it isn't there.
     fn hand_over(
         &self,
         from: &str,
-        target: &Volume,
+        to: &str,
+        options: &NewVolume,
         directories: &Directories<'_>,
         keepers: &[Container],
     ) -> Result<()> {
-        let to = target.name.as_str();
-        self.check_unused(to)?;
-        let place = directories.root();
-        if root(target).as_deref() != Ok(place) {
-            return Err(cannot_move(from, format!("the engine keeps {to} elsewhere, at {}", target.mount_point)));
-        }
-        match directories.look([from, to])? {
-            [Content::Filled, Content::Filled] => Err(both_filled(from, to)),
-            [_, Content::Filled] => Ok(()),
-            [Content::Missing, _] => {
-                Err(cannot_move(from, format!("it has no directory in {}", place.join(from).display())))
+        let (target, is_new) = self.target(to, LABEL_MOVED_FROM, from, options)?;
+        let shift = || {
+            if root(&target).as_deref() != Ok(directories.root()) {
+                return Err(cannot_move(from, format!("the engine keeps {to} elsewhere, at {}", target.mount_point)));
             }
-            [Content::Empty | Content::Filled, _] => {
-                // Before the content comes, so that it is never without one.
-                if let Some(keeper) = keepers.first() {
-                    self.keep_volume(to, Some(&keeper.image_id))?;
-                }
-                directories.shift(from, to)
+            // Before the content comes, so that it is never without one.
+            if let Some(keeper) = keepers.first() {
+                self.keep_volume(to, Some(&keeper.image_id))?;
             }
-        }
+            directories.shift(from, to)
+        };
+        shift().inspect_err(|_| {
+            if is_new {
+                self.take_back(to, directories);
+            }
+        })
     }
 
     /// Removes the volume that this call made and that has stayed empty; otherwise it is left as it is.
