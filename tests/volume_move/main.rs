@@ -6,3 +6,4 @@ mod bench;
 mod cloning;
 mod engines;
 mod moving;
+mod scripts;
