@@ -86,6 +86,7 @@ pub fn resume(
     for (step, decision) in decisions {
         recorder.decide(&step, decision)?;
     }
+    recorder.relock(&setup.world)?;
     sweep(&setup.world, &place.id)?;
     attempt(&setup, recorder, Steps::replaying(false), source, Way::Forward { keep })
 }
@@ -96,6 +97,7 @@ pub fn rollback(setup: &Setup, place: &Place, changes: Changes) -> Result<Driven
     let (history, _) = place.history()?;
     refuse_rollback(place, &history)?;
     let (recorder, source, setup) = reopen(setup, place, held, &history, Command::Rollback, changes)?;
+    recorder.relock(&setup.world)?;
     sweep(&setup.world, &place.id)?;
     attempt(&setup, recorder, Steps::replaying(true), source, Way::Back)
 }

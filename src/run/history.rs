@@ -38,6 +38,8 @@ pub struct History {
     pub ending: Option<Ending>,
     pub error: Option<Reason>,
     pub cleaned: bool,
+    /// Stacks that are this run's until it is over.
+    pub locks: Vec<String>,
     /// Announced and not settled: what the last process was doing when it was cut off.
     pub open_effects: BTreeMap<u64, String>,
     pub effects: u64,
@@ -109,6 +111,8 @@ impl History {
             Entry::Effect { step, command } => self.effect(line.n, &step, command),
             Entry::Settled { effect, .. } => _ = self.open_effects.remove(&effect),
             Entry::Cleaned { .. } => self.cleaned = true,
+            Entry::Locked { stack } if !self.locks.contains(&stack) => self.locks.push(stack),
+            Entry::Locked { .. } => {}
             Entry::Ended { outcome, error, .. } => (self.ending, self.error) = (Some(outcome), error),
             entry @ (Entry::Started { .. } | Entry::Done { .. } | Entry::Failed { .. } | Entry::Decided { .. }) => {
                 self.apply_step(entry);

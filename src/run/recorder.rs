@@ -14,7 +14,7 @@ use super::lock::{self, Claim};
 use super::log::Log;
 use super::store::{self, Held, Place, Store};
 use crate::event::{Event, Listener};
-use crate::script::record::{Command, Decision, Entry, Owner, Past, Record};
+use crate::script::record::{Command, Decision, Entry, Known, Owner, Past, Record};
 use crate::script::source::{Origin, Source};
 use crate::world::{Error, Owner as OwnerLabel, Result, World};
 
@@ -58,7 +58,8 @@ struct State {
     called: Vec<String>,
     /// Answers that were given again.
     answered: usize,
-    locks: Vec<String>,
+    /// Stacks whose locks this process has made sure of.
+    locked: Vec<String>,
 }
 
 enum Pending {
@@ -129,8 +130,14 @@ impl Recorder {
     pub fn unlock(&self, world: &World) -> Result<()> {
         let Some(place) = self.kept_in() else { return Ok(()) };
         let claim = self.claim(&place);
-        let stacks = self.state().locks.clone();
+        let stacks = self.state().history.locks.clone();
         stacks.iter().try_for_each(|stack| lock::give_back(world, stack, &claim))
+    }
+
+    /// Takes the locks again that the run has had: a finished run has given them back, and a lock may have been removed.
+    pub fn relock(&self, world: &World) -> Result<()> {
+        let stacks = self.state().history.locks.clone();
+        stacks.iter().try_for_each(|stack| self.lock(world, stack, false))
     }
 
     fn claim(&self, place: &Place) -> Claim {
@@ -288,8 +295,8 @@ impl Record for Recorder {
         place.ok_or_else(|| Error::failed("run.no_directory", "the run has no directory"))
     }
 
-    fn lock(&self, world: &World, stack: &str) -> Result<()> {
-        if self.state().locks.iter().any(|held| held == stack) {
+    fn lock(&self, world: &World, stack: &str, take_over: bool) -> Result<()> {
+        if self.state().locked.iter().any(|held| held == stack) {
             return Ok(());
         }
         self.place()?;
@@ -300,11 +307,39 @@ impl Record for Recorder {
             let other = if is_ours { self.identity.store.find(&holder.run).ok() } else { None };
             match other.map(|other| Ok::<_, Error>((other.driver(), other.history()?.0.state()))).transpose()? {
                 // Killed between its last word and this: nobody's any more.
-                Some((None, state)) if state.is_over() => lock::remove(world, &holder)?,
+                Some((None, state)) if state.is_over() || take_over => lock::remove(world, &holder)?,
                 found => return Err(locked(stack, &holder, found)),
             }
         }
-        self.state().locks.push(stack.to_owned());
+        self.write(Entry::Locked { stack: stack.to_owned() })?;
+        self.state().locked.push(stack.to_owned());
+        Ok(())
+    }
+
+    fn runs(&self) -> Result<Vec<Known>> {
+        let known = |place: Place| {
+            let (history, _) = place.history()?;
+            let state = if place.driver().is_some() { "running" } else { history.state().as_str() };
+            let History { script, begun_at, .. } = history;
+            Ok(Known { id: place.id, script, state: state.to_owned(), directory: place.dir, begun_at })
+        };
+        self.identity.store.runs()?.into_iter().map(known).collect()
+    }
+
+    fn forget(&self, run: &str) -> Result<()> {
+        let place = self.identity.store.find(run)?;
+        let by = self.place()?.0;
+        let _held = place.lock(self.identity.command, &crate::world::Cancel::default(), &|_| {})?;
+        let (mut journal, lines) = Journal::open(&place.journal())?;
+        let history = History::of(lines);
+        if !history.state().is_over() {
+            let message = format!("run {run} is {}: what it keeps may be the only copy", history.state().as_str());
+            return Err(Error::refused("run.unfinished", message)
+                .hint(format!("pgscript resume {run} or pgscript rollback {run} bring it to an end")));
+        }
+        if !history.cleaned {
+            journal.append(Entry::Cleaned { by })?;
+        }
         Ok(())
     }
 

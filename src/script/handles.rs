@@ -14,6 +14,7 @@ use super::api::values;
 use super::session::Session;
 use crate::world::ansible::Site;
 use crate::world::container::{Container, Image, Volume};
+use crate::world::content::Content;
 use crate::world::postgres::{Dump, Server};
 use crate::world::volume::Backup;
 use crate::world::{Error, Result};
@@ -79,7 +80,8 @@ impl Encoder<'_> {
             .or_else(|| plain::<Backup>("Backup", &value))
             .or_else(|| plain::<Dump>("Dump", &value))
             .or_else(|| plain::<Image>("Image", &value))
-            .or_else(|| plain::<Site>("AnsibleSite", &value));
+            .or_else(|| plain::<Site>("AnsibleSite", &value))
+            .or_else(|| plain::<Content>("Content", &value));
         match plain {
             Some(handle) => Ok(handle),
             None => values::to_json_at(&value, place),
@@ -138,6 +140,7 @@ fn handle(session: &Session, kind: &str, value: Value) -> Result<Dynamic> {
         "Dump" => Dynamic::from(from::<Dump>(kind, value)?),
         "Image" => Dynamic::from(from::<Image>(kind, value)?),
         "AnsibleSite" => Dynamic::from(from::<Site>(kind, value)?),
+        "Content" => Dynamic::from(from::<Content>(kind, value)?),
         other => return Err(unreadable(other, &"this version of pgscript does not know it")),
     })
 }

@@ -106,7 +106,11 @@ pub enum Entry {
         error: Option<Reason>,
         journal_seconds: f64,
     },
-    /// `cleanup` has removed what a rollback needs.
+    /// The stack is this run's until it is over.
+    Locked {
+        stack: String,
+    },
+    /// Run `by` has removed what a rollback needs.
     Cleaned {
         by: String,
     },
@@ -213,10 +217,29 @@ pub trait Record: Send + Sync {
     fn place(&self) -> Result<(String, PathBuf)>;
 
     /// Nobody else may work on this stack (a Compose project) until the run is over: on this machine or another one.
-    fn lock(&self, world: &World, stack: &str) -> Result<()>;
+    /// `take_over`: a run of this machine that nobody drives any more gives way.
+    fn lock(&self, world: &World, stack: &str, take_over: bool) -> Result<()>;
+
+    /// The runs of this machine, oldest first.
+    fn runs(&self) -> Result<Vec<Known>>;
+
+    /// The copies that a finished run has made are about to be removed: from now on it can't be rolled back.
+    fn forget(&self, run: &str) -> Result<()>;
 
     /// The run that has made an artefact at, in or around `path`.
     fn owner(&self, path: &std::path::Path) -> Result<Option<Owner>>;
+}
+
+/// A run of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Known {
+    pub id: String,
+    pub script: String,
+    /// `running`, `done`, `failed`, `interrupted`, `rolling back` or `rolled back`.
+    pub state: String,
+    pub directory: PathBuf,
+    /// RFC 3339
+    pub begun_at: String,
 }
 
 /// The run that made something.

@@ -2,7 +2,7 @@
 
 use rhai::Dynamic;
 
-use super::Registrar;
+use super::{Registrar, values};
 
 pub fn register(registrar: &mut Registrar<'_>) {
     registrar.namespace("run", "The durable run this script is part of.", |ns| {
@@ -15,11 +15,29 @@ pub fn register(registrar: &mut Registrar<'_>) {
             |call| Ok(call.session.record.place()?.1.display().to_string().into()),
         );
         ns.function(
-            "lock(stack: string)",
+            "lock(stack: string, options: Map = #{})",
             "From here on nobody else can run a procedure on this Compose project, from this machine or another one that \
-             drives the same engine, until this run is over.\n\nErrors: `run.locked` says who holds it since when.",
+             drives the same engine, until this run is over. Options: take_over (a run of this machine that failed or was \
+             cut off gives way).\n\nErrors: `run.locked` says who holds it since when.",
             |call| {
-                call.session.record.lock(call.world(), &call.string("stack")?)?;
+                let take_over = call.options("options", &["take_over"])?.bool("take_over")?.unwrap_or(false);
+                call.session.record.lock(call.world(), &call.string("stack")?, take_over)?;
+                Ok(Dynamic::UNIT)
+            },
+        );
+        ns.function(
+            "list() -> Array",
+            "The runs of this machine, oldest first: #{ id, script, state, directory, begun_at } each.",
+            |call| Ok(values::from_serde(&call.session.record.runs()?)),
+        );
+        ns.effect(
+            "forget(run: string)",
+            "Notes in a run's journal that the copies it has made are removed: it can't be rolled back any more. Before \
+             they are removed.\n\nErrors: `run.unfinished` unless it is done or rolled back.",
+            |call| {
+                let run = call.string("run")?;
+                call.effect(format!("note in the journal of {run} that its copies are removed"))?;
+                call.session.record.forget(&run)?;
                 Ok(Dynamic::UNIT)
             },
         );
