@@ -340,7 +340,7 @@ impl Record for Recorder {
         if !history.cleaned {
             journal.append(Entry::Cleaned { by })?;
         }
-        Ok(())
+        place.remove_definitions()
     }
 
     fn owner(&self, path: &Path) -> Result<Option<Owner>> {

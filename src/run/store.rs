@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::History;
 use super::journal::{self, Damage};
+use crate::script::handles::DEFINITIONS;
 use crate::script::record::Command;
 use crate::world::{Cancel, Error, Result};
 
@@ -144,6 +145,15 @@ impl Place {
         let id = dir.file_name()?.to_str()?.to_owned();
         let number = id.rsplit_once('-')?.1.parse().ok()?;
         dir.is_dir().then(|| Self { id, number, dir: dir.to_owned() })
+    }
+
+    /// Removes the definitions of containers, which hold passwords: nobody will replay this run any more.
+    pub fn remove_definitions(&self) -> Result<()> {
+        let path = self.dir.join(DEFINITIONS);
+        match std::fs::remove_dir_all(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", path.display(), &e)),
+            _ => Ok(()),
+        }
     }
 
     pub fn journal(&self) -> PathBuf {

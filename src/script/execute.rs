@@ -88,7 +88,11 @@ fn run(session: &Arc<Session>, places: Places, source: &Source, way: Way) -> Res
     });
     let seconds = begun.elapsed().as_secs_f64();
     if failure.is_none() {
-        session.emit(Event::RunDone { script: script.clone(), seconds });
+        let script = script.clone();
+        session.emit(match way {
+            Way::Forward { .. } => Event::RunDone { script, seconds },
+            Way::Back => Event::RunPutBack { script, seconds },
+        });
     }
     Ok(Outcome { script, seconds, failure })
 }
@@ -152,9 +156,12 @@ fn given(session: &Session, description: &Description) -> Value {
     let known = description.parameters.iter().filter_map(|parameter| {
         let value = match parameter.type_name.as_str() {
             "secret" => given.has(&parameter.name).then(|| "••••••".into()),
-            _ => given.raw(&parameter.name).or_else(|| parameter.value.clone()),
+            _ => {
+                let recorded = session.record.parameter(&parameter.name);
+                recorded.or_else(|| given.raw(&parameter.name)).or_else(|| parameter.value.clone())
+            }
         };
-        Some((parameter.name.clone(), value?))
+        Some((parameter.name.clone(), value.filter(|value| !value.is_null())?))
     });
     Value::Object(known.collect())
 }

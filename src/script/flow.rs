@@ -256,9 +256,11 @@ impl<'f> Unit<'f> {
                 self.aside.extend(self.functions.get(name.as_str()).into_iter().flatten());
             }
         }
+        // `undo: false` is a word, too: another step's undo takes back what this one does.
+        let undo = find("undo").is_some_and(|value| value.literal().is_none_or(|v| !v.is_unit()));
         let is_off = |value: &Argument| value.literal().is_some_and(|v| v.is_unit() || v.as_bool() == Ok(false));
         let is_set = |key: &str| find(key).is_some_and(|value| !is_off(value));
-        Declared { undo: is_set("undo"), probe: is_set("probe"), repeatable: is_set("repeatable"), is_computed: false }
+        Declared { undo, probe: is_set("probe"), repeatable: is_set("repeatable"), is_computed: false }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::world::{Error, Result};
 
 const HANDLE: &str = "$handle";
 /// Directory of the run for the containers' definitions.
-const DEFINITIONS: &str = "definitions";
+pub const DEFINITIONS: &str = "definitions";
 
 /// A step's value for the journal. What has no plain form, and a text that is a secret, is an error that names it.
 pub fn encode(session: &Session, step: &str, value: &Dynamic) -> Result<Value> {

@@ -190,8 +190,10 @@ impl StepOptions {
             options.value(key).map(|value| value.try_cast::<FnPtr>().ok_or_else(|| not_a_function(key))).transpose()
         };
         let flag = |key: &str| Ok::<_, Error>(options.bool(key)?.unwrap_or(false));
+        // `undo: false` says that another step's undo takes back what this one does.
+        let is_elsewhere = options.value("undo").is_some_and(|value| value.as_bool() == Ok(false));
         Ok(Self {
-            undo: function("undo")?,
+            undo: if is_elsewhere { None } else { function("undo")? },
             probe: function("probe")?,
             repeatable: flag("repeatable")?,
             commit: flag("commit")?,

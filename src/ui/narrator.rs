@@ -38,8 +38,9 @@ impl Narrator {
         let style = self.style;
         match event {
             Event::RunStarted { script, origin, parameters } => out(self.run_started(script, origin, parameters)),
-            Event::RunDone { script, seconds } => {
-                let head = format!("{} {script} is done", style.mark(Mark::Done));
+            Event::RunDone { script, seconds } | Event::RunPutBack { script, seconds } => {
+                let what = if matches!(event, Event::RunDone { .. }) { "is done" } else { "is put back" };
+                let head = format!("{} {script} {what}", style.mark(Mark::Done));
                 out(vec![self.timed(style.paint(Paint::Green, &head), &head, *seconds)])
             }
             // Eight lines that say "as shipped" would hide the one that does not.

@@ -33,7 +33,7 @@ pub fn redact(redactor: &Redactor, event: &Event) -> Event {
             clean(origin);
             redact_value(redactor, parameters);
         }
-        Event::RunDone { script, .. } => clean(script),
+        Event::RunDone { script, .. } | Event::RunPutBack { script, .. } => clean(script),
         Event::RunFailed { script, failure, .. } => {
             clean(script);
             redact_value(redactor, failure);

@@ -32,7 +32,7 @@ impl Run {
 pub struct Stack {
     pub name: String,
     pub dir: PathBuf,
-    /// Artefacts of its upgrades.
+    /// The run store: journals, and the artefacts of its upgrades.
     pub base: PathBuf,
     engine: Option<String>,
 }
@@ -78,7 +78,7 @@ impl Stack {
     pub fn on(engine: Option<String>, major: u32, options: &[&str]) -> Self {
         let name = format!("pgt-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(&name);
-        let base = dir.join("artefacts");
+        let base = dir.join("runs");
         let stack = Self { name, dir, base, engine };
         let dir = stack.dir.display().to_string();
         let major = major.to_string();
@@ -194,12 +194,9 @@ impl Stack {
     pub fn pgscript(&self, args: &[&str]) -> Command {
         let mut command = pgscript(args);
         command.envs(self.engine.iter().map(|e| ("DOCKER_HOST", e)));
-        let set = |command: &mut Command, name: &str, value: &str| {
-            command.arg("--set").arg(format!("{name}={value}"));
-        };
+        command.env("PGSCRIPT_STORE", &self.base);
         if args.first() == Some(&"run") {
-            set(&mut command, "project", &self.name);
-            set(&mut command, "base", &self.base.display().to_string());
+            command.arg("--set").arg(format!("project={}", self.name));
         }
         command
     }
@@ -227,27 +224,30 @@ impl Stack {
     }
 
     pub fn rollback(&self) -> Run {
-        run(&mut self.pgscript(&["run", "rollback.rhai", "--yes"]))
+        run(&mut self.pgscript(&["rollback", "--yes"]))
     }
 
-    /// The rollback exactly as a failed run told the operator to type it; only the question is answered beforehand.
+    /// The rollback exactly as a failed run told the operator to type it; only the questions are answered beforehand.
     #[track_caller]
     pub fn rollback_as_advised(&self, failed: &Run) -> Run {
-        let Some((_, line)) = failed.text.split_once("  pgscript run rollback.rhai ") else {
-            panic!("no rollback was advised:\n{}", failed.text);
-        };
-        let line = line.lines().next().unwrap_or_default();
-        let args: Vec<_> = ["run", "rollback.rhai", "--yes"].into_iter().chain(line.split_whitespace()).collect();
-        let mut command = pgscript(&args);
-        command.envs(self.engine.iter().map(|e| ("DOCKER_HOST", e)));
-        run(&mut command)
+        self.as_advised(failed, "rollback")
     }
 
-    /// The one artefact directory that an upgrade has left.
+    /// `pgscript resume …` or `pgscript rollback …` as a failed run told the operator to type it.
+    #[track_caller]
+    pub fn as_advised(&self, failed: &Run, verb: &str) -> Run {
+        let Some((_, line)) = failed.text.split_once(&format!(" pgscript {verb} ")) else {
+            panic!("no {verb} was advised:\n{}", failed.text);
+        };
+        let name = line.split_whitespace().next().unwrap_or_default();
+        run(&mut self.pgscript(&[verb, name, "--yes"]))
+    }
+
+    /// The one artefact directory that upgrades have left.
     #[track_caller]
     pub fn artefacts(&self) -> PathBuf {
-        let dir = self.base.join(&self.name);
-        let found: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().path()).collect();
+        let runs = std::fs::read_dir(&self.base).unwrap().map(|e| e.unwrap().path().join("artefacts"));
+        let found: Vec<_> = runs.filter(|artefacts| artefacts.exists()).collect();
         assert_eq!(found.len(), 1, "{found:?}");
         found[0].clone()
     }

@@ -236,6 +236,7 @@ down() {
             docker ps -aq --filter "label=com.docker.compose.project=$project"
             docker ps -aq --filter "label=pgscript.test.stack=$project"
             docker ps -aq --filter "name=^/${project}[_-](postgres|application|worker|nginx)([_-]|\$)"
+            docker ps -aq --filter "name=^/pgscript-lock-${project}\$"
             for other in "${volumes[@]}"; do docker ps -aq --filter "volume=$other"; done
         } | sort -u)
         [ "${#ids[@]}" -eq 0 ] || docker rm -f -v "${ids[@]}" >/dev/null

@@ -31,7 +31,8 @@ pub fn register(registrar: &mut Registrar<'_>) {
              `return` in the body ends the step.\n\
              Options: `undo` (`|value| …` or `|| …`): puts back what the step did, when the run fails or is \
              cancelled before a `commit` step; it also runs when the step itself failed half way (`value` is then \
-             `()`), and must do nothing where nothing was done. `commit: true`: from here on nothing is undone \
+             `()`), and must do nothing where nothing was done; `undo: false` says that another step's undo takes \
+             back what this one does. `commit: true`: from here on nothing is undone \
              automatically.\n\
              What is to become of a step that was cut off in its middle (a kill, a power cut) when the run is resumed: \
              `repeatable: true`: it runs again. `probe` (`|| …`): finds out; `()` says it has not happened and runs \
