@@ -73,7 +73,8 @@ pub struct BackupOptions {
     pub access: Access,
     /// zstd level; 1 when `None`.
     pub level: Option<i32>,
-    /// A file of that name, left by an earlier attempt, is replaced as soon as the new one is whole.
+    /// Whether an older backup of the same volume at that path gives way; it stays until the new one is whole, and for
+    /// good when the volume has become empty.
     pub replace: bool,
     /// An image the site has, for the created container of [`Access::Endpoint`]; a container that mounts
     /// the volume is used when there is one.
@@ -91,7 +92,7 @@ pub struct NewVolume {
 }
 
 /// What happens to volumes as a whole. Codes: `volume.not_found`, `volume.in_use`, `volume.not_empty`, `volume.changed`
-/// (while it was read), `volume.no_mount_point` ([`Access::MountPoint`] only), `backup.exists`, `backup.in_progress`,
+/// (while it was read), `volume.no_mount_point` ([`Access::MountPoint`] only), `backup.exists`, `backup.in_progress`, `backup.other_volume`, `backup.empty_volume`,
 /// `backup.not_found`, `backup.no_manifest`, `backup.damaged`, `backup.cut_off`, `backup.other_owners`,
 /// `docker.image_missing` (a helper is needed, no image known), `host.disk_full`; of moving and cloning `volume.exists`
 /// and `volume.cannot_move`, `volume.cannot_clone` with the reason.

@@ -15,7 +15,7 @@ use pgscript::event::{Event, Listener};
 use pgscript::world::container::{ContainerFilter, LABEL_HELPER, Volume};
 use pgscript::world::live::{Context, world};
 use pgscript::world::volume::NewVolume;
-use pgscript::world::{Cancel, Redactor, World};
+use pgscript::world::{Cancel, Owner, Redactor, World};
 use rustix::fs::XattrFlags;
 use tokio::runtime::Runtime;
 
@@ -70,6 +70,7 @@ impl Bench {
             cancel: cancel.clone(),
             listener: Arc::new(CancelAtProgress(cancel, cancel_at_progress)),
             redactor: Redactor::default(),
+            owner: Owner::default(),
         };
         let docker_host = match way {
             Way::Here => format!("unix://{socket}"),

@@ -60,6 +60,10 @@ const HALF_DONE: &[(&str, Prepare)] = &[
         let labels = ["--label", "pgscript.helper=volume-move", "--label", &format!("pgscript.volume={to}")];
         bench.container(&[&["run", "-d"][..], &labels].concat(), "helper", &format!("{from}:/v"));
     }),
+    ("a helper of a backup was left", |bench, from, _, _| {
+        let labels = ["create", "--label", "pgscript.helper=volume-archive"];
+        bench.container(&labels, "backup-helper", &format!("{from}:/v"));
+    }),
     ("the content was renamed", renamed),
     ("the old directory came back empty", |bench, from, to, root| {
         renamed(bench, from, to, root);
@@ -89,29 +93,37 @@ fn what_was_broken_off_is_completed() {
     }
 }
 
-/// Kills the program itself, each time a little later in what it does.
+/// Kills the program itself, each time a little later after it has made the new volume.
 #[test]
 fn killed_at_any_instant_it_loses_nothing_and_is_completed() {
     let Some(bench) = Bench::new(Way::Here) else { return };
     let dir = tempfile::tempdir().unwrap();
-    let mut begun = 0;
+    let (mut before_the_rename, mut after_it) = (0, 0);
     for round in 0..24 {
         let (from, root) = bench.filled(&format!("from-{round}"));
-        let (to, before) = (bench.name(&format!("to-{round}")), listing(&root, false));
+        let (to, before) = (bench.name(&format!("to-{round}")), listing(&root, true));
         let file = dir.path().join("move.rhai");
         fs::write(&file, format!("step(\"x\", || volume::inspect(\"{from}\").move(\"{to}\"));")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
-        command.arg("run").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg("run").arg(&file).env("PGSCRIPT_STORE", dir.path().join("runs"));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(20 + 6 * round));
+        let made = own(own(&root)).join(&to);
+        while !made.exists() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        std::thread::sleep(Duration::from_micros(250 * round));
         child.kill().unwrap();
         child.wait().unwrap();
-        begun += usize::from(bench.exists(&to) && bench.exists(&from));
+        if bench.exists(&from) {
+            *(if root.exists() { &mut before_the_rename } else { &mut after_it }) += 1;
+        }
         bench.rename(&from, &to).unwrap_or_else(|e| panic!("round {round}: {e}"));
-        assert_eq!(listing(&bench.mount_point(&to), false), before, "round {round}");
+        assert_eq!(listing(&bench.mount_point(&to), true), before, "round {round}");
         assert!(!bench.exists(&from), "round {round}");
     }
-    eprintln!("{begun} of 24 were killed half way");
+    eprintln!("of 24, {before_the_rename} were killed before the rename and {after_it} after it");
+    assert!(before_the_rename + after_it > 0, "none was killed half way");
     bench.no_helpers_left();
 }
 
@@ -198,8 +210,10 @@ fn elsewhere_an_image_must_be_known_and_have_a_shell() {
     let error = bench.world.volumes.rename(&from, &to, &NewVolume::default()).unwrap_err();
     assert_eq!(error.code, "docker.image_missing", "{error}");
     let bare = bench.name("bare");
-    let archive = Command::new("tar").args(["-cf", "-", "-T", "/dev/null"]).stdout(Stdio::piped()).spawn().unwrap();
-    run(Command::new("docker").args(["import", "-", &bare]).stdin(archive.stdout.unwrap()));
+    // An archive's end mark alone.
+    let (dir, nothing) = (tempfile::tempdir().unwrap(), "nothing.tar");
+    fs::write(dir.path().join(nothing), [0; 1024]).unwrap();
+    run(Command::new("docker").args(["import", nothing, &bare]).current_dir(dir.path()));
     let image = Some(bare.clone());
     let error = bench.world.volumes.rename(&from, &to, &NewVolume { image, ..NewVolume::default() }).unwrap_err();
     bench.docker(&["image", "rm", &bare]);

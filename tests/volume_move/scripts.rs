@@ -42,8 +42,9 @@ fn a_script_moves_clones_keeps_and_backs_up_again() {
     let file = dir.path().join("words.rhai");
     fs::write(&file, script).unwrap();
     let pgscript = |verb: &str| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_pgscript")).arg(verb).arg(&file).stdin(Stdio::null()).output().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
+        command.arg(verb).arg(&file).env("PGSCRIPT_STORE", dir.path().join("runs")).stdin(Stdio::null());
+        let output = command.output().unwrap();
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
     };
     let checked = pgscript("check");

@@ -143,7 +143,8 @@ fn rename_and_clone(ns: &mut Namespace<'_, '_>) {
         "move(volume: Volume, name: string, options: Map = #{}) -> Volume",
         "Keeps the volume's content under another name, without copying it: makes volume `name`, renames the content on \
          its file system, removes the old volume. For the driver `local` without driver options. No container may \
-         mount the volume, stopped ones neither; a keeper goes along. Interrupted, the same call completes it. Options: \
+         mount the volume, stopped ones neither; a keeper goes along. Interrupted, the same call completes it, so its step \
+         may be `repeatable` (look the volume up in a step before: its name may be gone by then). Options: \
          labels (of the new volume), image (one the site has, with `sh`; for the helper container that does it where \
          the engine is not on this machine).\n\n\
          Errors: `volume.in_use`, `volume.exists`, `volume.not_empty` (both hold something), `volume.cannot_move` (back \
@@ -164,7 +165,7 @@ fn rename_and_clone(ns: &mut Namespace<'_, '_>) {
          (XFS, Btrfs) both share their blocks. Nothing that runs may have the volume mounted writable. The new volume \
          is empty until it holds everything; interrupted, the same call starts over. Options: labels (of the new \
          volume), image (one the site has, with `sh` and `cp`; for the helper container that does it where the engine \
-         is not on this machine).\n\n\
+         is not on this machine; BusyBox's `cp` drops extended attributes and fractions of seconds).\n\n\
          Errors: `volume.in_use`, `volume.exists`, `volume.changed`, `volume.cannot_clone`, `host.disk_full`.",
         |call| {
             let (v, name): (Volume, _) = (call.get("volume")?, call.string("name")?);
@@ -223,13 +224,18 @@ fn backups(ns: &mut Namespace<'_, '_>) {
         "Writes the volume's content to a new private file: a tar compressed with zstd on all cores, with a checksum \
          and a manifest beside it (`<path>.json`). Nothing that runs may have it mounted. The file gets its name only \
          when it is whole and synced. Options: access (auto, mount_point, endpoint), level (1), image (one the site \
-         has, where a helper container is needed), replace (false; a file of that name, left by an earlier attempt, is \
-         replaced as soon as the new one is whole).\n\n\
-         Errors: `volume.in_use`, `backup.exists`, `backup.in_progress`, `host.disk_full`.",
+         has, where a helper container is needed), replace (false; an older backup of the same volume gives way as \
+         soon as the new one is whole, but not when the volume has become empty).\n\n\
+         Errors: `volume.in_use`, `backup.exists`, `backup.in_progress`, `backup.other_volume`, `backup.empty_volume`, \
+         `host.disk_full`.",
         |call| {
             let (v, path): (Volume, _) = (call.get("volume")?, call.path("path")?);
             let options = backup_options(&call.options("options", BACKUP)?)?;
             call.effect(format!("tar -C {} -c . | zstd -1 -T0 > {}", v.mount_point, path.display()))?;
+            if options.replace && call.world().host.entry(&path)?.is_some() {
+                // What was proved by the file that gives way is proved no more.
+                call.session.prove(Fact::ArtefactRemoved { path: path.clone() })?;
+            }
             let backup = call.world().volumes.backup(&v.name, &path, &options)?;
             call.session.prove(evidence::backed_up(&v, &backup))?;
             Ok(Dynamic::from(backup))

@@ -110,15 +110,16 @@ impl Volumes {
         }
     }
 
+    /// Removes what a killed process left of [`Volumes::helper`]: it would keep the volume from ever being removed.
+    pub fn remove_left_helpers(&self, users: &[Container]) -> Result<()> {
+        let is_left = |c: &&Container| c.state == "created" && c.labels.get(LABEL_HELPER).is_some_and(|l| l == PURPOSE);
+        users.iter().filter(is_left).try_for_each(|left| self.containers.remove(&left.id, true))
+    }
+
     /// Creates the container, never started, that mounts the volume; removed when dropped.
     fn helper(&self, volume: &str, image: Option<&str>) -> Result<Helper<'_>> {
         let users = self.users(volume)?;
-        // What a killed process left would keep the volume from ever being removed.
-        for left in
-            users.iter().filter(|c| c.state == "created" && c.labels.get(LABEL_HELPER).is_some_and(|l| l == PURPOSE))
-        {
-            self.containers.remove(&left.id, true)?;
-        }
+        self.remove_left_helpers(&users)?;
         let image = image.map(str::to_owned).or_else(|| users.first().map(|c| c.image_id.clone()));
         let image = image.ok_or_else(|| {
             Error::refused("docker.image_missing", format!("no container mounts volume {volume}, so no image is known"))

@@ -110,6 +110,9 @@ impl Artefact {
     /// next attempt replaces; a backup without its manifest never shows. Where a backup is replaced, a crash in between
     /// leaves the old one with the new manifest: it does not verify, and the next attempt replaces both.
     pub fn publish(self, manifest: Manifest) -> Result<Backup> {
+        if self.replaces {
+            check_not_emptied(&self.path, &manifest)?;
+        }
         let record = manifest_path(&self.path);
         let failed = |e: serde_json::Error| Error::failed("host.io", format!("cannot write the manifest: {e}"));
         let mut text = serde_json::to_vec_pretty(&manifest).map_err(failed)?;
@@ -145,6 +148,31 @@ fn check_free(path: &Path, replaces: bool) -> Result<()> {
         Ok(_) => Err(taken(path)),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e) => Err(Error::io("look at", path.display(), &e)),
+    }
+}
+
+/// What an earlier attempt left is a backup of the same volume; anything else of that name stays.
+pub fn check_replaceable(path: &Path, volume: &str) -> Result<()> {
+    if fs::symlink_metadata(path).is_err_and(|e| e.kind() == ErrorKind::NotFound) {
+        return Ok(());
+    }
+    let found = open(path).map_err(|_| taken(path))?.manifest.volume;
+    if found == volume {
+        return Ok(());
+    }
+    let message = format!("{} is a backup of volume {found} and is not replaced by one of {volume}", path.display());
+    Err(Error::refused("backup.other_volume", message).hint("name another file"))
+}
+
+/// A backup with files in it does not give way to one without: by then the volume may have lost them.
+fn check_not_emptied(path: &Path, manifest: &Manifest) -> Result<()> {
+    match open(path) {
+        Ok(old) if old.manifest.files > 0 && manifest.files == 0 => {
+            let message =
+                format!("volume {} is empty, and {} is a backup of when it was not", manifest.volume, path.display());
+            Err(Error::refused("backup.empty_volume", message).hint("the old backup is as it was; name another file"))
+        }
+        _ => Ok(()),
     }
 }
 

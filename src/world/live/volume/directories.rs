@@ -144,6 +144,8 @@ fn odd(root: &Path, name: &str) -> String {
 
 fn shift_here(root: &Path, from: &str, to: &str) -> Result<()> {
     let data = |name: &str| root.join(name).join(DATA);
+    // The engine doesn't wait until the directory it made is on disk.
+    sync_parent(&root.join(to))?;
     // Takes the place of an empty directory; the kernel refuses any other.
     fs::rename(data(from), data(to)).map_err(|e| match e.kind() {
         ErrorKind::CrossesDevices => cannot_move(from, format!("{from} and {to} are on two file systems")),

@@ -165,6 +165,9 @@ fn pack(
     read: impl FnOnce(&mut (dyn Write + Send), &mut Progress) -> Result<Content>,
 ) -> Result<Packed> {
     let level = options.level.unwrap_or(LEVEL);
+    if options.replace {
+        artefact::check_replaceable(path, volume)?;
+    }
     let (mut artefact, mut compressor) = Artefact::create(path, level, options.replace, &context.cancel)?;
     let mut progress = Progress::bytes(context, format!("backup {volume}"), None);
     let (tally, pg_version) = read(&mut compressor, &mut progress).map_err(|e| artefact.reason(e))?;

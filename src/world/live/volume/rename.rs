@@ -69,6 +69,7 @@ impl Volumes {
     /// and would give that container an empty one.
     fn check_unmounted(&self, volume: &str) -> Result<Vec<Container>> {
         self.check_unused(volume)?;
+        self.remove_left_helpers(&self.users(volume)?)?;
         let (keepers, others): (Vec<_>, Vec<_>) = self.users(volume)?.into_iter().partition(is_keeper);
         if others.is_empty() {
             return Ok(keepers);

@@ -284,11 +284,28 @@ fn a_backup_is_replaced_when_asked_and_whole_until_then() {
     fs::write(target.path().join("data.tar.zst.json"), serde_json::to_vec(&old.manifest).unwrap()).unwrap();
     assert!(check(&artefact::open(&path).unwrap()).is_err());
     check(&back_up_with(&context(), first.path(), &path, &again).unwrap()).unwrap();
+}
 
-    // What is no file is not replaced.
-    fs::create_dir(target.path().join("directory")).unwrap();
-    let error = back_up_with(&context(), first.path(), &target.path().join("directory"), &again).unwrap_err();
-    assert_eq!(error.code, "backup.exists");
+#[test]
+fn only_a_backup_of_the_same_volume_is_replaced_and_never_by_nothing() {
+    let (source, target) = (odd_tree(), tempfile::tempdir().unwrap());
+    let again = BackupOptions { replace: true, ..BackupOptions::default() };
+    let refused = |source: &Path, path: &Path| back_up_with(&context(), source, path, &again).unwrap_err().code;
+    let (directory, precious) = (target.path().join("directory"), target.path().join("precious"));
+    fs::create_dir(&directory).unwrap();
+    fs::write(&precious, "content").unwrap();
+    assert_eq!(refused(source.path(), &directory), "backup.exists");
+    assert_eq!(refused(source.path(), &precious), "backup.exists");
+    assert_eq!(fs::read(&precious).unwrap(), b"content");
+
+    let path = target.path().join("data.tar.zst");
+    let old = back_up_with(&context(), source.path(), &path, &again).unwrap();
+    let other = pack(&context(), "other", &path, &again, |_, _| panic!("refused before anything is read"));
+    assert_eq!(other.err().unwrap().code, "backup.other_volume");
+    assert_eq!(refused(tempfile::tempdir().unwrap().path(), &path), "backup.empty_volume");
+    assert_eq!(artefact::open(&path).unwrap(), old);
+    check(&old).unwrap();
+    assert_eq!(files_in(target.path()), ["data.tar.zst", "data.tar.zst.json", "directory", "precious"]);
 }
 
 #[test]
