@@ -19,6 +19,7 @@ use crate::script::session::{Prompter, Session};
 use crate::script::source::{Origin, Source};
 use crate::script::steps::Steps;
 use crate::world::container::{ContainerFilter, LABEL_HELPER, LABEL_OWNER};
+use crate::world::volume::KEEPER;
 use crate::world::{Error, Kind, Result, World};
 
 /// What every way of driving a run needs.
@@ -192,7 +193,7 @@ fn sweep(world: &World, run: &str) -> Result<()> {
         other => other?,
     };
     for helper in found {
-        if matches!(helper.labels.get(LABEL_HELPER).map(String::as_str), Some("keep" | lock::PURPOSE)) {
+        if matches!(helper.labels.get(LABEL_HELPER).map(String::as_str), Some(KEEPER | lock::PURPOSE)) {
             continue;
         }
         world.containers.remove(&helper.id, true)?;
@@ -228,12 +229,23 @@ fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way:
     }
     let history = recorder.history();
     let state = history.state();
+    leave(setup, &recorder, state);
+    Ok(Driven { place: recorder.kept_in(), outcome, state, history })
+}
+
+/// What a run that is over has no more use for.
+fn leave(setup: &Setup, recorder: &Recorder, state: State) {
+    let warn = |text: String| setup.listener.hear(&Event::Warn { text });
     if state.is_over()
         && let Err(error) = recorder.unlock(&setup.world)
     {
-        setup.listener.hear(&Event::Warn { text: format!("the lock of the stack was not given back: {error}") });
+        warn(format!("the lock of the stack was not given back: {error}"));
     }
-    Ok(Driven { place: recorder.kept_in(), outcome, state, history })
+    if let (State::RolledBack, Some(place)) = (state, recorder.kept_in())
+        && let Err(error) = place.remove_definitions()
+    {
+        warn(format!("definitions of containers, which hold passwords, are left: {error}"));
+    }
 }
 
 fn ending(failure: Option<&Failure>, way: Way, before: Option<Ending>) -> Ending {
