@@ -48,6 +48,7 @@ impl Rollback {
         }
         let (history, _) = place.history()?;
         if history.state() == State::RolledBack && place.driver().is_none() {
+            place.remove_definitions()?;
             output::print(&format!("run {} has been put back: everything is as it was\n", place.id));
             return Ok(Exit::Done);
         }

@@ -221,6 +221,10 @@ fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way:
     let outcome = execute::execute(session, setup.places.clone(), source, way)?;
     let ending = ending(outcome.failure.as_ref(), way, before.ending);
     let error = outcome.failure.as_ref().map(Failure::reason);
+    if matches!(ending, Ending::Done | Ending::PutBack) {
+        // Before the last word: a kill in between leaves a run to be taken up, not a lock that nobody gives back.
+        give_back(setup, &recorder);
+    }
     if recorder.kept_in().is_some() {
         let journal_seconds = recorder.journal_seconds();
         if let Err(error) = recorder.write(Entry::Ended { outcome: ending, error, journal_seconds }) {
@@ -229,22 +233,16 @@ fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way:
     }
     let history = recorder.history();
     let state = history.state();
-    leave(setup, &recorder, state);
+    if let (State::RolledBack, Some(place)) = (state, recorder.kept_in()) {
+        place.remove_definitions()?;
+    }
     Ok(Driven { place: recorder.kept_in(), outcome, state, history })
 }
 
-/// What a run that is over has no more use for.
-fn leave(setup: &Setup, recorder: &Recorder, state: State) {
-    let warn = |text: String| setup.listener.hear(&Event::Warn { text });
-    if state.is_over()
-        && let Err(error) = recorder.unlock(&setup.world)
-    {
-        warn(format!("the lock of the stack was not given back: {error}"));
-    }
-    if let (State::RolledBack, Some(place)) = (state, recorder.kept_in())
-        && let Err(error) = place.remove_definitions()
-    {
-        warn(format!("definitions of containers, which hold passwords, are left: {error}"));
+fn give_back(setup: &Setup, recorder: &Recorder) {
+    if let Err(error) = recorder.unlock(&setup.world) {
+        let text = format!("the lock of the stack was not given back: {error}");
+        setup.listener.hear(&Event::Warn { text });
     }
 }
 

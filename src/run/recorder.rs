@@ -271,6 +271,10 @@ impl Record for Recorder {
         state.passed < state.sequence.len()
     }
 
+    fn is_going_back(&self) -> bool {
+        self.state().history.going_back.is_some()
+    }
+
     fn is_undone(&self, path: &str) -> bool {
         self.state().history.undone.contains(path)
     }

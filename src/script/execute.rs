@@ -182,7 +182,10 @@ fn go_back(
         Err(error) if !steps::is_end_of_replay(&error) => return Err(unchanged(error)),
         _ => session.steps().end_replay(),
     }
-    steps::look_before_rollback(session, &language.engine).map_err(unchanged)?;
+    // Half way back the question was answered, and what would be looked at may be gone.
+    if !session.record.is_going_back() {
+        steps::look_before_rollback(session, &language.engine).map_err(unchanged)?;
+    }
     let outcome = steps::put_back(session, &language.engine, false);
     if outcome.is_complete() {
         return Ok(());

@@ -204,6 +204,9 @@ pub trait Record: Send + Sync {
     /// Whether recorded steps are still to come.
     fn is_behind(&self) -> bool;
 
+    /// Whether an earlier process has begun to put steps back.
+    fn is_going_back(&self) -> bool;
+
     /// Whether the step was put back before.
     fn is_undone(&self, path: &str) -> bool;
 

@@ -1,0 +1,41 @@
+//! A run that is killed, taken up, killed one line later, taken up again …, until it comes to its end all the same.
+
+use crate::site::{Ended, Site};
+
+/// More lines than any step has.
+const LONGEST_STEP: u64 = 80;
+/// A process writes that it takes the run up; kills before that are the same as the one before.
+const FIRST: u64 = 2;
+
+/// Kills at each line of each step while the run is resumed; gives how many kills there were.
+pub fn of_resumes(site: &Site) -> usize {
+    site.upgrade_killed_at("after:40");
+    1 + repeat(site, "resume")
+}
+
+/// The same while a finished upgrade is rolled back.
+pub fn of_rollbacks(site: &Site) -> usize {
+    repeat(site, "rollback")
+}
+
+/// Each process is killed one line further on than the one before, until something is done for good; then it begins
+/// with the next line.
+fn repeat(site: &Site, verb: &str) -> usize {
+    let (mut kills, mut reach) = (0, FIRST);
+    while reach < LONGEST_STEP {
+        let before = site.journal();
+        let line = before.len() as u64 + reach;
+        // In turn before the line, when what it says has happened, and after it.
+        let at = if kills % 2 == 0 { format!("after:{line}") } else { format!("before:{line}") };
+        match site.go_on(verb, &at) {
+            Ended::Killed => kills += 1,
+            Ended::Well => return kills,
+        }
+        let after = site.journal();
+        let finished = |lines: &[serde_json::Value]| {
+            lines.iter().filter(|line| matches!(line["entry"].as_str(), Some("done" | "undo_done"))).count()
+        };
+        reach = if finished(&after) > finished(&before) { FIRST } else { reach + 1 };
+    }
+    panic!("no step came to its end within {LONGEST_STEP} lines:\n{:#?}", site.journal());
+}

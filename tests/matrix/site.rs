@@ -1,0 +1,192 @@
+//! A stack whose upgrade is killed: small, deployed by a command, and looked at by other means than pgscript's own.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use crate::stack::{Stack, run};
+
+/// Enough to see a loss, and dumped in a moment. The whole variety of objects is another test's subject.
+const LITTLE: &str = "
+    CREATE TABLE cases (id int PRIMARY KEY, name text, data jsonb);
+    INSERT INTO cases SELECT i, 'case ' || i, jsonb_build_object('n', i) FROM generate_series(1, 2000) i;
+    CREATE TABLE notes (id serial PRIMARY KEY, note bytea);
+    INSERT INTO notes (note) SELECT decode(md5(i::text), 'hex') FROM generate_series(1, 500) i;
+    CREATE INDEX ON cases USING gin (data);
+    CREATE TABLE empty_one (x int);
+    CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM cases;
+    CREATE TABLE \"Odd Name\" AS SELECT i, E'tab\\there' || i AS note FROM generate_series(1, 100) i;
+    CREATE TABLE partitioned (i int) PARTITION BY RANGE (i);
+    CREATE TABLE part_one PARTITION OF partitioned FOR VALUES FROM (0) TO (100);
+    INSERT INTO partitioned SELECT generate_series(1, 50);
+    SELECT lo_from_bytea(0, '\\x0102030405');
+    CREATE ROLE reporting LOGIN PASSWORD 'secret';
+    GRANT SELECT ON cases TO reporting;";
+
+pub struct Site {
+    stack: Stack,
+    before: BTreeMap<String, String>,
+    beats: u64,
+}
+
+/// How a process of the run ended.
+pub enum Ended {
+    Killed,
+    Well,
+}
+
+const SERVICES: [&str; 4] = ["postgres", "application", "worker", "nginx"];
+
+impl Site {
+    pub fn up() -> Self {
+        let stack = Stack::with(13, &["--seed", "none"]);
+        for statement in LITTLE.split(";\n") {
+            stack.sql("primero_production", statement);
+        }
+        deploy_by_command(&stack);
+        Self { before: stack.content(), beats: stack.heartbeats(), stack }
+    }
+
+    /// The newest run of the upgrade.
+    fn run_name(&self) -> String {
+        let runs = self.stack.pgscript(&["runs", "--format", "json"]).output().unwrap();
+        let runs: Value = serde_json::from_slice(&runs.stdout).unwrap();
+        let names = runs["runs"].as_array().unwrap().iter().filter_map(|run| run["run"].as_str());
+        names.filter(|name| name.starts_with("upgrade-")).last().expect("a run of the upgrade").to_owned()
+    }
+
+    fn upgrade_command(&self) -> Command {
+        let mut command = self.stack.pgscript(&["run", "upgrade.rhai"]);
+        let deploy = format!("deploy_command={}", self.stack.dir.join("deploy.sh").display());
+        command.args(["--set", "to=15", "--set", "deploy=command", "--set", &deploy]);
+        command
+    }
+
+    #[track_caller]
+    pub fn upgrade(&self) {
+        run(&mut self.upgrade_command()).expect(0, &["runs on PostgreSQL 15"]);
+    }
+
+    /// Starts an upgrade that ends itself there.
+    #[track_caller]
+    pub fn upgrade_killed_at(&self, instant: &str) {
+        let output = self.upgrade_command().env("PGSCRIPT_KILL_AT", instant).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(9), "not killed at {instant}:\n{said}");
+    }
+
+    /// Resumes or rolls back, to be killed at an instant that may not come.
+    #[track_caller]
+    pub fn go_on(&self, verb: &str, instant: &str) -> Ended {
+        let mut command = self.stack.pgscript(&[verb, &self.run_name(), "--yes"]);
+        let output = command.env("PGSCRIPT_KILL_AT", instant).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        match (output.status.signal(), output.status.code()) {
+            (Some(9), _) => Ended::Killed,
+            (_, Some(0)) => Ended::Well,
+            other => panic!("{verb}, to be killed at {instant}, ended with {other:?}:\n{said}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn resume(&self) {
+        run(&mut self.stack.pgscript(&["resume", &self.run_name()])).expect(0, &["runs on PostgreSQL 15"]);
+    }
+
+    #[track_caller]
+    pub fn roll_back(&self) {
+        run(&mut self.stack.pgscript(&["rollback", &self.run_name(), "--yes"])).expect(0, &["is put back"]);
+    }
+
+    /// `status` of a killed run says where the data is and what to type.
+    #[track_caller]
+    pub fn status_answers(&self) {
+        run(&mut self.stack.pgscript(&["status", &self.run_name()]))
+            .expect(0, &["Your data is safe", "pgscript resume upgrade-", "pgscript rollback upgrade-"]);
+    }
+
+    /// The journal's lines.
+    pub fn journal(&self) -> Vec<Value> {
+        let path = self.stack.base.join(self.run_name()).join("journal.jsonl");
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// As after an undisturbed upgrade: the new server has every row, and the application writes.
+    #[track_caller]
+    pub fn is_upgraded(&self) {
+        self.is_whole("15");
+    }
+
+    /// The old server has every row, everybody runs as before, nothing of pgscript's holds on to anything.
+    #[track_caller]
+    pub fn is_as_before(&self) {
+        self.is_whole("13");
+        let locks =
+            self.stack.docker(&["ps", "-aq", "--filter", &format!("name=^/pgscript-lock-{}$", self.stack.name)]);
+        assert!(locks.is_empty(), "the lock is left");
+    }
+
+    #[track_caller]
+    fn is_whole(&self, major: &str) {
+        self.stack.writes();
+        assert_eq!(self.stack.major(), major);
+        assert_eq!(self.stack.content(), self.before);
+        assert!(self.stack.heartbeats() >= self.beats, "heartbeats were lost");
+        for service in SERVICES {
+            assert_eq!(self.stack.inspect(service, "{{.HostConfig.RestartPolicy.Name}}"), "always", "{service}");
+            let networks =
+                self.stack.inspect(service, "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}");
+            assert_eq!(networks.trim(), format!("{}_default", self.stack.name), "{service}");
+        }
+    }
+
+    /// Removes what the rolled back run has kept, where it has kept anything.
+    #[track_caller]
+    pub fn clean_up(&self) {
+        let run_name = self.run_name();
+        if self.stack.base.join(&run_name).join("artefacts/upgrade.json").exists() {
+            let set = format!("run={run_name}");
+            run(&mut self.stack.pgscript(&["run", "cleanup.rhai", "--yes", "--set", &set])).expect(0, &["Removed"]);
+        }
+        self.stack.no_helpers_left();
+        let volumes = self.stack.docker(&["volume", "ls", "-q", "--filter", &format!("name=^{}_", self.stack.name)]);
+        assert_eq!(volumes, format!("{}_database", self.stack.name), "a volume is left");
+    }
+}
+
+/// A deploy without Ansible, which would take most of the time.
+fn deploy_by_command(stack: &Stack) {
+    let path = stack.dir.join("deploy.sh");
+    let inventory = std::fs::read_to_string(stack.dir.join("ansible/inventory.yml")).unwrap();
+    let config = inventory.lines().find_map(|line| line.trim().strip_prefix("docker_config:")).unwrap_or_default();
+    let text = format!(
+        "#!/bin/sh -e\ncd '{}'\nexport DOCKER_CONFIG={}\n\
+         printf 'PRIMERO_POSTGRES_VERSION=15\\nPRIMERO_POSTGRES_MOUNT=/var/lib/postgresql/data\\n' > .env\n\
+         exec docker compose up -d --force-recreate --no-build\n",
+        stack.dir.display(),
+        config.trim(),
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What a failed expectation said.
+pub fn caught(work: impl FnOnce()) -> Result<(), String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
+    })
+}
+
+/// Prints the count in a form that `tests/run.sh` adds up.
+pub fn count(what: &str, survived: usize, total: usize) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap();
+    println!("kills: {what}: {survived} survived of {total}");
+}
