@@ -18,7 +18,7 @@ use crate::script::record::{Command, Decision, Ending, Entry, Record};
 use crate::script::session::{Prompter, Session};
 use crate::script::source::{Origin, Source};
 use crate::script::steps::Steps;
-use crate::world::container::{ContainerFilter, LABEL_HELPER, LABEL_OWNER};
+use crate::world::container::{ContainerFilter, LABEL_HELPER, LABEL_RUN};
 use crate::world::volume::KEEPER;
 use crate::world::{Error, Kind, Result, World};
 
@@ -88,7 +88,7 @@ pub fn resume(
         recorder.decide(&step, decision)?;
     }
     recorder.relock(&setup.world)?;
-    sweep(&setup.world, &place.id)?;
+    sweep(&setup.world)?;
     attempt(&setup, recorder, Steps::replaying(false), source, Way::Forward { keep })
 }
 
@@ -99,7 +99,7 @@ pub fn rollback(setup: &Setup, place: &Place, changes: Changes) -> Result<Driven
     refuse_rollback(place, &history)?;
     let (recorder, source, setup) = reopen(setup, place, held, &history, Command::Rollback, changes)?;
     recorder.relock(&setup.world)?;
-    sweep(&setup.world, &place.id)?;
+    sweep(&setup.world)?;
     attempt(&setup, recorder, Steps::replaying(true), source, Way::Back)
 }
 
@@ -185,8 +185,9 @@ fn reopen(
 }
 
 /// What a killed process has left running in helper containers would work against its successor.
-fn sweep(world: &World, run: &str) -> Result<()> {
-    let labels = vec![format!("{LABEL_OWNER}={run}"), LABEL_HELPER.to_owned()];
+fn sweep(world: &World) -> Result<()> {
+    let Some(run) = world.owner.name() else { return Ok(()) };
+    let labels = vec![format!("{LABEL_RUN}={run}"), LABEL_HELPER.to_owned()];
     let found = match world.containers.containers(&ContainerFilter { labels, ..ContainerFilter::default() }) {
         // A script that needs the engine will say so itself.
         Err(error) if error.kind == Kind::Unavailable => return Ok(()),

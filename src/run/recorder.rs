@@ -162,7 +162,8 @@ impl Recorder {
         let Identity { script, docker, site, command, host, .. } = self.identity.clone();
         let (id, is_new) = (place.id.clone(), state.history.id.is_empty());
         let directory = place.dir.display().to_string();
-        self.identity.owner.set(&id);
+        // Two stores may well have a run of the same name.
+        self.identity.owner.set(&format!("{host}:{directory}"));
         self.identity.log.open(&place.dir.join("log.jsonl"))?;
         state.open = Some(Open { place, journal, _held: held });
         self.identity.listener.hear(&Event::RunKept { run: id.clone(), directory });

@@ -15,8 +15,8 @@ pub const LABEL_NETWORK: &str = "com.docker.compose.network";
 pub const LABEL_VOLUME: &str = "com.docker.compose.volume";
 /// On every container that pgscript makes for itself; its value names the purpose.
 pub const LABEL_HELPER: &str = "pgscript.helper";
-/// On a helper container: the run that made it.
-pub const LABEL_OWNER: &str = "pgscript.run";
+/// On a helper container: the run that made it, unique among all runs that drive the engine.
+pub const LABEL_RUN: &str = "pgscript.run";
 
 /// The engine that answers.
 #[derive(Clone, Debug, Serialize, Deserialize)]

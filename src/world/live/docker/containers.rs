@@ -15,6 +15,10 @@ use crate::world::error::{Error, Result};
 /// Of a container's log as much as a person would read.
 const MOST_LOG: usize = 4 << 20;
 
+/// A removal under way is looked at this often, with this pause in between.
+const REMOVAL_LOOKS: u32 = 300;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(100);
+
 impl Docker {
     /// Sorted by name. A container that goes away while we look is not one of them.
     pub(super) async fn list_containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
@@ -66,7 +70,24 @@ impl Docker {
         let name = checked_name("container", container)?;
         let options = RemoveContainerOptionsBuilder::new().force(force).v(anonymous_volumes).build();
         let (client, name) = (self.patient_client().await?.clone(), name.to_owned());
-        self.change(async move { client.remove_container(&name, Some(options)).await.map_err(during(action)) }).await
+        let removal =
+            self.change(async move { client.remove_container(&name, Some(options)).await.map_err(during(action)) });
+        match removal.await {
+            // By somebody else's request, or that of a process that was killed: what matters is that it comes to its end.
+            Err(error) if error.message.contains("is already in progress") => self.await_gone(container, error).await,
+            other => other,
+        }
+    }
+
+    /// Waits until a container that is being removed is gone; `error` when it stays.
+    async fn await_gone(&self, container: &str, error: Error) -> Result<()> {
+        for _ in 0..REMOVAL_LOOKS {
+            match self.inspect_container(container).await {
+                Err(gone) if gone.code == "docker.not_found" => return Ok(()),
+                _ => tokio::time::sleep(REMOVAL_PAUSE).await,
+            }
+        }
+        Err(error)
     }
 
     pub(super) async fn rename_container(&self, container: &str, new_name: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::errors::{self, during, image_missing};
 use super::like::{Likeness, likeness, object, unmount};
 use super::{Docker, convert};
-use crate::world::container::{ContainerSpec, LABEL_HELPER, LABEL_OWNER, Mount};
+use crate::world::container::{ContainerSpec, LABEL_HELPER, LABEL_RUN, Mount};
 use crate::world::error::{Error, Kind, Result};
 
 /// How long a creation that was cancelled may take to show what has become of it.
@@ -38,7 +38,7 @@ impl Docker {
     fn owned(&self, mut spec: ContainerSpec) -> ContainerSpec {
         let labels = spec.labels.as_mut().filter(|labels| labels.contains_key(LABEL_HELPER));
         if let (Some(labels), Some(owner)) = (labels, self.context.owner.name()) {
-            labels.insert(LABEL_OWNER.to_owned(), owner.to_string());
+            labels.insert(LABEL_RUN.to_owned(), owner.to_string());
         }
         spec
     }
