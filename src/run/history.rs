@@ -188,7 +188,7 @@ impl History {
 
     pub fn state(&self) -> State {
         match (self.going_back, self.ending) {
-            (Some(_), Some(Ending::PutBack)) => State::RolledBack,
+            (_, Some(Ending::PutBack)) => State::RolledBack,
             (Some(_), _) => State::RollingBack,
             (None, Some(Ending::Done)) => State::Done,
             (None, Some(_)) => State::Failed,

@@ -227,13 +227,19 @@ impl Stack {
         run(&mut self.pgscript(&["rollback", "--yes"]))
     }
 
-    /// The rollback exactly as a failed run told the operator to type it; only the questions are answered beforehand.
+    /// What `pgscript status` says of the upgrade.
     #[track_caller]
-    pub fn rollback_as_advised(&self, failed: &Run) -> Run {
-        self.as_advised(failed, "rollback")
+    pub fn status(&self) -> String {
+        run(&mut self.pgscript(&["status", "upgrade-1"])).expect(0, &[]).text
     }
 
-    /// `pgscript resume …` or `pgscript rollback …` as a failed run told the operator to type it.
+    /// The cleanup of the upgrade.
+    pub fn cleanup(&self) -> Run {
+        run(&mut self.pgscript(&["run", "cleanup.rhai", "--yes", "--set", "run=upgrade-1"]))
+    }
+
+    /// `pgscript resume …` or `pgscript rollback …` as a failed run told the operator to type it; only the questions are
+    /// answered beforehand.
     #[track_caller]
     pub fn as_advised(&self, failed: &Run, verb: &str) -> Run {
         let Some((_, line)) = failed.text.split_once(&format!(" pgscript {verb} ")) else {
@@ -252,7 +258,14 @@ impl Stack {
         found[0].clone()
     }
 
-    /// Nothing of pgscript's own is left on the engine: known by its name, by what it mounts, or by whose network it is in.
+    /// Names of the volumes that begin like the database's, without the one that is in use.
+    pub fn kept_volumes(&self) -> Vec<String> {
+        let (own, all) = (format!("{}_database", self.name), self.docker(&["volume", "ls", "--quiet"]));
+        all.lines().filter(|name| name.starts_with(&format!("{own}_pg"))).map(str::to_owned).collect()
+    }
+
+    /// Nothing of pgscript's own is left on the engine: known by its name, by what it mounts, or by whose network it is
+    /// in. Only volumes that were put aside have their keepers.
     #[track_caller]
     pub fn no_helpers_left(&self) {
         let own =
@@ -265,6 +278,10 @@ impl Stack {
             let (_, text, _) = output(inspect.args(["inspect", helper]));
             // The name is the beginning of other stacks' names.
             let is_named = ["/", "-", "_", "\""].iter().any(|end| text.contains(&format!("{}{end}", self.name)));
+            let keeps = |volume: &String| text.contains(&format!("\"Name\": \"/{volume}-keeper\""));
+            if self.kept_volumes().iter().any(keeps) {
+                continue;
+            }
             let is_ours = is_named || own.lines().any(|id| text.contains(id));
             assert!(!is_ours, "a helper is left: {text}");
         }
@@ -299,13 +316,49 @@ pub fn pgscript(args: &[&str]) -> Command {
     // The site must be a directory; this one has no scripts of its own.
     let site = Path::new(env!("CARGO_TARGET_TMPDIR")).join("empty-site");
     std::fs::create_dir_all(&site).unwrap();
-    command.env("PGSCRIPT_SITE", site).env("NO_COLOR", "1").stdin(Stdio::null()).args(args);
+    // A run without a stack must not get among those of this machine.
+    let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("runs-{}", std::process::id()));
+    command.env("PGSCRIPT_SITE", site).env("PGSCRIPT_STORE", store);
+    command.env("NO_COLOR", "1").stdin(Stdio::null()).args(args);
     command
 }
 
 pub fn run(command: &mut Command) -> Run {
     let (code, stdout, stderr) = output(command);
     Run { code, text: stdout + &stderr }
+}
+
+/// A run at a terminal of its own: as soon as each question is on the screen, its answer is typed.
+#[track_caller]
+pub fn at_terminal(command: &Command, answers: &[(&str, &str)]) -> Run {
+    let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap().replace('\'', "'\\''"));
+    let words = [command.get_program()].into_iter().chain(command.get_args()).map(quoted);
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--return", "--flush", "--command", &words.collect::<Vec<_>>().join(" "), "/dev/null"]);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => terminal.env(name, value),
+            None => terminal.env_remove(name),
+        };
+    }
+    let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut typed, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut text, mut seen, mut answers) = (Vec::new(), 0, answers.iter());
+    let mut next = answers.next();
+    let mut bytes = [0; 4096];
+    while let Ok(length @ 1..) = shown.read(&mut bytes) {
+        text.extend_from_slice(&bytes[..length]);
+        let unseen = String::from_utf8_lossy(&text[seen..]).into_owned();
+        if let Some((question, answer)) = next
+            && unseen.split_once(question).is_some_and(|(_, rest)| rest.contains("(yes/no)"))
+        {
+            typed.write_all(format!("{answer}\r").as_bytes()).unwrap();
+            (seen, next) = (text.len(), answers.next());
+        }
+    }
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(next.is_none(), "{next:?} was not asked:\n{text}");
+    Run { code: child.wait().unwrap().code().unwrap_or(-1), text }
 }
 
 /// A run that is watched while it goes on.
@@ -344,6 +397,17 @@ impl Watched {
             }
         }
         panic!("{text:?} was not said:\n{}", self.said);
+    }
+
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`, and what it said until then.
+    pub fn kill(mut self) -> Run {
+        self.child.kill().unwrap();
+        self.end()
     }
 
     /// What Ctrl-C sends.

@@ -1,9 +1,9 @@
-//! Faults after the removal of the old volume: the run says where the data is and what to type, and that brings the
-//! old server back.
+//! Faults after the old server was put aside: the run says what to type, `status` says where the data is, and typing it
+//! brings the old server back, or the new one to its end.
 
 use std::collections::BTreeMap;
 
-use crate::stack::{Run, Stack, Watched, docker, pgscript, run};
+use crate::stack::{Run, Stack, Watched, docker, run};
 
 /// Enough to see a loss, and dumped in a moment. The whole variety of objects is `upgrades`' subject.
 const LITTLE: &str = "
@@ -51,21 +51,51 @@ impl Site {
         run
     }
 
-    /// The failed run said where the data is; typing what it said brings everything back.
+    /// The failed run said what to type, and `status` that nothing is lost.
+    #[track_caller]
+    fn is_safe(&self, failed: &Run) {
+        for said in ["next: pgscript resume upgrade-1 ", "or:   pgscript rollback upgrade-1 "] {
+            assert!(failed.text.contains(said), "{said:?} was not said:\n{}", failed.text);
+        }
+        let status = self.stack.status();
+        assert!(status.contains("upgrade-1: failed") && status.contains("Your data is safe"), "{status}");
+        assert!(!status.contains("NOT THERE"), "{status}");
+    }
+
+    /// Typing what the failed run said brings everything back.
     #[track_caller]
     pub fn comes_back(&self, failed: &Run) {
-        let artefacts = self.stack.artefacts();
-        let safe = format!("The old data is safe in {}", artefacts.display());
-        assert!(failed.text.contains(&safe), "{safe:?} was not said:\n{}", failed.text);
-        self.stack.rollback_as_advised(failed).expect(0, &["runs on PostgreSQL 13 again"]);
+        self.is_safe(failed);
+        self.stack.as_advised(failed, "rollback").expect(0, &["is put back"]);
         self.is_back();
+    }
+
+    /// Typing what the failed run said brings the upgrade to its end.
+    #[track_caller]
+    pub fn goes_on(&self, failed: &Run) {
+        self.is_safe(failed);
+        let resumed = self.stack.as_advised(failed, "resume");
+        self.is_upgraded(resumed.expect(0, &["6 verify the dump  (done before)"]));
+    }
+
+    /// The run came to its end: the new server has all data, and the application writes to it.
+    #[track_caller]
+    pub fn is_upgraded(&self, done: Run) {
+        done.expect(0, &[&format!("{} runs on PostgreSQL 17", self.stack.name), "upgrade.rhai is done"]);
+        assert_eq!(self.stack.major(), "17");
+        self.lives(&self.before);
     }
 
     /// The old server runs with all data, and the application writes to it.
     #[track_caller]
     pub fn is_back(&self) {
         assert_eq!(self.stack.major(), "13");
-        assert_eq!(self.stack.content(), self.before);
+        self.lives(&self.before);
+    }
+
+    #[track_caller]
+    fn lives(&self, content: &BTreeMap<String, String>) {
+        assert_eq!(&self.stack.content(), content);
         assert!(self.stack.heartbeats() >= self.beats, "heartbeats were lost");
         self.stack.writes();
         for service in ["postgres", "application", "worker", "nginx"] {
@@ -83,6 +113,12 @@ impl Site {
         std::fs::write(path, text.replacen(from, to, 1)).unwrap();
     }
 
+    /// Id and state of every container that is named after the stack.
+    pub fn containers(&self) -> String {
+        let filter = format!("name={}", self.stack.name);
+        self.stack.docker(&["ps", "-a", "--filter", &filter, "--format", "{{.ID}} {{.Names}} {{.State}}"])
+    }
+
     /// An upgrade whose deploy fails `before` it does anything or `after` it has started the containers.
     fn upgrade_with_deploy_that_fails(&self, when: &str) -> Run {
         let file = self.stack.dir.join("ansible/secrets.yml");
@@ -90,7 +126,7 @@ impl Site {
         self.stack.upgrade(17, &["--set", &format!("ansible_extra_vars_files={}", file.display())])
     }
 
-    /// An upgrade that has removed the old volume and come no further.
+    /// An upgrade that has put the old volume aside and come no further.
     #[track_caller]
     pub fn fail_in_the_deploy(&self) -> Run {
         self.upgrade_with_deploy_that_fails("before").expect(1, &["refuse to deploy"])
@@ -151,7 +187,7 @@ fn the_deploy_brings_another_version() {
 #[test]
 fn the_dump_is_damaged_before_the_restore() {
     let site = Site::up();
-    let run = site.upgrade_until("docker volume rm");
+    let run = site.upgrade_until("8 deploy the new version");
     let dump = site.stack.artefacts().join("dump");
     let biggest = files(&dump).into_iter().max_by_key(|f| std::fs::metadata(f).unwrap().len()).unwrap();
     let mut bytes = std::fs::read(&biggest).unwrap();
@@ -164,7 +200,7 @@ fn the_dump_is_damaged_before_the_restore() {
     site.comes_back(&failed);
 }
 
-fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+pub fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
@@ -271,13 +307,13 @@ fn another_password_in_the_deployment_is_the_new_one() {
     run.end().expect(0, &["primero logs in with its password"]);
     site.stack.writes();
     // The way back finds the application with the old password.
-    site.stack.rollback().expect(0, &["runs on PostgreSQL 13 again"]);
+    site.stack.rollback().expect(0, &["is put back"]);
     site.is_back();
 }
 
-/// Ctrl-C as soon as `line` is said in that step: the run is cancelled, and what it says to type brings everything back.
+/// Ctrl-C as soon as `line` is said in that step: the run is cancelled.
 #[track_caller]
-fn interrupted(step: &str, line: &str) {
+fn interrupted(step: &str, line: &str) -> (Site, Run) {
     let site = Site::up();
     let mut run = site.upgrade_until(&format!(" {step}"));
     if !line.is_empty() {
@@ -285,53 +321,74 @@ fn interrupted(step: &str, line: &str) {
     }
     run.interrupt();
     let failed = run.end().expect(4, &["cancelled", &format!("failed in step `{step}`")]);
+    (site, failed)
+}
+
+/// What a cancelled run says to type brings everything back.
+#[track_caller]
+fn back_from((site, failed): (Site, Run)) {
     site.comes_back(&failed);
 }
 
+/// What a cancelled run says to type goes on.
+#[track_caller]
+fn on_from((site, failed): (Site, Run)) {
+    site.goes_on(&failed);
+}
+
 #[test]
-fn ctrl_c_in_remove_the_old_server_and_its_volume() {
-    interrupted("remove the old server and its volume", "");
+fn ctrl_c_in_put_the_old_server_aside() {
+    back_from(interrupted("put the old server aside", ""));
+}
+
+#[test]
+fn ctrl_c_while_the_old_volume_is_moved() {
+    on_from(interrupted("put the old server aside", "; mv -T "));
 }
 
 #[test]
 fn ctrl_c_in_deploy_the_new_version() {
-    interrupted("deploy the new version", "TASK [start the containers]");
+    on_from(interrupted("deploy the new version", "TASK [start the containers]"));
 }
 
 #[test]
 fn ctrl_c_in_stop_the_application_again() {
-    interrupted("stop the application again", "");
+    back_from(interrupted("stop the application again", ""));
 }
 
 #[test]
 fn ctrl_c_in_restore_the_dump() {
-    interrupted("restore the dump", "$ pg_restore");
+    on_from(interrupted("restore the dump", "$ pg_restore"));
 }
 
 #[test]
 fn ctrl_c_in_compare_old_and_new() {
-    interrupted("compare old and new", "");
+    on_from(interrupted("compare old and new", ""));
 }
 
 #[test]
 fn ctrl_c_in_prove_the_login() {
-    interrupted("prove the login", "");
+    back_from(interrupted("prove the login", ""));
 }
 
 #[test]
 fn ctrl_c_in_start_the_application() {
-    interrupted("start the application", "$ ansible-playbook");
+    back_from(interrupted("start the application", "$ ansible-playbook"));
 }
 
 #[test]
 fn ctrl_c_in_the_rollback() {
     let site = Site::up();
     site.fail_in_the_deploy();
-    let mut rollback = Watched::start(site.stack.pgscript(&["run", "rollback.rhai", "--yes"]));
-    rollback.until("restore the old volume");
+    let mut rollback = Watched::start(site.stack.pgscript(&["rollback", "--yes"]));
+    rollback.until("put the old server aside  (undo)");
     rollback.interrupt();
-    let cancelled = rollback.end().expect(4, &["cancelled", "The old data is safe in"]);
-    site.comes_back(&cancelled);
+    let cancelled = rollback.end().expect(4, &["cancelled", "next: pgscript rollback upgrade-1 "]);
+    assert!(!cancelled.text.contains("pgscript resume"), "{}", cancelled.text);
+    let status = site.stack.status();
+    assert!(status.contains("upgrade-1: rolling back") && status.contains("Your data is safe"), "{status}");
+    site.stack.as_advised(&cancelled, "rollback").expect(0, &["is put back"]);
+    site.is_back();
 }
 
 #[test]
@@ -352,32 +409,20 @@ fn a_second_rollback_is_harmless() {
     let failed = site.fail_in_the_deploy();
     site.comes_back(&failed);
     let started = site.stack.inspect("postgres", "{{.State.StartedAt}}");
-    site.stack.rollback_as_advised(&failed).expect(0, &["is back on PostgreSQL 13 already"]);
+    site.stack.as_advised(&failed, "rollback").expect(0, &["run upgrade-1 has been put back"]);
     assert_eq!(site.stack.inspect("postgres", "{{.State.StartedAt}}"), started);
     site.is_back();
 }
 
 #[test]
-fn a_rollback_that_nobody_confirms_and_a_cleanup_before_the_end_change_nothing() {
+fn a_cleanup_before_the_end_changes_nothing() {
     let site = Site::up();
     let failed = site.fail_in_the_deploy();
-    let state = || {
-        site.stack.docker(&[
-            "ps",
-            "-a",
-            "--filter",
-            &format!("name={}", site.stack.name),
-            "--format",
-            "{{.ID}} {{.State}}",
-        ])
-    };
-    let (before, artefacts) = (state(), files(&site.stack.artefacts()));
-    let unconfirmed = run(&mut site.stack.pgscript(&["run", "rollback.rhai"]));
-    assert_ne!(unconfirmed.code, 0);
-    unconfirmed.expect(2, &["Bring back PostgreSQL 13", "--yes"]);
-    run(&mut site.stack.pgscript(&["run", "cleanup.rhai", "--yes"]))
-        .expect(3, &["error[cleanup.not_verified]", "may be the only copy of the data", "pgscript run rollback.rhai"]);
-    assert_eq!(state(), before);
+    let (before, artefacts) = (site.containers(), files(&site.stack.artefacts()));
+    site.stack
+        .cleanup()
+        .expect(3, &["error[cleanup.not_verified]", "may be the only copy of the data", "pgscript status"]);
+    assert_eq!(site.containers(), before);
     assert_eq!(files(&site.stack.artefacts()), artefacts);
     site.comes_back(&failed);
 }
@@ -399,7 +444,8 @@ fn a_dump_with_carriage_returns_is_not_restored() {
     std::fs::write(&script, text).unwrap();
     let path = dir.join("dump.sql");
     let what = |what: &str| {
-        let mut command = pgscript(&["run", &script.display().to_string()]);
+        let mut command = stack.pgscript(&[]);
+        command.arg("run").arg(&script);
         let values = [("what", what), ("project", &stack.name), ("path", &path.display().to_string())];
         for (name, value) in values {
             command.arg("--set").arg(format!("{name}={value}"));

@@ -1,4 +1,4 @@
-//! Ctrl-C in each step before the old volume is removed: at its beginning, and in the middle of its work.
+//! Ctrl-C in each step before the old volume is put aside: at its beginning, and in the middle of its work.
 
 use super::before::Before;
 use super::upgrade;

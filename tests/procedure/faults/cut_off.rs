@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::before::{Before, walk};
-use super::{SmallDisk, edited, pgscript, run_edited, upgrade};
+use super::{SmallDisk, edited, run_edited, upgrade};
 use crate::stack::{Stack, Watched, run};
 
 /// Kills the first process of this name that runs in a helper beside the stack's database.
@@ -71,8 +71,8 @@ fn pg_dumpall_killed() {
     let before = Before::of(&stack);
     let script = edited(
         &stack,
-        "client: plan.image, jobs: jobs });\n    postgres",
-        "client: plan.image, format: \"plain\" });\n    postgres",
+        "client: plan.image, jobs: jobs, replace: true });\n    postgres",
+        "client: plan.image, format: \"plain\", replace: true });\n    postgres",
     );
     let mut watched = Watched::start(run_edited(&stack, &script));
     watched.until("$ pg_dumpall");
@@ -118,7 +118,9 @@ fn script(stack: &Stack, body: &str) -> Command {
     let find = format!("let database = docker::service(\"{}\", \"postgres\");", stack.name);
     std::fs::write(&path, format!("{find}\nlet server = psql::server(database);\nstep(\"own\", || {{ {body} }});\n"))
         .unwrap();
-    pgscript(&["run", &path.display().to_string()])
+    let mut command = stack.pgscript(&[]);
+    command.arg("run").arg(path);
+    command
 }
 
 fn of_stopped_volume(stack: &Stack, path: &Path) -> String {

@@ -34,8 +34,8 @@ fn wrong_number_of_arguments() {
 fn syntax_error() {
     let stack = Stack::with(13, &["--seed", "none"]);
     let before = Before::containers_of(&stack);
-    let script = edited(&stack, "let fenced = [];", "let fenced = [;");
-    let said = ["upgrade.rhai:", "let fenced = [;"];
+    let script = edited(&stack, "let project = site.project;", "let project = [;");
+    let said = ["upgrade.rhai:", "let project = [;"];
     run(&mut pgscript(&["check", &script.display().to_string()])).expect(1, &said);
     run(&mut run_edited(&stack, &script)).expect(1, &said).expect(1, &["nothing was changed"]);
     before.is_untouched(&stack);

@@ -10,14 +10,14 @@ use crate::upgrades::private;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A second engine with the images; gone with the value.
-struct Engine {
-    name: String,
+pub struct Engine {
+    pub name: String,
     host: String,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Engine {
-    fn start(options: &[&str]) -> Self {
+    pub fn start(options: &[&str]) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("pgt-{}", std::process::id());
         // Made first, so that an engine that comes up half way is ended as well.
@@ -29,15 +29,16 @@ impl Engine {
         engine
     }
 
+    /// A verb of `engine.sh`; must succeed.
     #[track_caller]
-    fn script(&self, args: &[&str]) -> String {
+    pub fn script(&self, args: &[&str]) -> String {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stack/engine.sh");
         let out = Command::new(script).args(args).output().unwrap();
         assert!(out.status.success(), "engine.sh {args:?}: {}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     }
 
-    fn site(&self) -> Site {
+    pub fn site(&self) -> Site {
         Site::on(Some(self.host.clone()))
     }
 }
@@ -65,7 +66,7 @@ fn remapped(mapping: &str) -> (Engine, Site) {
 #[test]
 fn users_are_remapped_as_docker_does_by_default() {
     let (engine, site) = remapped("default");
-    site.stack.rollback().expect(0, &["runs on PostgreSQL 13 again"]);
+    site.stack.rollback().expect(0, &["is put back"]);
     site.is_back();
     private(&site.stack.artefacts());
     drop(site);
@@ -92,7 +93,7 @@ fn the_engine_restarts_while_the_application_is_fenced() {
         assert_eq!(site.stack.inspect(service, "{{.HostConfig.RestartPolicy.Name}}"), "no", "{service}");
         assert!(service == "postgres" || site.stack.inspect(service, "{{.State.Running}}") == "false", "{service}");
     }
-    site.stack.rollback().expect(0, &["runs on PostgreSQL 13 again"]);
+    site.stack.as_advised(&failed, "rollback").expect(0, &["is put back"]);
     site.is_back();
     drop(site);
     drop(engine);

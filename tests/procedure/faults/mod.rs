@@ -1,6 +1,6 @@
 //! What goes wrong in the field, a test for each: the exit code, what the operator reads, and that nothing is lost.
 //!
-//! Before the old volume is removed, a failed run puts everything back by itself ([`before`] looks at that).
+//! Before the old volume is put aside, a failed run puts everything back by itself ([`before`] looks at that).
 
 mod after;
 mod before;
@@ -10,10 +10,14 @@ mod daily_cleanup;
 mod edited_scripts;
 mod engines;
 mod guards;
+mod kept;
+mod locks;
 mod objects;
 mod preflight;
+mod restarts;
 mod sessions;
 mod sites;
+mod without_journal;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -43,8 +47,8 @@ fn edited(stack: &Stack, from: &str, to: &str) -> PathBuf {
 /// The upgrade as [`upgrade`], from a site's copy.
 fn run_edited(stack: &Stack, script: &std::path::Path) -> Command {
     let of_shipped = upgrade(stack, &[]);
-    let mut command = pgscript(&["run", &script.display().to_string()]);
-    command.args(of_shipped.get_args().skip(2));
+    let mut command = stack.pgscript(&[]);
+    command.arg("run").arg(script).args(of_shipped.get_args().skip(2));
     command
 }
 

@@ -65,7 +65,8 @@ fn wrong_password_given() {
 #[test]
 fn no_such_project() {
     let (_turn, stack) = shared();
-    let mut command = crate::stack::pgscript(&["run", "upgrade.rhai", "--set", "to=17", "--set", "project=elsewhere"]);
+    let mut command = stack.pgscript(&[]);
+    command.args(["run", "upgrade.rhai", "--set", "to=17", "--set", "project=elsewhere"]);
     let said = ["[stack.not_found]", "no Compose project elsewhere", &stack.name, "--set project=NAME", NOTHING];
     run(&mut command).expect(3, &said);
 }

@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::stack::{Stack, pgscript, run};
+use crate::stack::{Stack, run};
+use crate::upgrades::private;
 
 #[test]
 fn compose_v1_names() {
@@ -40,10 +41,13 @@ fn other_names_and_no_ansible() {
     let volume = format!("elsewhere-{}", std::process::id());
     let stack = Stack::with(13, &["--project", &project, "--volume", &volume]);
     let before = stack.content();
-    let mut command = pgscript(&["run", "upgrade.rhai", "--set", "to=17", "--set", "deploy=command"]);
+    // A site may want its backups and dumps elsewhere than in the run store.
+    let base = stack.dir.join("artefacts");
+    let mut command = stack.pgscript(&[]);
+    command.args(["run", "upgrade.rhai", "--set", "to=17", "--set", "deploy=command"]);
     for set in [
         format!("project={project}"),
-        format!("base={}", stack.base.display()),
+        format!("base={}", base.display()),
         format!("deploy_command={},17", deploy_script(&stack)),
     ] {
         command.args(["--set", &set]);
@@ -52,6 +56,9 @@ fn other_names_and_no_ansible() {
     assert_eq!(stack.major(), "17");
     assert_eq!(stack.content(), before);
     assert_eq!(stack.inspect("postgres", "{{range .Mounts}}{{.Name}}{{end}}"), volume);
+    let artefacts = base.join(&project).join("upgrade-1");
+    assert!(artefacts.join("volume.tar.zst").exists() && artefacts.join("dump").exists());
+    private(&base);
     stack.writes();
     stack.no_helpers_left();
 }

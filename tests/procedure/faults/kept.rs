@@ -1,0 +1,175 @@
+//! What an upgrade keeps beside the new server: what it survives, what a rollback says before it uses it, and when it ends.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::after::{Site, files};
+use super::engines::Engine;
+use crate::stack::{at_terminal, run, sh};
+use crate::upgrades::private;
+
+/// An upgraded stack.
+fn upgraded(site: &Site, args: &[&str]) {
+    site.is_upgraded(site.stack.upgrade(17, args));
+}
+
+/// The file system object that holds a cluster's version: another one after any copy.
+fn identity(site: &Site, volume: &str) -> u64 {
+    let mount_point = site.stack.docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", volume]);
+    std::fs::metadata(Path::new(&mount_point).join("PG_VERSION")).unwrap().ino()
+}
+
+/// What the site does every day: the playbook's tag `prune`, and the job that removes exited containers.
+fn tidied_up(site: &Site) {
+    let nobodys = format!("{}-nobodys", site.stack.name);
+    site.stack.docker(&["volume", "create", &nobodys]);
+    let exited = site.stack.docker(&["run", "--detach", "--entrypoint", "true", "pgscript-test/app:1"]);
+    site.stack.docker(&["wait", &exited]);
+    // From engine 23 on named volumes are only pruned with --all.
+    let version = site.stack.docker(&["version", "--format", "{{.Server.Version}}"]);
+    let is_old = version.split('.').next().unwrap().parse::<u32>().unwrap() < 23;
+    let prune: &[&str] = &["volume", "prune", "--force", "--all"];
+    site.stack.docker(if is_old { &prune[..3] } else { prune });
+    assert!(!site.stack.docker(&["volume", "ls", "--quiet"]).contains(&nobodys), "nothing was pruned");
+    let found = site.stack.docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", "status=exited"]);
+    assert!(found.contains(&exited));
+    found.lines().for_each(|id| _ = site.stack.docker(&["rm", id]));
+}
+
+#[test]
+fn a_kept_volume_survives_the_daily_tidying_and_comes_back_without_a_copy() {
+    let engine = Engine::start(&[]);
+    let site = engine.site();
+    let volume = format!("{}_database", site.stack.name);
+    let before = identity(&site, &volume);
+    upgraded(&site, &[]);
+    let kept = format!("{volume}_pg13_upgrade-1");
+    tidied_up(&site);
+    assert_eq!(site.stack.kept_volumes(), [kept]);
+    let back = site.stack.rollback().expect(0, &["; mv -T ", "is put back"]);
+    for copy in ["zstd", "cp -a"] {
+        assert!(!back.text.contains(copy), "{}", back.text);
+    }
+    assert_eq!(identity(&site, &volume), before);
+    site.is_back();
+    // What the new server held is kept the same way.
+    tidied_up(&site);
+    assert_eq!(site.stack.kept_volumes(), [format!("{volume}_pg17_upgrade-1")]);
+    site.stack.cleanup().expect(0, &["Removed"]);
+    assert_eq!(site.stack.kept_volumes(), Vec::<String>::new());
+    site.is_back();
+    drop(site);
+    drop(engine);
+}
+
+/// The rest of the line that a table shows of a database's table.
+#[track_caller]
+fn row<'t>(text: &'t str, table: &str) -> Vec<&'t str> {
+    let line = text.lines().find(|line| line.contains(&format!(" {table} "))).unwrap_or_else(|| panic!("{text}"));
+    line.split_once(table).unwrap().1.split_whitespace().collect()
+}
+
+#[test]
+fn a_rollback_tells_what_was_written_since_and_dumps_it() {
+    let site = Site::up();
+    upgraded(&site, &[]);
+    for sql in [
+        "INSERT INTO cases SELECT i, 'late case ' || i FROM generate_series(2001, 2003) i",
+        "UPDATE notes SET note = 'changed late' WHERE i <= 2",
+        "DELETE FROM notes WHERE i = 100",
+        "CREATE TABLE made_late AS SELECT 1 AS x",
+    ] {
+        site.stack.sql("primero_production", sql);
+    }
+    let back =
+        site.stack.rollback().expect(0, &["written since the cutover, and not in the old server", "is put back"]);
+    assert_eq!(row(&back.text, "public.cases"), ["2000", "2003", "3", "0", "0"]);
+    assert_eq!(row(&back.text, "public.notes"), ["100", "99", "0", "2", "1"]);
+    assert_eq!(row(&back.text, "public.made_late"), ["1", "1", "0", "0"]);
+    assert!(!back.text.contains("public.counted"), "{}", back.text);
+    site.is_back();
+    private(&site.stack.artefacts());
+    let late = restored_text(&site.stack.artefacts().join("written-since"));
+    for row in ["2003\tlate case 2003", "1\tchanged late", "CREATE TABLE public.made_late"] {
+        assert!(late.contains(row), "{row:?} is not in the dump");
+    }
+}
+
+/// What a dump of the application's database restores, as SQL.
+fn restored_text(dump: &Path) -> String {
+    let is_of_it = |dir: &PathBuf| {
+        std::fs::read(dir.join("toc.dat")).is_ok_and(|toc| has(&toc, b"public\0") || has(&toc, b"cases"))
+    };
+    let tocs = files(dump).into_iter().filter(|file| file.ends_with("toc.dat"));
+    let dir = tocs.map(|toc| toc.parent().unwrap().to_owned()).find(is_of_it).unwrap();
+    let mount = format!("{}:/dump:ro", dir.display());
+    let restore = ["--entrypoint", "pg_restore", "pgscript-test/postgres:17", "-f", "-", "/dump"];
+    let run = [["run", "--rm", "--user", "0", "--network", "none", "-v", &mount].as_slice(), &restore].concat();
+    sh("docker", &run)
+}
+
+fn has(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[test]
+fn a_volume_that_is_not_kept_comes_back_from_its_backup() {
+    let site = Site::up();
+    upgraded(&site, &["--set", "keep_volume=no"]);
+    assert_eq!(site.stack.kept_volumes(), Vec::<String>::new());
+    site.stack.sql("primero_production", "CREATE TABLE made_late AS SELECT 1 AS x");
+    let backup = site.stack.artefacts().join("volume.tar.zst");
+    site.stack.rollback().expect(
+        0,
+        &[
+            "public.made_late",
+            &format!("the old volume comes back from {}", backup.display()),
+            "content of the replaced volume:",
+            "is put back",
+        ],
+    );
+    site.is_back();
+    assert_eq!(site.stack.kept_volumes(), Vec::<String>::new());
+    // The new server's cluster went into a backup, too.
+    let replaced = site.stack.artefacts().join("replaced-volume.tar.zst").display().to_string();
+    let version = sh("sh", &["-c", "zstd -dc \"$0\" | tar -x --to-stdout ./PG_VERSION", &replaced]);
+    assert_eq!(version.trim(), "17");
+    site.stack.cleanup().expect(0, &["Removed"]);
+    assert!(!site.stack.base.join("upgrade-1/artefacts").exists());
+}
+
+#[test]
+fn a_rollback_that_is_declined_changes_nothing() {
+    let site = Site::up();
+    upgraded(&site, &[]);
+    let look = || (site.containers(), site.stack.kept_volumes(), files(&site.stack.artefacts()));
+    let before = look();
+    run(&mut site.stack.pgscript(&["rollback"])).expect(2, &["there is no terminal", "--yes"]);
+    assert_eq!(look(), before);
+    let answers = [("Dump the new server first", "no"), ("Bring back PostgreSQL 13", "no")];
+    at_terminal(&site.stack.pgscript(&["rollback"]), &answers).expect(3, &["error[rollback.declined]"]);
+    assert_eq!(look(), before);
+    assert!(site.stack.status().contains("upgrade-1: done"), "{}", site.stack.status());
+    site.stack.writes();
+    assert_eq!(site.stack.major(), "17");
+    let answers = [("Dump the new server first", "no"), ("Bring back PostgreSQL 13", "yes")];
+    at_terminal(&site.stack.pgscript(&["rollback"]), &answers).expect(0, &["is put back"]);
+    assert!(!site.stack.artefacts().join("written-since").exists());
+    site.is_back();
+}
+
+#[test]
+fn after_the_cleanup_there_is_no_way_back() {
+    let site = Site::up();
+    upgraded(&site, &[]);
+    site.stack.cleanup().expect(0, &["Removed"]);
+    assert_eq!(site.stack.kept_volumes(), Vec::<String>::new());
+    assert!(!site.stack.base.join("upgrade-1/artefacts").exists());
+    let containers = site.containers();
+    run(&mut site.stack.pgscript(&["rollback", "upgrade-1", "--yes"]))
+        .expect(3, &["error[run.cleaned]", "removed by a cleanup: there is no way back"]);
+    run(&mut site.stack.pgscript(&["run", "rollback.rhai", "--yes"])).expect(3, &["error[artefacts.not_found]"]);
+    assert_eq!(site.containers(), containers);
+    site.stack.writes();
+    site.stack.no_helpers_left();
+}

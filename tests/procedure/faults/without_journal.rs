@@ -1,0 +1,86 @@
+//! The way back where the journal is damaged, or the run store is lost: `rollback.rhai` goes by the artefacts alone.
+
+use super::after::Site;
+use crate::stack::{Watched, run};
+
+/// Flips a bit in the middle of the upgrade's journal.
+fn damage_the_journal(site: &Site) {
+    let path = site.stack.base.join("upgrade-1/journal.jsonl");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+}
+
+/// The command that `status` says to type instead of a resume or a rollback, with the answer to its question.
+#[track_caller]
+fn advised(site: &Site) -> std::process::Command {
+    let status = site.stack.status();
+    let line = status.lines().find_map(|line| line.trim().strip_prefix("pgscript run rollback.rhai "));
+    let line = line.unwrap_or_else(|| panic!("no rollback.rhai was advised:\n{status}"));
+    let typed = line.split("   ").next().unwrap();
+    let mut command = site.stack.pgscript(&[]);
+    command.args(["run", "rollback.rhai", "--yes"]).args(typed.split_whitespace());
+    command
+}
+
+#[test]
+fn a_damaged_journal_and_a_kept_volume() {
+    let site = Site::up();
+    site.fail_in_the_deploy();
+    damage_the_journal(&site);
+    for verb in ["resume", "rollback"] {
+        run(&mut site.stack.pgscript(&[verb, "upgrade-1", "--yes"])).expect(1, &["error[journal.damaged]"]);
+    }
+    let status = site.stack.status();
+    assert!(status.contains("upgrade-1: damaged") && status.contains("The journal is damaged"), "{status}");
+
+    // Killed in the middle of the way back, and typed again.
+    let mut killed = Watched::start(advised(&site));
+    killed.until("start the old server");
+    killed.kill();
+    run(&mut advised(&site)).expect(0, &["runs on PostgreSQL 13 again"]);
+    site.is_back();
+    run(&mut advised(&site)).expect(0, &["is back on PostgreSQL 13 already"]);
+    site.is_back();
+}
+
+#[test]
+fn a_lost_run_store_and_no_kept_volume() {
+    let site = Site::up();
+    let base = site.stack.dir.join("artefacts");
+    let base = format!("base={}", base.display());
+    site.is_upgraded(site.stack.upgrade(17, &["--set", &base, "--set", "keep_volume=no"]));
+    site.stack.sql("primero_production", "CREATE TABLE made_late AS SELECT 1 AS x");
+    std::fs::remove_dir_all(&site.stack.base).unwrap();
+
+    let rollback = || site.stack.pgscript(&["run", "rollback.rhai", "--yes", "--set", &base]);
+    let mut interrupted = Watched::start(rollback());
+    interrupted.until("the old volume comes back from");
+    interrupted.interrupt();
+    let cancelled = interrupted.end().expect(4, &["cancelled", "next: pgscript resume rollback-1 "]);
+    assert!(!cancelled.text.contains("could not put back"), "{}", cancelled.text);
+
+    // The old cluster is compared with what it held before the upgrade.
+    let back = run(&mut rollback()).expect(0, &["before the upgrade and now", "runs on PostgreSQL 13 again"]);
+    assert!(!back.text.contains("content of the replaced volume"), "the half restored volume was kept:\n{}", back.text);
+    site.is_back();
+    let replaced = site.stack.dir.join("artefacts").join(&site.stack.name).join("upgrade-1/replaced-volume.tar.zst");
+    assert!(replaced.exists(), "what the new server held is lost");
+}
+
+#[test]
+fn a_damaged_journal_of_a_finished_upgrade() {
+    let site = Site::up();
+    site.is_upgraded(site.stack.upgrade(17, &[]));
+    site.stack.sql("primero_production", "CREATE TABLE made_late AS SELECT 1 AS x");
+    damage_the_journal(&site);
+    // Interrupted, and gone on with by its own journal.
+    let mut interrupted = Watched::start(advised(&site));
+    interrupted.until("start the old server");
+    interrupted.interrupt();
+    let cancelled = interrupted.end().expect(4, &["cancelled"]);
+    site.stack.as_advised(&cancelled, "resume").expect(0, &["runs on PostgreSQL 13 again"]);
+    site.is_back();
+    assert_eq!(site.stack.kept_volumes(), [format!("{}_database_pg17_upgrade-1", site.stack.name)]);
+}
