@@ -25,6 +25,11 @@ pub enum Event {
         script: String,
         seconds: f64,
     },
+    /// A rollback ended well: everything is as it was before the run.
+    RunPutBack {
+        script: String,
+        seconds: f64,
+    },
     /// A run ended badly. `failure` holds the error (`code`, `message`, `hint`, `file`, `line`, `column`, `chain`),
     /// the `step` it happened in, the `aftermath` (what was put back) and the `recovery` to type next.
     RunFailed {

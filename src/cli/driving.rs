@@ -142,7 +142,9 @@ pub fn ways_on(driven: &Driven) -> Vec<(String, &'static str)> {
             rollback("puts everything back as it was"),
         ],
         State::RollingBack => vec![rollback("goes on putting back")],
-        State::Done | State::RolledBack => Vec::new(),
+        // A rollback that was refused or declined.
+        State::Done => vec![rollback("goes back to what was before the run")],
+        State::NotBegun | State::RolledBack => Vec::new(),
     }
 }
 
@@ -176,6 +178,7 @@ fn aftermath(aftermath: &Aftermath, out: &mut String) {
         Aftermath::Unchanged => out.push_str("  nothing was changed\n"),
         Aftermath::Untouched => {}
         Aftermath::Kept => out.push_str("  nothing was put back\n"),
+        Aftermath::Stands => out.push_str("  nothing was done: the run stands where it stood\n"),
         Aftermath::Committed(step) => {
             let _ = writeln!(out, "  step `{step}` had begun, so nothing was put back by itself");
         }

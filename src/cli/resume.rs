@@ -50,7 +50,7 @@ impl Resume {
             Some(name) => global.store.find(name)?,
             None => drive::newest(
                 &global.store,
-                |h| matches!(h.state(), State::Failed | State::Interrupted),
+                |h| matches!(h.state(), State::NotBegun | State::Failed | State::Interrupted),
                 "is unfinished",
             )?,
         };

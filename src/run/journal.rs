@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::stop::StopAt;
+use super::store::Place;
 use crate::script::record::Entry;
 use crate::world::{Error, Result};
 
@@ -121,8 +122,8 @@ impl Journal {
     /// Goes on with a journal: a torn last line is dropped, damage is `journal.damaged`.
     pub fn open(path: &Path) -> Result<(Self, Vec<Line>)> {
         let reading = read(path)?;
-        if let Some(damage) = &reading.damage {
-            return Err(damaged(path, damage));
+        if let Some(Damage { line, what }) = &reading.damage {
+            return Err(Error::refused("journal.damaged", format!("line {line} of {}: {what}", path.display())));
         }
         let failed = |e: std::io::Error| Error::io("open", path.display(), &e);
         let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
@@ -179,12 +180,21 @@ impl Journal {
 }
 
 /// The error that says which line of a journal can't be trusted, and what to do without it.
-pub fn damaged(path: &Path, damage: &Damage) -> Error {
+pub fn damaged(place: &Place, damage: &Damage) -> Error {
     let Damage { line, what } = damage;
-    Error::refused("journal.damaged", format!("line {line} of {} can't be trusted: {what}", path.display())).hint(
-        "nothing was changed. `pgscript status` shows what the lines before it say, and which copies of the data exist; \
-         `pgscript run rollback.rhai --set artefacts=DIRECTORY` brings the old server back without the journal",
-    )
+    let (id, path) = (&place.id, place.journal());
+    let message = format!("the journal of run {id} can't be trusted from line {line} on: {what}");
+    let by_hand = match place.rollback_without_journal() {
+        Some(command) => format!("brings the old server back without it:       {command}"),
+        None => {
+            format!("what was done, line by line, for going back by hand:  {}", place.dir.join("log.jsonl").display())
+        }
+    };
+    Error::refused("journal.damaged", format!("{message}\n{}", path.display())).hint(format!(
+        "nothing was done: what the run has done is not known for sure, so nothing goes on or back by itself\n\
+         what is still known, and where the data is:  pgscript status {id}\n\
+         if you have a sound copy of the journal, put it in its place and try again\n{by_hand}"
+    ))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::lock::{self, Claim};
 use super::log::Log;
 use super::store::{self, Held, Place, Store};
 use crate::event::{Event, Listener};
-use crate::script::record::{Command, Decision, Entry, Owner, Past, Record};
+use crate::script::record::{Command, Entry, Owner, Past, Record};
 use crate::script::source::{Origin, Source};
 use crate::world::{Error, Owner as OwnerLabel, Result, World};
 
@@ -112,17 +112,28 @@ impl Recorder {
         self.state().open.as_ref().map_or(0.0, |open| open.journal.spent().as_secs_f64())
     }
 
-    /// Notes what the operator decided about a step that was cut off.
-    pub fn decide(&self, step: &str, decision: Decision) -> Result<()> {
-        let state = self.state();
-        let known = state.history.steps.contains_key(step);
-        let steps = state.history.order.join("\n");
-        drop(state);
-        if !known {
-            let message = format!("no step `{step}` has begun in this run");
-            return Err(Error::usage("run.no_step", message).hint(format!("these have:\n{steps}")));
-        }
-        self.write(Entry::Decided { step: step.to_owned(), decision }).map(|_| ())
+    fn changed_sequence(&self, state: &State, recorded: &[String]) -> Error {
+        let diff = frozen::diff_steps(recorded, &state.called);
+        let again = self.again(state);
+        Error::refused(
+            "run.changed_sequence",
+            format!("the script's steps are not those that this run has begun:\n{diff}"),
+        )
+        .hint(format!(
+            "give the steps marked `-` back, in their order; new ones go after them (what is inside a step may be \
+                 changed), then:     {again} --accept-changes\n\
+                 or go by the script as it was:  {again} --as-recorded"
+        ))
+    }
+
+    /// The command of this process, as it is typed again.
+    fn again(&self, state: &State) -> String {
+        let command = match self.identity.command {
+            Command::Run | Command::Resume => "resume",
+            Command::Rollback => "rollback",
+        };
+        let run = state.open.as_ref().map_or("RUN", |open| open.place.id.as_str());
+        format!("pgscript {command} {run}")
     }
 
     /// Gives back the locks of the stacks that this run had.
@@ -187,8 +198,11 @@ impl Recorder {
         let changes = frozen::diff(&source.name, &before, &source.text);
         if !self.identity.accept_changes {
             let message = format!("{} was changed since run {run} has run it:\n{changes}", source.origin);
-            return Err(Error::refused("run.edited_script", message)
-                .hint("go on with the change:   --accept-changes\ngo on as it was before:  --as-recorded"));
+            let again = self.again(state);
+            return Err(Error::refused("run.edited_script", message).hint(format!(
+                "to go by the script as it is now:  {again} --accept-changes\n\
+                 to go by the script as it was:     {again} --as-recorded"
+            )));
         }
         self.identity.listener.hear(&Event::Say { text: format!("accepted change of {}:\n{changes}", source.origin) });
         freeze(state, key, source)
@@ -253,7 +267,9 @@ impl Record for Recorder {
         state.called.push(path.to_owned());
         let expected = state.sequence.get(state.passed);
         if expected.is_some_and(|expected| expected != path) {
-            return Err(changed_sequence(&state.sequence, &state.called));
+            // Beyond the first difference nothing is known of the script.
+            let until = state.sequence.len().min(state.called.len());
+            return Err(self.changed_sequence(&state, &state.sequence[..until]));
         }
         state.passed += usize::from(expected.is_some());
         Ok(state.history.past(path))
@@ -262,6 +278,22 @@ impl Record for Recorder {
     fn is_behind(&self) -> bool {
         let state = self.state();
         state.passed < state.sequence.len()
+    }
+
+    fn finish(&self) -> Result<()> {
+        let state = self.state();
+        if state.passed < state.sequence.len() {
+            return Err(self.changed_sequence(&state, &state.sequence));
+        }
+        Ok(())
+    }
+
+    fn has_inner(&self, path: &str) -> bool {
+        self.state().history.has_inner(path)
+    }
+
+    fn is_going_back(&self) -> bool {
+        self.state().history.going_back.is_some()
     }
 
     fn is_undone(&self, path: &str) -> bool {
@@ -334,17 +366,6 @@ fn made(history: &History, place: &Place, path: &Path) -> bool {
             Fact::BackupTaken { path: artefact, .. } | Fact::DumpTaken { path: artefact, .. } => touches(artefact),
             _ => false,
         })
-}
-
-fn changed_sequence(recorded: &[String], called: &[String]) -> Error {
-    // Beyond the first difference nothing is known of the script.
-    let until = recorded.len().min(called.len());
-    let diff = frozen::diff_steps(&recorded[..until], called);
-    let message = format!("the script's steps are not those that were recorded:\n{diff}");
-    Error::refused("run.changed_sequence", message).hint(
-        "nothing was run. The body of a step may be changed, not the names and the order of those that have begun: \
-         give them back, put new ones after them, or resume with --as-recorded",
-    )
 }
 
 fn locked(stack: &str, holder: &lock::Holder, found: Option<(Option<store::Driver>, super::history::State)>) -> Error {

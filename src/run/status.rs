@@ -98,8 +98,8 @@ impl Status {
             steps: steps(history, driver.is_some()),
             error: history.error.as_ref().map(|error| format!("[{}] {}", error.code, error.message)),
             cut_off_in: match &driver {
-                None if history.ending.is_none() => history.open_effects.values().cloned().collect(),
-                _ => Vec::new(),
+                None => history.open_effects.values().map(|(_, command)| command.clone()).collect(),
+                Some(_) => Vec::new(),
             },
             is_safe: is_safe(&copies),
             copies,
@@ -117,7 +117,7 @@ fn steps(history: &History, is_running: bool) -> Vec<StepStatus> {
     let each = history.order.iter().map(|path| {
         let step = &history.steps[path];
         let (state, seconds) = match &step.state {
-            _ if history.undone.contains(path) => ("put back", None),
+            _ if history.is_put_back(path) => ("put back", None),
             _ if history.not_undone.contains_key(path) => ("not put back", None),
             StepState::Done(_) => ("done", Some(step.seconds)),
             StepState::Failed(_) => ("failed", None),
@@ -261,11 +261,11 @@ fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Optio
         ];
     }
     if damage.is_some() {
-        let command = format!("pgscript run rollback.rhai --set artefacts={}/artefacts", place.dir.display());
-        return vec![say(command, "brings the old server back without the journal, from the artefacts")];
+        let meaning = "brings the old server back without the journal, from the artefacts";
+        return place.rollback_without_journal().map(|command| say(command, meaning)).into_iter().collect();
     }
     match history.state() {
-        State::Failed | State::Interrupted if history.sources.is_empty() => Vec::new(),
+        State::NotBegun => Vec::new(),
         State::Failed | State::Interrupted => vec![resume(), rollback("puts everything back as it was")],
         State::RollingBack => vec![rollback("goes on putting back")],
         State::Done if history.cleaned || history.effects == 0 => Vec::new(),

@@ -43,6 +43,10 @@ impl Narrator {
                 out(vec![self.timed(style.paint(Paint::Green, &head), &head, *seconds)])
             }
             // Eight lines that say "as shipped" would hide the one that does not.
+            Event::RunPutBack { script, seconds } => {
+                let head = format!("{} {script} is rolled back", style.mark(Mark::Done));
+                out(vec![self.timed(style.paint(Paint::Green, &head), &head, *seconds)])
+            }
             Event::Loaded { origin, .. } if origin == BUILT_IN => out(Vec::new()),
             Event::Loaded { module, origin } => {
                 out(vec![style.paint(Paint::Dim, &format!("module {module}: {origin}"))])
