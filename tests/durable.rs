@@ -1,8 +1,24 @@
 //! Durable runs as an operator meets them, without an engine: the program is killed, its journal damaged, its scripts
 //! edited, its disk filled; then it is resumed or rolled back. The scripts change files of a directory of their own.
 
+#[path = "durable/back.rs"]
+mod back;
+#[path = "durable/edited.rs"]
+mod edited;
+#[path = "durable/journal.rs"]
+mod journal;
+#[path = "durable/kept.rs"]
+mod kept;
 #[path = "durable/kills.rs"]
 mod kills;
+#[path = "durable/menu.rs"]
+mod menu;
+#[path = "durable/processes.rs"]
+mod processes;
+#[path = "durable/told.rs"]
+mod told;
+#[path = "durable/unknown.rs"]
+mod unknown;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -148,6 +164,13 @@ impl Place {
         texts(&self.path("work")).into_iter().chain(texts(&self.path("runs"))).collect()
     }
 
+    /// [`Place::state`] without what says who was the last to look.
+    fn untouched(&self) -> BTreeMap<PathBuf, String> {
+        let mut state = self.state();
+        state.retain(|path, _| !path.ends_with("lock"));
+        state
+    }
+
     /// Back to a [`Place::state`]. Directories of the store stay private.
     fn restore(&self, state: &BTreeMap<PathBuf, String>) {
         use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -239,4 +262,10 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(10), "{what} did not come about");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// As Ctrl-C does, but to this process alone.
+fn interrupt(child: &Child) {
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
 }

@@ -57,14 +57,25 @@ impl Rollback {
         }
         let global = global.of_run(&history)?;
         let changes = changes(self.accept_changes, self.as_recorded);
-        self.driving.drive(global, Given::default(), history.docker, |setup| drive::rollback(setup, &place, changes))
+        self.driving.drive(global, Given::default(), history.docker, |setup| drive::rollback(setup, &place, None, changes))
     }
 
     /// A run under way is ended first, as Ctrl-C would end it; before its commit step that puts it back already.
     fn stop(&self, place: &Place, driver: &Driver) -> Result<()> {
         let question = format!("run {} is under way (process {}). Stop it, and put it back?", place.id, driver.pid);
-        if !self.driving.yes && !Terminal.confirm(&question)? {
-            return Err(Error::refused("run.driven", format!("run {} goes on", place.id)));
+        let id = &place.id;
+        let goes_on = |why: &str| {
+            let message = format!("run {id} is under way (process {}, since {}){why}", driver.pid, driver.since);
+            Err(Error::refused("run.driven", message).hint(format!(
+                "nothing was done. To stop it and put it back: pgscript rollback {id} --yes\n\
+                 what it does: pgscript status {id}"
+            )))
+        };
+        match if self.driving.yes { Ok(true) } else { Terminal.confirm(&question) } {
+            Ok(true) => {}
+            Ok(false) => return goes_on(" and goes on"),
+            Err(error) if error.code == "ui.no_terminal" => return goes_on(", and nobody is there to be asked about it"),
+            Err(error) => return Err(error),
         }
         if let Some(pid) = i32::try_from(driver.pid).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::INT);

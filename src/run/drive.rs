@@ -53,6 +53,8 @@ pub enum Changes {
 #[derive(Debug)]
 pub struct Driven {
     pub outcome: Outcome,
+    /// This process has the run until this is gone.
+    pub held: Option<Held>,
     /// `None` when the script began no step.
     pub place: Option<Place>,
     /// Where the run stands now.
@@ -71,15 +73,17 @@ pub fn run(setup: &Setup, source: Source, keep: bool) -> Result<Driven> {
     attempt(setup, recorder, Steps::default(), source, Way::Forward { keep })
 }
 
-/// Goes on with a run: finished steps give their recorded values, the first other one runs.
+/// Goes on with a run: finished steps give their recorded values, the first other one runs. `held` is the run's lock,
+/// where this process has it already.
 pub fn resume(
     setup: &Setup,
     place: &Place,
+    held: Option<Held>,
     decisions: Vec<(String, Decision)>,
     changes: Changes,
     keep: bool,
 ) -> Result<Driven> {
-    let held = take(setup, place, Command::Resume)?;
+    let held = held.map_or_else(|| take(setup, place, Command::Resume), Ok)?;
     let history = place.sound_history()?;
     refuse_resume(place, &history)?;
     decisions.iter().try_for_each(|(step, _)| refuse_decision(place, &history, step))?;
@@ -90,9 +94,9 @@ pub fn resume(
     attempt(&setup, recorder, Steps::replaying(false), source, Way::Forward { keep })
 }
 
-/// Puts back the steps of a run, the last one first.
-pub fn rollback(setup: &Setup, place: &Place, changes: Changes) -> Result<Driven> {
-    let held = take(setup, place, Command::Rollback)?;
+/// Puts back the steps of a run, the last one first. `held` as for [`resume`].
+pub fn rollback(setup: &Setup, place: &Place, held: Option<Held>, changes: Changes) -> Result<Driven> {
+    let held = held.map_or_else(|| take(setup, place, Command::Rollback), Ok)?;
     let history = place.sound_history()?;
     refuse_rollback(place, &history)?;
     let (recorder, source, setup) = reopen(setup, place, held, &history, Command::Rollback, changes)?;
@@ -110,11 +114,13 @@ fn identity(setup: &Setup, command: Command, script: String, changes: Changes) -
         listener: setup.listener.clone(),
         log: setup.log.clone(),
         owner: setup.world.owner.clone(),
+        redactor: setup.world.redactor.clone(),
         accept_changes: changes == Changes::Accept,
     })
 }
 
 fn take(setup: &Setup, place: &Place, command: Command) -> Result<Held> {
+    setup.store.check_private()?;
     place.lock(command, &setup.world.cancel, &|driver| {
         let (pid, id, lock) = (driver.pid, &place.id, place.lock_file());
         let text = format!(
@@ -261,7 +267,7 @@ fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way:
     {
         setup.listener.hear(&Event::Warn { text: format!("the lock of the stack was not given back: {error}") });
     }
-    Ok(Driven { place: recorder.kept_in(), outcome, state, history })
+    Ok(Driven { place: recorder.kept_in(), held: recorder.held(), outcome, state, history })
 }
 
 /// `None` where the process has left the run as it was: it was refused, or a rollback declined.
@@ -292,9 +298,12 @@ pub fn decisions(retry: &[String], skip: &[String], accept: &[String]) -> Result
             Error::usage("run.malformed", format!("--accept {text}: not STEP=VALUE"))
                 .hint("VALUE is JSON: --accept 'count the rows=17', --accept 'make a name=\"x\"'")
         })?;
-        let value = serde_json::from_str(value)
-            .map_err(|e| Error::usage("run.malformed", format!("--accept {text}: the value is no JSON: {e}")))?;
-        decisions.insert(step.to_owned(), Decision::Accept(value));
+        let parsed = serde_json::from_str(value)
+            .map_err(|e| {
+                Error::usage("run.malformed", format!("--accept {text}: the value {value} is no JSON: {e}"))
+                    .hint(format!("a text needs its quotes, inside those of the shell: --accept '{step}=\"{value}\"'"))
+            })?;
+        decisions.insert(step.to_owned(), Decision::Accept(parsed));
     }
     Ok(decisions.into_iter().collect())
 }

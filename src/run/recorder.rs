@@ -16,7 +16,7 @@ use super::store::{self, Held, Place, Store};
 use crate::event::{Event, Listener};
 use crate::script::record::{Command, Entry, Owner, Past, Record};
 use crate::script::source::{Origin, Source};
-use crate::world::{Error, Owner as OwnerLabel, Result, World};
+use crate::world::{Error, Owner as OwnerLabel, Redactor, Result, World};
 
 /// What a run needs to know of itself before it has a directory.
 #[derive(Clone)]
@@ -32,6 +32,8 @@ pub struct Identity {
     pub log: Log,
     /// What the helpers of this run are labelled with.
     pub owner: OwnerLabel,
+    /// What no file of the run may hold.
+    pub redactor: Redactor,
     /// The operator has seen what was changed in the scripts, and wants it.
     pub accept_changes: bool,
 }
@@ -44,10 +46,13 @@ pub struct Recorder {
 
 #[derive(Default)]
 struct State {
+    redactor: Redactor,
     open: Option<Open>,
     /// What is to be written once there is a directory; sources with their texts.
     pending: Vec<Pending>,
     history: History,
+    /// Changed sources that the operator has accepted, until the run goes on with them.
+    accepted: Vec<(String, Source)>,
     /// The sources of the run's earlier processes.
     recorded: Vec<Frozen>,
     /// The outermost steps that its earlier processes have begun, in their order.
@@ -69,13 +74,14 @@ enum Pending {
 struct Open {
     place: Place,
     journal: Journal,
-    _held: Held,
+    held: Held,
 }
 
 impl Recorder {
     /// For a run that begins.
     pub fn new(identity: Identity) -> Self {
-        Self { identity, state: Mutex::default() }
+        let state = State { redactor: identity.redactor.clone(), ..State::default() };
+        Self { identity, state: Mutex::new(state) }
     }
 
     /// For a run that has a past; `held` is its lock.
@@ -107,6 +113,11 @@ impl Recorder {
         self.state().open.as_ref().map(|open| open.place.clone())
     }
 
+    /// The run's lock.
+    pub fn held(&self) -> Option<Held> {
+        self.state().open.as_ref().map(|open| open.held.clone())
+    }
+
     /// Seconds spent on writing the journal.
     pub fn journal_seconds(&self) -> f64 {
         self.state().open.as_ref().map_or(0.0, |open| open.journal.spent().as_secs_f64())
@@ -120,9 +131,10 @@ impl Recorder {
             format!("the script's steps are not those that this run has begun:\n{diff}"),
         )
         .hint(format!(
-            "give the steps marked `-` back, in their order; new ones go after them (what is inside a step may be \
-                 changed), then:     {again} --accept-changes\n\
-                 or go by the script as it was:  {again} --as-recorded"
+            "the names and the order of the steps that have begun must stay; new steps go after them, and what is \
+             inside a step may be changed\n\
+             with the steps marked `-` back in the script:  {again} --accept-changes\n\
+             or by the script as it was:                    {again} --as-recorded"
         ))
     }
 
@@ -168,7 +180,7 @@ impl Recorder {
         let directory = place.dir.display().to_string();
         self.identity.owner.set(&id);
         self.identity.log.open(&place.dir.join("log.jsonl"))?;
-        state.open = Some(Open { place, journal, _held: held });
+        state.open = Some(Open { place, journal, held });
         self.identity.listener.hear(&Event::RunKept { run: id.clone(), directory });
         if is_new {
             let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -205,7 +217,9 @@ impl Recorder {
             )));
         }
         self.identity.listener.hear(&Event::Say { text: format!("accepted change of {}:\n{changes}", source.origin) });
-        freeze(state, key, source)
+        // Not yet: should its steps be refused, the run is to go by the scripts that it knew.
+        state.accepted.push((key.to_owned(), source.clone()));
+        Ok(())
     }
 }
 
@@ -236,6 +250,7 @@ fn create_private(directory: &Path) -> Result<()> {
 }
 
 fn append(state: &mut State, entry: Entry) -> Result<u64> {
+    let entry = redacted(entry, &state.redactor);
     let Some(open) = &mut state.open else {
         state.pending.push(Pending::Entry(entry));
         return Ok(0);
@@ -245,11 +260,34 @@ fn append(state: &mut State, entry: Entry) -> Result<u64> {
     Ok(n)
 }
 
+/// Whether a process does something with this entry, rather than look.
+fn is_going_on(entry: &Entry) -> bool {
+    matches!(entry, Entry::Started { .. } | Entry::Done { .. } | Entry::GoingBack { .. } | Entry::Ended { .. })
+}
+
+/// An entry without secrets. Effects come without, parameters are never secret, and a step's value with one is refused.
+fn redacted(mut entry: Entry, redactor: &Redactor) -> Entry {
+    match &mut entry {
+        Entry::Failed { error, .. }
+        | Entry::UndoFailed { error, .. }
+        | Entry::Settled { error: Some(error), .. }
+        | Entry::Ended { error: Some(error), .. } => error.message = redactor.redact(&error.message),
+        Entry::Answer { question: text, .. } | Entry::Recovery { text } => *text = redactor.redact(text),
+        _ => {}
+    }
+    entry
+}
+
 impl Record for Recorder {
     fn write(&self, entry: Entry) -> Result<u64> {
         let mut state = self.state();
         if matches!(entry, Entry::Started { .. }) {
             self.create(&mut state)?;
+        }
+        if is_going_on(&entry) {
+            for (key, source) in std::mem::take(&mut state.accepted) {
+                freeze(&mut state, &key, &source)?;
+            }
         }
         append(&mut state, entry)
     }
@@ -307,7 +345,7 @@ impl Record for Recorder {
     fn answer(&self, question: &str) -> Option<bool> {
         let mut state = self.state();
         let (asked, yes) = state.history.answers.get(state.answered)?.clone();
-        (asked == question).then(|| {
+        (asked == state.redactor.redact(question)).then(|| {
             state.answered += 1;
             yes
         })

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -51,9 +52,9 @@ pub struct Driver {
 }
 
 /// A run's lock. The kernel gives it back when this process, and every child that it has left behind, has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Held {
-    _file: File,
+    _file: Arc<File>,
 }
 
 impl Store {
@@ -230,7 +231,7 @@ impl Place {
         rustix::io::pwrite(&file, text.as_bytes(), 0).map_err(|e| failed(e.into()))?;
         // Children inherit it: the run is not free before they have ended too.
         fcntl_setfd(&file, FdFlags::empty()).map_err(|e| failed(e.into()))?;
-        Ok(Held { _file: file })
+        Ok(Held { _file: Arc::new(file) })
     }
 
     fn driven(&self, driver: Option<&Driver>) -> Error {

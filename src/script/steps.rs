@@ -348,8 +348,9 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Errors that put a question to the operator: they refuse to go on, nothing is wrong with what was done.
-const REFUSALS: [&str; 3] = ["run.changed_sequence", "run.edited_script", "run.unknown_step"];
+/// Errors that put a question to the operator: they refuse to go on, nothing is wrong with what was done. Their hints
+/// hold the commands that answer it.
+pub const REFUSALS: [&str; 3] = ["run.changed_sequence", "run.edited_script", "run.unknown_step"];
 
 /// An error that a script can't catch: only the operator can answer it.
 fn refusal(error: Error) -> Box<EvalAltResult> {
