@@ -149,6 +149,7 @@ fn machine(ns: &mut Namespace<'_, '_>) {
         Ok(call.world().host.now().into())
     });
     ns.function("sleep(seconds: number)", "Waits; Ctrl-C ends it.", |call| {
+        call.session.check_reading()?;
         let value = call.value("seconds");
         let seconds = value.as_float().or_else(|_| value.as_int().map(|i| i as f64)).unwrap_or(0.0).max(0.0);
         call.world().host.sleep(Duration::from_secs_f64(seconds))?;
