@@ -502,3 +502,6 @@ impl Ledger {
         self.volumes.get(volume).is_some_and(|held| held.home != volume)
     }
 }
+
+#[cfg(test)]
+mod tests;
