@@ -21,9 +21,10 @@ const PUT_ASIDE: &str = r#"
     volume::remove(volume);
 "#;
 
-/// A new server of 17 with the restored dump, in a network of nobody.
+/// A new server of 17 with the restored dump, in a network of its own.
 const RESTORE: &str = r#"
-    let fresh = docker::create(#{ name: name, image: "pgscript-test/postgres:17", network: "none",
+    docker::create_network(name + "-fence", #{ labels: #{ "pgscript.helper": "fence" } });
+    let fresh = docker::create(#{ name: name, image: "pgscript-test/postgres:17", network: name + "-fence",
         env: ["POSTGRES_HOST_AUTH_METHOD=trust"], mounts: [#{ name: volume::create(name).name, destination: "/var/lib/postgresql/data" }],
         labels: #{ "com.docker.compose.project": name, "com.docker.compose.service": "db" } });
     docker::start(fresh);
