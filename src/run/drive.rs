@@ -18,6 +18,7 @@ use crate::script::record::{Command, Decision, Ending, Entry, Record};
 use crate::script::session::{Prompter, Session};
 use crate::script::source::{Origin, Source};
 use crate::script::steps::Steps;
+use crate::script::witness;
 use crate::world::container::{ContainerFilter, LABEL_HELPER, LABEL_RUN};
 use crate::world::volume::KEEPER;
 use crate::world::{Error, Kind, Result, World};
@@ -253,9 +254,14 @@ fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way:
         prompter: setup.prompter.clone(),
         parameters: Parameters::new(setup.given.clone()),
         steps: Mutex::new(steps),
-        evidence: Evidence::new(before.facts.clone(), [before.overrides.clone(), setup.losses.clone()].concat()),
+        evidence: Evidence::new(&before.facts, [before.overrides.clone(), setup.losses.clone()].concat()),
         record: recorder.clone(),
     });
+    match witness::settle(&session) {
+        // A script that needs the engine will say so itself.
+        Err(error) if error.kind == Kind::Unavailable => {}
+        settled => settled?,
+    }
     let outcome = execute::execute(session, setup.places.clone(), source, way)?;
     let error = outcome.failure.as_ref().map(Failure::reason);
     let ending = ending(outcome.failure.as_ref(), way, &recorder.history());

@@ -14,6 +14,8 @@ use super::lock::{self, Claim};
 use super::log::Log;
 use super::store::{self, Held, Place, Store};
 use crate::event::{Event, Listener};
+use crate::script::evidence::Fact;
+use crate::script::ledger::Ledger;
 use crate::script::record::{Command, Entry, Known, Owner, Past, Record};
 use crate::script::source::{Origin, Source};
 use crate::world::{Error, Owner as OwnerLabel, Redactor, Result, World};
@@ -414,30 +416,45 @@ impl Record for Recorder {
         place.remove_definitions()
     }
 
-    fn owner(&self, path: &Path) -> Result<Option<Owner>> {
+    fn owner(&self, artefact: &Path) -> Result<Option<Owner>> {
+        self.newest(|history, place| made(history, place, artefact))
+    }
+
+    fn keeper(&self, volume: &str) -> Result<Option<Owner>> {
+        self.newest(|history, _| Ledger::of(&history.facts).keeps(volume))
+    }
+}
+
+impl Recorder {
+    fn newest(&self, is_wanted: impl Fn(&History, &Place) -> bool) -> Result<Option<Owner>> {
         let this = self.kept_in();
-        for place in self.identity.store.runs()? {
-            let is_this = this.as_ref().is_some_and(|this| this.id == place.id);
+        for place in self.identity.store.runs()?.into_iter().rev() {
             let (history, _) = place.history()?;
-            if !made(&history, &place, path) {
+            if !is_wanted(&history, &place) {
                 continue;
             }
+            let is_this = this.as_ref().is_some_and(|this| this.id == place.id);
             let (state, driver) = (history.state(), place.driver());
             let shown = if driver.is_some() { "running" } else { state.as_str() };
-            let is_over = state.is_over() && (driver.is_none() || is_this);
-            return Ok(Some(Owner { run: place.id, is_this, is_over, state: shown.to_owned() }));
+            return Ok(Some(Owner {
+                run: place.id,
+                is_this,
+                is_over: state.is_over() && driver.is_none(),
+                is_rolled_back: state == super::history::State::RolledBack,
+                state: shown.to_owned(),
+                facts: history.facts,
+            }));
         }
         Ok(None)
     }
 }
 
-/// Whether a run has made an artefact at `path`, below it, or around it.
-fn made(history: &History, place: &Place, path: &Path) -> bool {
-    use crate::script::evidence::Fact;
-    let touches = |artefact: &Path| artefact.starts_with(path) || path.starts_with(artefact);
-    path.starts_with(&place.dir)
+/// Whether a run has made the artefact, or began to.
+fn made(history: &History, place: &Place, artefact: &Path) -> bool {
+    let is_it = |path: &Path| path == artefact;
+    artefact.starts_with(&place.dir)
         || history.facts.iter().any(|fact| match fact {
-            Fact::BackupTaken { path: artefact, .. } | Fact::DumpTaken { path: artefact, .. } => touches(artefact),
+            Fact::ArtefactBegun { path } | Fact::BackupTaken { path, .. } | Fact::DumpTaken { path, .. } => is_it(path),
             _ => false,
         })
 }

@@ -147,7 +147,11 @@ fn is_safe(copies: &[Copy]) -> Option<bool> {
 
 /// What each volume name holds: the data of before, or what came after it.
 #[derive(Default)]
-struct Volumes(BTreeMap<String, &'static str>);
+struct Volumes {
+    held: BTreeMap<String, &'static str>,
+    /// What volumes held whose removal was announced.
+    removed: BTreeMap<String, &'static str>,
+}
 
 /// Where the data is before the run has done anything to it.
 const UNTOUCHED: &str = "the server's own";
@@ -157,26 +161,35 @@ const NEW: &str = "what came in its place";
 impl Volumes {
     /// A name that is met for the first time holds the old data, unless that has left it.
     fn meet(&mut self, name: &str) {
-        self.0.entry(name.to_owned()).or_insert(OLD);
+        self.held.entry(name.to_owned()).or_insert(OLD);
     }
 
     fn apply(&mut self, fact: &Fact) {
         match fact {
             Fact::BackupTaken { volume, .. } | Fact::VolumeInUse { volume } => self.meet(volume),
             Fact::DumpTaken { volume: Some(volume), .. } => self.meet(volume),
-            Fact::VolumeCreated { volume } => _ = self.0.insert(volume.clone(), NEW),
+            Fact::VolumeCreated { volume } => _ = self.held.insert(volume.clone(), NEW),
             Fact::VolumeMoved { from, to } => {
                 self.meet(from);
-                let content = self.0.insert(from.clone(), NEW).unwrap_or(NEW);
-                self.0.insert(to.clone(), content);
+                let content = self.held.insert(from.clone(), NEW).unwrap_or(NEW);
+                self.held.insert(to.clone(), content);
             }
             Fact::VolumeCloned { from, to } => {
                 self.meet(from);
-                let content = self.0[from.as_str()];
-                self.0.insert(to.clone(), content);
+                let content = self.held[from.as_str()];
+                self.held.insert(to.clone(), content);
             }
-            Fact::VolumeRemoved { volume } => _ = self.0.insert(volume.clone(), NEW),
-            Fact::VolumeRestored { volume, .. } => _ = self.0.insert(volume.clone(), OLD),
+            Fact::VolumeRemoved { volume } => {
+                if let Some(content) = self.held.insert(volume.clone(), NEW) {
+                    self.removed.insert(volume.clone(), content);
+                }
+            }
+            Fact::VolumeStays { volume } => {
+                if let Some(content) = self.removed.remove(volume) {
+                    self.held.insert(volume.clone(), content);
+                }
+            }
+            Fact::VolumeRestored { volume, .. } => _ = self.held.insert(volume.clone(), OLD),
             _ => {}
         }
     }
@@ -185,7 +198,7 @@ impl Volumes {
 fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
     let mut volumes = Volumes::default();
     history.facts.iter().for_each(|fact| volumes.apply(fact));
-    let of_volumes = volumes.0.iter().filter(|(_, content)| **content == OLD).map(|(name, _)| Copy {
+    let of_volumes = volumes.held.iter().filter(|(_, content)| **content == OLD).map(|(name, _)| Copy {
         what: "volume".into(),
         place: name.clone(),
         proof: "the original data itself".into(),
@@ -193,7 +206,7 @@ fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
         is_there: seen.volumes.as_ref().map(|known| known.contains(name)),
     });
     let mut copies: Vec<_> = of_volumes.collect();
-    if volumes.0.is_empty() {
+    if volumes.held.is_empty() {
         copies.push(Copy {
             what: "volume".into(),
             place: UNTOUCHED.into(),
@@ -252,7 +265,9 @@ fn held(history: &History, seen: &Seen) -> Vec<Held> {
     }
     let state =
         |id: &str| seen.containers.as_ref().map(|known| known.get(id).cloned().unwrap_or_else(|| "gone".to_owned()));
-    held.into_iter().map(|(id, name)| Held { name: name.to_owned(), state: state(id) }).collect()
+    let held = held.into_iter().map(|(id, name)| Held { name: name.to_owned(), state: state(id) });
+    // What a deploy has started since is not kept down any more.
+    held.filter(|held| !history.state().is_over() || held.state.as_deref() != Some("running")).collect()
 }
 
 fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Option<&Driver>) -> Vec<Next> {

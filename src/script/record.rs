@@ -242,8 +242,11 @@ pub trait Record: Send + Sync {
     /// The copies that a finished run has made are about to be removed: from now on it can't be rolled back.
     fn forget(&self, run: &str) -> Result<()>;
 
-    /// The run that has made an artefact at, in or around `path`.
-    fn owner(&self, path: &std::path::Path) -> Result<Option<Owner>>;
+    /// The newest run that has made the backup or dump at this absolute path.
+    fn owner(&self, artefact: &std::path::Path) -> Result<Option<Owner>>;
+
+    /// The newest run that keeps, under this name, a volume that it has put aside.
+    fn keeper(&self, volume: &str) -> Result<Option<Owner>>;
 }
 
 /// A run of this machine.
@@ -266,6 +269,10 @@ pub struct Owner {
     pub is_this: bool,
     /// Whether it is over, with nothing to go on with: done, or all put back.
     pub is_over: bool,
+    /// Whether all of it was put back.
+    pub is_rolled_back: bool,
     /// For people: `done`, `failed`, `interrupted` …
     pub state: String,
+    /// What it has proved.
+    pub facts: Vec<Fact>,
 }

@@ -84,7 +84,7 @@ impl Session {
     /// Records what was proved, or that a proof is lost.
     pub fn prove(&self, fact: Fact) -> Result<()> {
         self.write(Entry::Fact(fact.clone()))?;
-        self.evidence.learn(fact);
+        self.evidence.learn(&fact);
         Ok(())
     }
 }
