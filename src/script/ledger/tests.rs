@@ -275,6 +275,6 @@ fn a_start_is_known_by_its_time_or_by_its_announcement() {
     let ledger_of = |facts: &[Fact]| Ledger::of(facts);
     assert_eq!(ledger_of(&[holder("old", "db")]).start_of("old", "db").as_deref(), Some("2026-01-01T00:00:00Z"));
     assert_eq!(ledger_of(&[holder("old", "db")]).start_of("old", "another"), None);
-    assert!(ledger_of(&[starting.clone()]).is_starting("old"));
+    assert!(ledger_of(std::slice::from_ref(&starting)).is_starting("old"));
     assert!(!ledger_of(&[starting, holder("old", "db")]).is_starting("old"));
 }
