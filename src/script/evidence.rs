@@ -28,8 +28,12 @@ pub enum Fact {
     BackupVerified {
         path: PathBuf,
     },
-    /// A server may have written to the volume: earlier backups of it are not all of it any more.
+    /// Others may have written to the volume: earlier backups of it are not all of it any more, and it is not ours only.
     VolumeInUse {
+        volume: String,
+    },
+    /// The run itself has written to the volume: earlier backups of it are not all of it any more.
+    VolumeWritten {
         volume: String,
     },
     /// A container writes to the volume, or could; `started_at` (RFC 3339) is the start of it that the run knows of.

@@ -44,7 +44,7 @@ struct Held {
     content: Content,
     /// The name under which the run met this content.
     home: String,
-    /// Nothing in it was there before the run, and nobody has used it since.
+    /// Nothing in it was there before the run, and nobody else has used it since.
     is_ours: bool,
 }
 
@@ -128,7 +128,8 @@ impl Ledger {
                 let content = self.new_content();
                 self.hold(volume, Held { content, home: volume.clone(), is_ours: true });
             }
-            Fact::VolumeInUse { volume } => self.use_volume(volume),
+            Fact::VolumeInUse { volume } => self.use_volume(volume, true),
+            Fact::VolumeWritten { volume } => self.use_volume(volume, false),
             Fact::VolumeMoving { from, to } => _ = self.moving.insert(from.clone(), to.clone()),
             Fact::VolumeMoved { from, to } => self.move_volume(from, to),
             Fact::VolumeCloned { from, to } => {
@@ -195,7 +196,7 @@ impl Ledger {
                 let kind = Kind::Dump { system_identifier, tables, restored_into: Vec::new() };
                 self.copies.insert(path.clone(), Copy { content, kind, is_foreign: false, is_verified: false });
                 if let (Some(volume), false) = (volume, fenced) {
-                    self.use_volume(volume);
+                    self.use_volume(volume, true);
                 }
             }
             Fact::DumpVerified { path } => {
@@ -237,14 +238,14 @@ impl Ledger {
         held
     }
 
-    fn use_volume(&mut self, volume: &str) {
+    fn use_volume(&mut self, volume: &str, by_others: bool) {
         let version = self.count();
-        // What a deploy starts on our own volume before the data are there is no data of anybody.
+        // What a deploy writes to our own volume before the data is there is nobody's.
         let is_fenced = self.fences_of(volume).any(|fence| fence.is_up);
         self.leaving.remove(volume);
         if let Some(held) = self.volumes.get_mut(volume) {
             held.content.version = version;
-            held.is_ours &= is_fenced;
+            held.is_ours &= is_fenced || !by_others;
         }
     }
 
@@ -282,7 +283,8 @@ impl Ledger {
         }
         let held = self.leave(from);
         let content = held.content;
-        self.hold(to, held);
+        // It was moved because somebody wants it.
+        self.hold(to, Held { is_ours: false, ..held });
         self.come_back(to, |fence| fence.original == content.lineage);
     }
 
@@ -291,7 +293,9 @@ impl Ledger {
         let copy = self.copies.get(path);
         let content = copy.and_then(|copy| copy.content).unwrap_or(foreign);
         let (is_verified, is_foreign) = copy.map_or((false, true), |copy| (copy.is_verified, copy.is_foreign));
-        self.hold(volume, Held { content, home: volume.to_owned(), is_ours: false });
+        // In the place of a database it is the data; elsewhere it is a copy of our own.
+        let is_ours = self.is_ours(volume) && !self.projects.contains_key(volume);
+        self.hold(volume, Held { content, home: volume.to_owned(), is_ours });
         if is_verified {
             self.come_back(volume, |fence| is_foreign || fence.original == content.lineage);
         }
@@ -381,7 +385,7 @@ impl Ledger {
         self.volumes.get(volume).or_else(|| self.leaving.get(volume))
     }
 
-    /// Nothing in the volume was there before the run, and nobody has used it since.
+    /// Nothing in the volume was there before the run, and nobody else has used it since.
     pub fn is_ours(&self, volume: &str) -> bool {
         self.held(volume).is_some_and(|held| held.is_ours)
     }

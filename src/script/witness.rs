@@ -146,17 +146,30 @@ pub fn cluster_in(session: &Session, volume: &Volume) -> Result<()> {
     state_cluster(session, &volume.name, project)
 }
 
-/// Before something writes to the volumes of a container, as far as they are known.
-pub fn used(session: &Session, container: &str) -> Result<()> {
+/// Before the run writes to the volumes of a container, as far as they are known.
+pub fn written(session: &Session, container: &str) -> Result<()> {
     let volumes = session.evidence.ask(|ledger| ledger.volumes_of(container));
-    used_volumes(session, volumes.iter().map(String::as_str))
+    written_to(session, volumes.iter().map(String::as_str))
 }
 
-/// Before something writes to these volumes.
-pub fn used_volumes<'v>(session: &Session, volumes: impl Iterator<Item = &'v str>) -> Result<()> {
+/// Before the run writes to these volumes.
+pub fn written_to<'v>(session: &Session, volumes: impl Iterator<Item = &'v str>) -> Result<()> {
+    state_known(session, volumes, |volume| Fact::VolumeWritten { volume })
+}
+
+/// Before others can write to these volumes.
+pub fn used<'v>(session: &Session, volumes: impl Iterator<Item = &'v str>) -> Result<()> {
+    state_known(session, volumes, |volume| Fact::VolumeInUse { volume })
+}
+
+fn state_known<'v>(
+    session: &Session,
+    volumes: impl Iterator<Item = &'v str>,
+    fact: impl Fn(String) -> Fact,
+) -> Result<()> {
     for volume in volumes {
         if session.evidence.ask(|ledger| ledger.knows(volume)) {
-            session.prove(Fact::VolumeInUse { volume: volume.to_owned() })?;
+            session.prove(fact(volume.to_owned()))?;
         }
     }
     Ok(())

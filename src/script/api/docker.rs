@@ -250,15 +250,15 @@ fn start(call: &mut Call<'_>) -> ScriptResult {
         return Ok(Dynamic::UNIT);
     }
     if witness::is_reachable(call.world(), &before, None)? {
-        witness::used_volumes(session, witness::volumes_of(&before))?;
+        witness::used(session, witness::volumes_of(&before))?;
     }
     if !before.is_running() {
         session.prove(Fact::Starting { container: c.id.clone() })?;
     }
     let started = call.world().containers.start(&c.id);
-    if !before.is_running() {
-        // Also where it failed: a later start is not ours.
-        witness::remember(session, &call.world().containers.container(&c.id)?)?;
+    // Also where it failed: a later start is not ours.
+    if let (false, Ok(now)) = (before.is_running(), call.world().containers.container(&c.id)) {
+        witness::remember(session, &now)?;
     }
     started?;
     witness::released(session, &c.id)?;
@@ -346,9 +346,9 @@ fn create(ns: &mut Namespace<'_, '_>) {
             if spec.like.is_some() || spec.mounts.iter().any(|m| !m.read_only) {
                 call.effect(format!("docker run --rm {}", spec_text(&spec)))?;
                 let written = spec.mounts.iter().filter(|m| !m.read_only).map(|m| m.name.as_str());
-                witness::used_volumes(call.session, written)?;
+                witness::written_to(call.session, written)?;
                 if let Some(like) = spec.like.as_ref().and_then(|like| like.pointer("/Id")?.as_str()) {
-                    witness::used(call.session, like)?;
+                    witness::written(call.session, like)?;
                 }
             }
             Ok(output(&call.world().containers.run(&spec)?))
@@ -467,7 +467,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
             let argv = call.strings("argv")?;
             let o = call.options("options", &["env", "user", "working_dir", "check"])?;
             call.effect(format!("docker exec {} {}", c.name, argv.join(" ")))?;
-            witness::used(call.session, &c.id)?;
+            witness::written(call.session, &c.id)?;
             let spec = ExecSpec {
                 argv,
                 env: o.strings("env")?,
@@ -503,7 +503,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
             let (c, directory): (Container, _) = (call.get("container")?, call.string("directory")?);
             let file = call.path("file")?;
             call.effect(format!("docker cp - {}:{directory} < {}", c.name, file.display()))?;
-            witness::used(call.session, &c.id)?;
+            witness::written(call.session, &c.id)?;
             let mut source = call.world().host.open(&file)?;
             call.world().containers.copy_in(&c.id, &directory, &mut *source)?;
             Ok(Dynamic::UNIT)
@@ -589,7 +589,7 @@ fn networks(ns: &mut Namespace<'_, '_>) {
             guards::connection(call.session, &now, &network)?;
             call.effect(format!("docker network connect {network} {}", c.name))?;
             if now.is_running() && witness::is_reachable(call.world(), &now, Some(&network))? {
-                witness::used_volumes(call.session, witness::volumes_of(&now))?;
+                witness::used(call.session, witness::volumes_of(&now))?;
             }
             call.world().containers.connect_network(&network, &c.id, &aliases)?;
             Ok(Dynamic::UNIT)

@@ -188,5 +188,5 @@ fn target(call: &Call<'_>, server: &Server) -> Result<()> {
     let container = call.world().containers.container(&server.container)?;
     witness::look(call.session, &container)?;
     witness::remember(call.session, &container)?;
-    witness::used_volumes(call.session, witness::volumes_of(&container))
+    witness::written_to(call.session, witness::volumes_of(&container))
 }

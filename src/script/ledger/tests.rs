@@ -21,6 +21,10 @@ fn used(volume: &str) -> Fact {
     Fact::VolumeInUse { volume: volume.into() }
 }
 
+fn written(volume: &str) -> Fact {
+    Fact::VolumeWritten { volume: volume.into() }
+}
+
 fn moved(from: &str, to: &str) -> Fact {
     Fact::VolumeMoved { from: from.into(), to: to.into() }
 }
@@ -91,6 +95,7 @@ fn a_backup_counts_from_its_verification_to_the_next_use() {
     assert_eq!(copies(&facts[..1]), []);
     assert_eq!(copies(&facts[..2]), [backup("/b", "5a")]);
     assert_eq!(copies(&facts[..3]), []);
+    assert_eq!(copies(&[&facts[..2], &[written("db")]].concat()), []);
     assert_eq!(copies(&facts[..4]), [], "what was proved of the first one says nothing about the second");
     assert_eq!(copies(&facts), [backup("/b", "5a")]);
     assert_eq!(ledger(&[&facts]).copies_of("another"), []);
@@ -137,7 +142,10 @@ fn a_volume_of_our_own_is_ours_until_somebody_uses_it() {
     let ours = |facts: &[Fact]| Ledger::of(facts).is_ours("db");
     assert!(ours(&[created("db")]));
     assert!(!ours(&[created("db"), used("db")]));
-    assert!(!ours(&[created("db"), restored_volume("db", "/b")]), "the backup may be gone by now");
+    assert!(ours(&[created("db"), restored_volume("db", "/b"), written("db")]), "a copy to try something on");
+    assert!(!ours(&[created("db"), restored_volume("db", "/b"), used("db")]));
+    assert!(!ours(&[of_site("db"), created("db"), restored_volume("db", "/b")]), "it is the data now");
+    assert!(!Ledger::of(&[created("scratch"), moved("scratch", "db")]).is_ours("db"));
     assert!(!ours(&[backed_up("db", "/b")]));
     // What a deploy does to a new volume while the old one is put aside is nobody's data, until it is compared.
     assert!(ledger(&[&restored_anew()]).is_ours("db"));
@@ -275,6 +283,6 @@ fn a_start_is_known_by_its_time_or_by_its_announcement() {
     let ledger_of = |facts: &[Fact]| Ledger::of(facts);
     assert_eq!(ledger_of(&[holder("old", "db")]).start_of("old", "db").as_deref(), Some("2026-01-01T00:00:00Z"));
     assert_eq!(ledger_of(&[holder("old", "db")]).start_of("old", "another"), None);
-    assert!(ledger_of(&[starting.clone()]).is_starting("old"));
+    assert!(ledger_of(std::slice::from_ref(&starting)).is_starting("old"));
     assert!(!ledger_of(&[starting, holder("old", "db")]).is_starting("old"));
 }

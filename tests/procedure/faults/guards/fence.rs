@@ -2,7 +2,7 @@
 
 use super::super::edited;
 use super::Scratch;
-use crate::stack::{Stack, docker, pgscript, run};
+use crate::stack::{Stack, docker, run};
 
 /// Takes the old server away, with everything that this needs; `application` is a container of the same project.
 const PUT_ASIDE: &str = r#"
@@ -141,8 +141,8 @@ fn an_edited_upgrade_that_starts_the_application_too_early_is_refused_and_goes_b
         "    postgres::analyze(target);\n    for other in fresh.others { docker::start(other); }\n",
     );
     let shipped = stack.upgrade_command(17, &[]);
-    let mut command = pgscript(&["run", &script.display().to_string()]);
-    command.args(shipped.get_args().skip(2)).env("PGSCRIPT_STORE", &stack.base);
+    let mut command = stack.pgscript(&[]);
+    command.arg("run").arg(script).args(shipped.get_args().skip(2));
     run(&mut command).expect(3, &["error[guard.fence]", &format!("--allow-data-loss fence:{}", stack.name)]);
     assert_eq!(stack.inspect("application", "{{.State.Running}}"), "false");
     run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &[]);

@@ -172,3 +172,29 @@ fn what_is_written_after_the_backup_withdraws_the_proof() {
     scratch.is_journalled(&allowed);
     assert!(docker(&["ps", "-aq", "--filter", &format!("volume={}", scratch.name)]).is_empty());
 }
+
+#[test]
+fn a_copy_to_try_something_on_goes_again_unless_others_could_use_it() {
+    let scratch = Scratch::new("try");
+    scratch.server(15, "CREATE TABLE t AS SELECT 1 AS x");
+    let script = r#"
+        let old = docker::container(name);
+        docker::stop(old);
+        let backup = volume::backup(volume::inspect(name), dir + `/${run::id()}.tar.zst`);
+        let copy = volume::create(name + "-copy");
+        volume::restore(backup, copy);
+        let trial = docker::create(#{ name: name + "-trial", image: "pgscript-test/postgres:15", network: NETWORK,
+            mounts: [#{ name: copy.name, destination: "/var/lib/postgresql/data" }] });
+        docker::start(trial);
+        let server = psql::server(trial);
+        psql::wait_ready(server);
+        psql::execute(server, "DROP TABLE t");
+        docker::remove(trial, #{ force: true });
+        volume::remove(copy);"#;
+    scratch.step(&script.replace("NETWORK", "\"none\""), &[]).expect(0, &[]);
+    let copy = format!("{}-copy", scratch.name);
+    assert!(has_volume(&scratch.name) && !has_volume(&copy));
+    let said = ["error[volume.unproven]", &format!("no verified backup of volume {copy}")];
+    scratch.step(&script.replace("NETWORK", "\"bridge\""), &[]).expect(3, &said);
+    assert!(has_volume(&copy));
+}
