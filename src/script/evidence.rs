@@ -129,12 +129,9 @@ pub enum Fact {
     Released {
         container: String,
     },
-    /// The container can be created again from this file. `project` and `service` are Compose's, or empty.
+    /// The container's definition is in this file, or about to be: who relies on it looks.
     DefinitionSaved {
         container: String,
-        name: String,
-        project: String,
-        service: String,
         path: PathBuf,
     },
     /// A file or directory with a backup or dump is gone.

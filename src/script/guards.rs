@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::artefacts;
 use super::evidence::Fact;
-use super::ledger::{Definition, Ledger, Place};
+use super::ledger::{Ledger, Place};
 use super::record::Owner;
 use super::session::Session;
 use super::witness;
@@ -115,8 +115,10 @@ pub fn container_removal(session: &Session, container: &Container) -> Result<()>
         let instead = "take pg_dump::cluster of it, or docker::copy_out of its data directory, and keep that";
         return Err(refusal("guard.container_data", what, instead, "container", name));
     }
-    for definition in evidence.ask(|ledger| ledger.definitions().to_vec()) {
-        if describes(&definition, container) && session.world.host.entry(&definition.path)?.is_some() {
+    for file in evidence.ask(|ledger| ledger.definitions().clone()) {
+        let text = session.world.host.read(&file).unwrap_or_default();
+        let saved: Vec<Container> = serde_json::from_slice(&text).unwrap_or_default();
+        if saved.iter().any(|definition| is_of(definition, container)) {
             return Ok(());
         }
     }
@@ -126,11 +128,11 @@ pub fn container_removal(session: &Session, container: &Container) -> Result<()>
 }
 
 /// Whether a definition is that of the container, or of the one that it came in the place of.
-fn describes(definition: &Definition, container: &Container) -> bool {
-    let Definition { container: id, name, project, service, .. } = definition;
-    *id == container.id
-        || *name == container.name
-        || !project.is_empty() && (project, service) == (&container.project, &container.service)
+fn is_of(definition: &Container, container: &Container) -> bool {
+    let service = |c: &Container| (c.project.clone(), c.service.clone());
+    definition.id == container.id
+        || definition.name == container.name
+        || !container.project.is_empty() && service(definition) == service(container)
 }
 
 /// Before a file or directory is removed or written over: gives the backups and dumps that go with it.

@@ -25,7 +25,8 @@ pub struct Ledger {
     starting: HashSet<String>,
     created: HashSet<String>,
     held: HashSet<String>,
-    definitions: Vec<Definition>,
+    /// Files with definitions of containers.
+    definitions: BTreeSet<PathBuf>,
     /// Projects by volume.
     projects: BTreeMap<String, BTreeSet<String>>,
     fences: BTreeMap<String, Fence>,
@@ -90,16 +91,6 @@ pub enum Place {
     Server,
 }
 
-/// A container's definition in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Definition {
-    pub container: String,
-    pub name: String,
-    pub project: String,
-    pub service: String,
-    pub path: PathBuf,
-}
-
 /// A Compose project whose database was put aside or removed. It stays down until the data is back, or compared.
 #[derive(Clone, Debug)]
 struct Fence {
@@ -161,13 +152,7 @@ impl Ledger {
             Fact::ContainerCreated { container } => _ = self.created.insert(container.clone()),
             Fact::Held { container, .. } => _ = self.held.insert(container.clone()),
             Fact::Released { container } => _ = self.held.remove(container),
-            Fact::DefinitionSaved { container, name, project, service, path } => self.definitions.push(Definition {
-                container: container.clone(),
-                name: name.clone(),
-                project: project.clone(),
-                service: service.clone(),
-                path: path.clone(),
-            }),
+            Fact::DefinitionSaved { path, .. } => _ = self.definitions.insert(path.clone()),
             of_files => self.apply_files(of_files),
         }
     }
@@ -472,7 +457,8 @@ impl Ledger {
         self.held.contains(container)
     }
 
-    pub fn definitions(&self) -> &[Definition] {
+    /// Files that hold definitions of containers, as far as they are there.
+    pub fn definitions(&self) -> &BTreeSet<PathBuf> {
         &self.definitions
     }
 

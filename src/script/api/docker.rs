@@ -8,7 +8,6 @@ use rhai::{Array, Dynamic, Map};
 use super::call::{Call, Options};
 use super::{Namespace, Registrar, ScriptResult, values};
 use crate::script::evidence::Fact;
-use crate::script::ledger::Definition;
 use crate::script::{guards, witness};
 use crate::world::container::{Container, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, Network, Output};
 use crate::world::{Error, Result, Secret};
@@ -366,8 +365,9 @@ fn create(ns: &mut Namespace<'_, '_>) {
             call.effect(format!("docker inspect {} > {}", names.join(" "), path.display()))?;
             let json = serde_json::to_vec_pretty(&containers)
                 .map_err(|e| Error::failed("docker.failed", format!("cannot write definitions: {e}")))?;
-            call.world().host.write(&path, &json, false)?;
+            // Before: the file appears whole, and a step that is run again may find it there.
             note_definitions(call, &containers, &path)?;
+            call.world().host.write(&path, &json, false)?;
             Ok(Dynamic::UNIT)
         },
     );
@@ -385,18 +385,14 @@ fn create(ns: &mut Namespace<'_, '_>) {
     );
 }
 
-/// States from which file which container can be created again.
+/// States which containers' definitions are in a file.
 fn note_definitions(call: &Call<'_>, containers: &[Container], path: &std::path::Path) -> Result<()> {
     let path = guards::absolute(path);
-    for c in containers {
-        let is_it = |d: &Definition| d.container == c.id && d.path == path;
-        if !call.session.evidence.ask(|ledger| ledger.definitions().iter().any(is_it)) {
-            let (name, project, service) = (c.name.clone(), c.project.clone(), c.service.clone());
-            let (container, path) = (c.id.clone(), path.clone());
-            call.session.prove(Fact::DefinitionSaved { container, name, project, service, path })?;
-        }
+    if call.session.evidence.ask(|ledger| ledger.definitions().contains(&path)) {
+        return Ok(());
     }
-    Ok(())
+    let saved = |c: &Container| Fact::DefinitionSaved { container: c.id.clone(), path: path.clone() };
+    containers.iter().try_for_each(|container| call.session.prove(saved(container)))
 }
 
 fn container_spec(o: &Options) -> Result<ContainerSpec> {
