@@ -17,8 +17,9 @@ pub struct Content {
     pub roles: BTreeMap<String, String>,
     /// All databases that can be connected to, except `template0`.
     pub databases: BTreeMap<String, DatabaseContent>,
-    /// Read from a file, which anybody may have written: it can be compared, but it proves nothing.
-    #[serde(skip)]
+    /// Read from a file, which anybody may have written: it can be compared, but it proves nothing. The journal keeps
+    /// it, so that a resumed run knows as much.
+    #[serde(default)]
     pub from_file: bool,
 }
 

@@ -228,6 +228,10 @@ fn a_script_compares_keeps_and_asks_what_was_written() {
         ui::say(`proven ${psql::compare(before, psql::content(server)).proven}`);
         step("keep", || psql::save_content(before, dir + "/before.json"));
         let kept = psql::load_content(dir + "/before.json");
+        // Over a resume both are what they were.
+        let found = step("find", || #{ asked: psql::content(server), loaded: psql::load_content(dir + "/before.json") });
+        step("go on", || if !host::exists(dir + "/go-on") { fail("test.wait", "not yet") });
+        ui::say(`asked ${psql::compare(before, found.asked).proven}, loaded ${psql::compare(found.loaded, before).proven}`);
         let found = psql::compare(kept, before);
         ui::say(`from a file: ${found.differences}, proven ${found.proven}`);
         step("write", || psql::execute(server, "INSERT INTO cases VALUES (2); UPDATE cases SET id = 0", #{ database: "primero_production" }));
@@ -238,17 +242,26 @@ fn a_script_compares_keeps_and_asks_what_was_written() {
         try { verify::same("nothing", empty, empty); } catch (e) { ui::say(e.code); }
     "#;
     fs::write(stage.path("main.rhai"), script).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
+    let pgscript = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
+        command.args(arguments).args(["--format", "json"]).env("PGSCRIPT_STORE", stage.path("store"));
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.success(), said)
+    };
     let (name, dir) = (format!("name={}", server.container_name), format!("dir={}", stage.dir.path().display()));
-    command.arg("run").arg(stage.path("main.rhai")).args(["--set", &name, "--set", &dir, "--format", "json"]);
-    let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    let (_, failed) = pgscript(&["run", stage.path("main.rhai").to_str().unwrap(), "--set", &name, "--set", &dir]);
+    assert!(failed.contains("test.wait"), "{failed}");
+    fs::write(stage.path("go-on"), "").unwrap();
+    let (succeeded, resumed) = pgscript(&["resume"]);
+    assert!(succeeded, "{resumed}");
+    let said = failed + resumed.as_str();
     for words in [
         r#"tables 1, rows 1, #{\"public.cases\": 1}, [\"primero\"]"#,
         "1 = 1",
         "proven true",
         "from a file: [], proven false",
+        "asked true, loaded false",
         "public.cases: 1 2 1 2 0",
         r"verify.different: old and new cluster differ:\n  primero_production: rows of public.cases: 1 before, 2 after",
         "verify.nothing_compared",

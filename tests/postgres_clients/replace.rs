@@ -147,7 +147,7 @@ fn what_a_killed_run_left_is_no_obstacle() {
         let path = stage.path(name);
         let word = if format == Format::Plain { "plain" } else { "directory" };
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
-        command.arg("run").arg(stage.path("main.rhai"));
+        command.arg("run").arg(stage.path("main.rhai")).env("PGSCRIPT_STORE", stage.path("store"));
         for value in [format!("name={}", server.container_name), format!("path={}", path.display())] {
             command.args(["--set", &value]);
         }
@@ -166,5 +166,5 @@ fn what_a_killed_run_left_is_no_obstacle() {
         stage.is_there(&dump);
         assert_eq!(helpers_beside(&server), "");
     }
-    assert_eq!(names(&stage), ["dump", "dump.sql", "dump.sql.json", "main.rhai"]);
+    assert_eq!(names(&stage), ["dump", "dump.sql", "dump.sql.json", "main.rhai", "store"]);
 }
