@@ -25,7 +25,7 @@ pub enum Event {
         script: String,
         seconds: f64,
     },
-    /// All steps of a run were put back.
+    /// A rollback ended well: everything is as it was before the run.
     RunPutBack {
         script: String,
         seconds: f64,

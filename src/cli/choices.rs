@@ -7,8 +7,10 @@ use super::driving::Driving;
 use super::output;
 use crate::run::drive::{self, Changes, Driven, Setup};
 use crate::run::history::State;
-use crate::script::execute::Aftermath;
+use crate::script::errors::Report;
+use crate::script::execute::{Aftermath, Failure};
 use crate::script::record::Decision;
+use crate::script::steps::PutBack;
 use crate::ui::prompt::{Terminal, is_terminal};
 use crate::world::{Error, Kind, Result};
 
@@ -17,63 +19,104 @@ pub fn are_offered(driving: &Driving) -> bool {
     !driving.yes && driving.format == super::Format::Text && is_terminal()
 }
 
-const CHOICES: [(&str, &str); 5] = [
-    ("retry", "run the failed step again"),
-    ("skip", "leave the failed step out, and go on with the next one"),
-    ("edit", "open the script in your editor, then run the failed step again"),
-    ("back", "put everything back as it was"),
-    ("quit", "leave everything as it is; `pgscript resume` or `pgscript rollback` go on later"),
-];
+/// Code of the error about a step that was cut off and can't tell what became of it.
+const UNKNOWN: &str = "run.unknown_step";
 
 /// Asks until the run is over or the operator leaves it. `keep`: nothing is put back unless it is asked for.
 pub fn offer(setup: &Setup, mut driven: Driven, keep: bool) -> Result<Driven> {
+    // A cancellation before the commit step means: put it back.
+    let mut chosen = (is_cancelled(&driven) && !keep).then(|| "back".to_owned());
     while let Some(question) = question(setup, &driven) {
-        // A cancellation before the commit step means: put it back.
-        let cancelled = driven.outcome.failure.as_ref().is_some_and(|f| f.report.kind == Kind::Cancelled);
-        let is_committed =
-            driven.outcome.failure.as_ref().is_some_and(|f| matches!(f.aftermath, Aftermath::Committed(_)));
-        let choice = match cancelled && !is_committed && !keep {
-            true => "back".to_owned(),
-            false => {
+        let choice = match chosen.take() {
+            Some(choice) => choice,
+            None => {
                 setup.world.cancel.rearm();
-                Terminal.choose(&question, &CHOICES)?
+                choose(&question, &driven)?
             }
         };
-        driven = match act(setup, &driven, &choice)? {
-            Some(next) => next,
-            None => return Ok(driven),
-        };
+        setup.world.cancel.rearm();
+        match act(setup, &driven, &choice) {
+            Ok(Some(next)) => {
+                chosen = (is_cancelled(&next) && !keep && choice != "back").then(|| "back".to_owned());
+                driven = next;
+            }
+            Ok(None) => break,
+            // Nothing was done: the choice was none.
+            Err(error) => output::complain(&format!("\n{}", Report::from(&error).render())),
+        }
     }
     Ok(driven)
+}
+
+fn is_cancelled(driven: &Driven) -> bool {
+    driven.outcome.failure.as_ref().is_some_and(|failure| {
+        failure.report.kind == Kind::Cancelled && !matches!(failure.aftermath, Aftermath::Committed(_))
+    })
 }
 
 /// The error, above the choices; `None` where there is nothing to choose.
 fn question(setup: &Setup, driven: &Driven) -> Option<String> {
     let failure = driven.outcome.failure.as_ref()?;
-    (driven.place.is_some() && driven.state == State::Failed)
-        .then(|| setup.world.redactor.redact(&format!("\n{}", failure.report.render())))
+    let is_open = driven.state == State::Failed || failure.report.code == UNKNOWN;
+    (driven.place.is_some() && is_open).then(|| setup.world.redactor.redact(&format!("\n{}", failure.report.render())))
 }
 
-fn act(setup: &Setup, driven: &Driven, choice: &str) -> Result<Option<Driven>> {
-    let Some(place) = &driven.place else { return Ok(None) };
-    let failed = driven.outcome.failure.as_ref().and_then(|failure| failure.step.clone());
-    setup.world.cancel.rearm();
-    let again = |decisions, changes| drive::resume(setup, place, decisions, changes, true).map(Some);
-    match (choice, failed) {
-        ("retry", _) => again(Vec::new(), Changes::Refuse),
-        ("skip", Some(step)) => again(vec![(outermost(&step), Decision::Skip)], Changes::Refuse),
-        ("edit", _) => {
-            edit(driven)?;
-            again(Vec::new(), Changes::Accept)
-        }
-        ("back", _) => drive::rollback(setup, place, Changes::Refuse).map(Some),
-        _ => Ok(None),
+/// One word, explained in a line each. Ctrl-C and Ctrl-D leave.
+fn choose(question: &str, driven: &Driven) -> Result<String> {
+    let step = step_of(driven);
+    let retry =
+        step.as_ref().map_or("go on from where it stopped".to_owned(), |step| format!("run step `{step}` again"));
+    let skip = step.as_ref().map(|step| format!("leave step `{step}` out, and go on with the next one"));
+    let edit = format!("open the script in your editor, then {retry}");
+    let mut choices = vec![("retry", retry.as_str())];
+    choices.extend(skip.as_deref().map(|skip| ("skip", skip)));
+    choices.extend([
+        ("edit", edit.as_str()),
+        ("back", "put everything back as it was"),
+        ("quit", "leave everything as it is; `pgscript resume` or `pgscript rollback` go on later"),
+    ]);
+    match Terminal.choose(question, &choices) {
+        Err(error) if error.kind == Kind::Cancelled => Ok("quit".into()),
+        choice => choice,
     }
 }
 
-/// What is skipped is the step that the script names, with all that is inside it.
-fn outermost(step: &str) -> String {
-    step.split(" / ").next().unwrap_or(step).to_owned()
+/// What is run again or skipped: the step that the script names, with all that is inside it; but a step that was cut
+/// off is decided about alone.
+fn step_of(driven: &Driven) -> Option<String> {
+    let failure = driven.outcome.failure.as_ref()?;
+    let step = failure.step.as_deref()?;
+    let is_unknown = failure.report.code == UNKNOWN;
+    Some(if is_unknown { step } else { step.split(" / ").next().unwrap_or(step) }.to_owned())
+}
+
+/// What the choice leads to; `None` when the operator leaves.
+fn act(setup: &Setup, driven: &Driven, choice: &str) -> Result<Option<Driven>> {
+    let (Some(place), Some(failure)) = (&driven.place, &driven.outcome.failure) else { return Ok(None) };
+    let held = || driven.held.clone();
+    let decided = |decision| step_of(driven).map(|step| (step, decision)).into_iter().collect();
+    let again = |decisions, changes| drive::resume(setup, place, held(), decisions, changes, true).map(Some);
+    let retry = || if failure.report.code == UNKNOWN { decided(Decision::Retry) } else { Vec::new() };
+    match choice {
+        "retry" => again(retry(), Changes::Refuse),
+        "skip" => again(decided(Decision::Skip), Changes::Refuse),
+        "edit" => {
+            edit(driven)?;
+            again(retry(), Changes::Accept)
+        }
+        "back" => {
+            let mut back = drive::rollback(setup, place, held(), Changes::Refuse)?;
+            // The run has failed all the same: what waits for its exit code must not go on.
+            back.outcome.failure.get_or_insert_with(|| Failure {
+                report: failure.report.clone(),
+                step: failure.step.clone(),
+                aftermath: Aftermath::PutBack(PutBack::default()),
+                recovery: None,
+            });
+            Ok(Some(back))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Opens the file the error points to, else the script, in the operator's editor.
@@ -84,12 +127,12 @@ fn edit(driven: &Driven) -> Result<()> {
         None => (PathBuf::from(&driven.history.script), 1),
     };
     if !file.is_file() {
-        output::complain(&format!(
-            "{} is built in: `pgscript eject {} DIR` writes it out; put it beside your script or into the site's directory\n",
-            file.display(),
+        let message = format!("{} is no file that could be edited: it is built into pgscript", file.display());
+        return Err(Error::refused("ui.built_in", message).hint(format!(
+            "write it out into the site's directory: pgscript eject {} DIRECTORY\n\
+             edit it there, then choose edit again",
             driven.outcome.script
-        ));
-        return Ok(());
+        )));
     }
     let editor = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR")).unwrap_or_else(|_| "vi".into());
     let mut words = editor.split_whitespace();
@@ -97,7 +140,7 @@ fn edit(driven: &Driven) -> Result<()> {
     let status = Command::new(program).args(words).arg(format!("+{line}")).arg(&file).status();
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Error::failed("ui.editor", format!("{editor} ended with {status}"))),
+        Ok(status) => Err(Error::failed("ui.editor", format!("{editor} ended with {status}")).hint("nothing was run")),
         Err(error) => {
             Err(Error::failed("ui.editor", format!("cannot start {editor}: {error}"))
                 .hint("name your editor in EDITOR"))

@@ -50,7 +50,7 @@ impl Resume {
             Some(name) => global.store.find(name)?,
             None => drive::newest(
                 &global.store,
-                |h| matches!(h.state(), State::Failed | State::Interrupted),
+                |h| matches!(h.state(), State::NotBegun | State::Failed | State::Interrupted),
                 "is unfinished",
             )?,
         };
@@ -60,7 +60,7 @@ impl Resume {
         let changes = changes(self.accept_changes, self.as_recorded);
         self.driving.drive(global, Given::default(), history.docker, |setup| {
             let asks = choices::are_offered(&self.driving);
-            let driven = drive::resume(setup, &place, decisions, changes, self.keep || asks)?;
+            let driven = drive::resume(setup, &place, None, decisions, changes, self.keep || asks)?;
             if asks { choices::offer(setup, driven, self.keep) } else { Ok(driven) }
         })
     }

@@ -9,7 +9,7 @@ use super::driving::Driving;
 use super::resume::changes;
 use super::{Exit, Global, output};
 use crate::run::drive;
-use crate::run::history::State;
+use crate::run::history::{History, State};
 use crate::run::store::{Driver, Place};
 use crate::script::parameters::Given;
 use crate::ui::prompt::Terminal;
@@ -18,7 +18,7 @@ use crate::world::{Error, Result};
 /// Puts back the steps of a run, the last one first: of one that failed, was cut off, still runs, or is done.
 #[derive(Args, Debug)]
 pub struct Rollback {
-    /// The run, `upgrade-7` or `7`; the newest one that can be put back when left out.
+    /// The run, `upgrade-7` or `7`; the newest one that has changed something when left out.
     run: Option<String>,
     /// Goes by scripts that were changed since.
     #[arg(long, conflicts_with = "as_recorded")]
@@ -37,10 +37,10 @@ impl Rollback {
     pub fn execute(self, global: Global) -> anyhow::Result<Exit> {
         let place = match &self.run {
             Some(name) => global.store.find(name)?,
+            // Never one before it: who types this after a run that has put itself back does not mean an older one.
             None => {
-                let wanted =
-                    |h: &crate::run::history::History| h.state() != State::RolledBack && h.effects > 0 && !h.cleaned;
-                drive::newest(&global.store, wanted, "can be put back")?
+                let wanted = |h: &History| h.effects > 0 || matches!(h.state(), State::Failed | State::Interrupted);
+                drive::newest(&global.store, wanted, "has changed anything")?
             }
         };
         if let Some(driver) = place.driver() {
@@ -48,20 +48,38 @@ impl Rollback {
         }
         let (history, _) = place.history()?;
         if history.state() == State::RolledBack && place.driver().is_none() {
+            let id = &place.id;
             place.remove_definitions()?;
-            output::print(&format!("run {} has been put back: everything is as it was\n", place.id));
+            output::print(&format!("run {id} has been put back: everything is as it was before it\n"));
+            if self.run.is_none() {
+                output::print("to go back further, name the run: `pgscript runs` lists them\n");
+            }
             return Ok(Exit::Done);
         }
         let global = global.of_run(&history)?;
         let changes = changes(self.accept_changes, self.as_recorded);
-        self.driving.drive(global, Given::default(), history.docker, |setup| drive::rollback(setup, &place, changes))
+        self.driving
+            .drive(global, Given::default(), history.docker, |setup| drive::rollback(setup, &place, None, changes))
     }
 
     /// A run under way is ended first, as Ctrl-C would end it; before its commit step that puts it back already.
     fn stop(&self, place: &Place, driver: &Driver) -> Result<()> {
         let question = format!("run {} is under way (process {}). Stop it, and put it back?", place.id, driver.pid);
-        if !self.driving.yes && !Terminal.confirm(&question)? {
-            return Err(Error::refused("run.driven", format!("run {} goes on", place.id)));
+        let id = &place.id;
+        let goes_on = |why: &str| {
+            let message = format!("run {id} is under way (process {}, since {}){why}", driver.pid, driver.since);
+            Err(Error::refused("run.driven", message).hint(format!(
+                "nothing was done. To stop it and put it back: pgscript rollback {id} --yes\n\
+                 what it does: pgscript status {id}"
+            )))
+        };
+        match if self.driving.yes { Ok(true) } else { Terminal.confirm(&question) } {
+            Ok(true) => {}
+            Ok(false) => return goes_on(" and goes on"),
+            Err(error) if error.code == "ui.no_terminal" => {
+                return goes_on(", and nobody is there to be asked about it");
+            }
+            Err(error) => return Err(error),
         }
         if let Some(pid) = i32::try_from(driver.pid).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::INT);

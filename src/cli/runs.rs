@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Exit, Format, Global, output};
 use crate::run::store::Place;
 use crate::ui::table;
-use crate::world::Result;
+use crate::world::{Error, Result};
 
 /// Lists the runs that are kept on this machine, oldest first.
 #[derive(Args, Debug)]
@@ -17,7 +17,9 @@ pub struct Runs {
 
 impl Runs {
     pub fn execute(self, global: &Global) -> anyhow::Result<Exit> {
-        let rows = global.store.runs()?.iter().map(row).collect::<Result<Vec<_>>>()?;
+        // One that can't be read does not hide the others.
+        let rows: Vec<_> =
+            global.store.runs()?.iter().map(|run| row(run).unwrap_or_else(|e| unreadable(run, &e))).collect();
         let columns = ["run", "state", "begun", "last step", "script"].map(str::to_owned);
         match self.format {
             Format::Json => {
@@ -36,6 +38,10 @@ impl Runs {
         }
         Ok(Exit::Done)
     }
+}
+
+fn unreadable(place: &Place, error: &Error) -> [String; 5] {
+    [place.id.clone(), "unreadable".into(), String::new(), String::new(), error.message.clone()]
 }
 
 fn row(place: &Place) -> Result<[String; 5]> {

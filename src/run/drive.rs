@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::frozen;
-use super::history::{History, State};
+use super::history::{History, State, StepState};
 use super::lock;
 use super::log::Log;
 use super::recorder::{Identity, Recorder};
@@ -18,6 +18,7 @@ use crate::script::record::{Command, Decision, Ending, Entry, Record};
 use crate::script::session::{Prompter, Session};
 use crate::script::source::{Origin, Source};
 use crate::script::steps::Steps;
+use crate::script::witness;
 use crate::world::container::{ContainerFilter, LABEL_HELPER, LABEL_RUN};
 use crate::world::volume::KEEPER;
 use crate::world::{Error, Kind, Result, World};
@@ -54,6 +55,8 @@ pub enum Changes {
 #[derive(Debug)]
 pub struct Driven {
     pub outcome: Outcome,
+    /// This process has the run until this is gone.
+    pub held: Option<Held>,
     /// `None` when the script began no step.
     pub place: Option<Place>,
     /// Where the run stands now.
@@ -72,30 +75,33 @@ pub fn run(setup: &Setup, source: Source, keep: bool) -> Result<Driven> {
     attempt(setup, recorder, Steps::default(), source, Way::Forward { keep })
 }
 
-/// Goes on with a run: finished steps give their recorded values, the first other one runs.
+/// Goes on with a run: finished steps give their recorded values, the first other one runs. `held` is the run's lock,
+/// where this process has it already.
 pub fn resume(
     setup: &Setup,
     place: &Place,
+    held: Option<Held>,
     decisions: Vec<(String, Decision)>,
     changes: Changes,
     keep: bool,
 ) -> Result<Driven> {
-    let held = take(setup, place, Command::Resume)?;
-    let (history, _) = place.history()?;
+    let held = held.map_or_else(|| take(setup, place, Command::Resume), Ok)?;
+    let history = place.sound_history()?;
     refuse_resume(place, &history)?;
+    decisions.iter().try_for_each(|(step, _)| refuse_decision(place, &history, step))?;
     let (recorder, source, setup) = reopen(setup, place, held, &history, Command::Resume, changes)?;
     for (step, decision) in decisions {
-        recorder.decide(&step, decision)?;
+        recorder.write(Entry::Decided { step, decision })?;
     }
     recorder.relock(&setup.world)?;
     sweep(&setup.world)?;
     attempt(&setup, recorder, Steps::replaying(false), source, Way::Forward { keep })
 }
 
-/// Puts back the steps of a run, the last one first.
-pub fn rollback(setup: &Setup, place: &Place, changes: Changes) -> Result<Driven> {
-    let held = take(setup, place, Command::Rollback)?;
-    let (history, _) = place.history()?;
+/// Puts back the steps of a run, the last one first. `held` as for [`resume`].
+pub fn rollback(setup: &Setup, place: &Place, held: Option<Held>, changes: Changes) -> Result<Driven> {
+    let held = held.map_or_else(|| take(setup, place, Command::Rollback), Ok)?;
+    let history = place.sound_history()?;
     refuse_rollback(place, &history)?;
     let (recorder, source, setup) = reopen(setup, place, held, &history, Command::Rollback, changes)?;
     recorder.relock(&setup.world)?;
@@ -114,13 +120,22 @@ fn identity(setup: &Setup, command: Command, script: String, changes: Changes) -
         listener: setup.listener.clone(),
         log: setup.log.clone(),
         owner: setup.world.owner.clone(),
+        redactor: setup.world.redactor.clone(),
         accept_changes: changes == Changes::Accept,
     })
 }
 
 fn take(setup: &Setup, place: &Place, command: Command) -> Result<Held> {
+    setup.store.check_private()?;
     place.lock(command, &setup.world.cancel, &|driver| {
-        let text = format!("process {} has ended, but what it had started still runs; waiting for its end", driver.pid);
+        let (pid, id, lock) = (driver.pid, &place.id, place.lock_file());
+        let text = format!(
+            "process {pid}, which worked on {id}, has ended, but a program that it had started still runs; waiting for \
+             its end, so that the two don't work against each other\n\
+             what it is: fuser -v {}\n\
+             Ctrl-C ends the waiting; nothing is done until then",
+            lock.display()
+        );
         setup.listener.hear(&Event::Warn { text });
     })
 }
@@ -129,12 +144,33 @@ fn refuse_resume(place: &Place, history: &History) -> Result<()> {
     let id = &place.id;
     let over = |what: &str| Error::refused("run.over", format!("run {id} {what}: there is nothing to resume"));
     match history.state() {
+        State::NotBegun => Err(not_begun(place)),
         State::Done => Err(over("is done").hint(format!("to go back: pgscript rollback {id}"))),
-        State::RolledBack => Err(over("was rolled back").hint(format!("run {} again", history.script))),
-        State::RollingBack => Err(Error::refused("run.rolling_back", format!("run {id} is half way back"))
-            .hint(format!("bring that to an end: pgscript rollback {id}"))),
-        State::Failed | State::Interrupted => begun(place, history),
+        State::RolledBack => {
+            Err(over("was put back")
+                .hint(format!("everything is as it was; begin again: pgscript run {}", history.script)))
+        }
+        State::RollingBack => Err(Error::refused("run.rolling_back", format!("run {id} is half way back")).hint(
+            format!("some of its steps are put back, so it can't go on; put back the rest: pgscript rollback {id}"),
+        )),
+        State::Failed | State::Interrupted => Ok(()),
     }
+}
+
+/// Only about a step that did not come to its end there is something to decide.
+fn refuse_decision(place: &Place, history: &History, step: &str) -> Result<()> {
+    let open = |path: &&String| !matches!(history.steps[*path].state, StepState::Done(_));
+    if history.order.iter().filter(open).any(|path| path == step) {
+        return Ok(());
+    }
+    let what = if history.steps.contains_key(step) { "is done already" } else { "has not begun" };
+    let open: Vec<_> = history.order.iter().filter(open).map(|path| format!("  {path}")).collect();
+    let hint = match open.is_empty() {
+        true => format!("none is open; go on: pgscript resume {}", place.id),
+        false => format!("nothing was done. These began and did not come to their end:\n{}", open.join("\n")),
+    };
+    let message = format!("there is nothing to decide about step `{step}`: it {what} in run {}", place.id);
+    Err(Error::usage("run.no_step", message).hint(hint))
 }
 
 fn refuse_rollback(place: &Place, history: &History) -> Result<()> {
@@ -146,21 +182,20 @@ fn refuse_rollback(place: &Place, history: &History) -> Result<()> {
         ));
     }
     match history.state() {
-        State::RolledBack => Err(Error::refused("run.over", format!("run {id} was rolled back already"))),
-        _ => begun(place, history),
+        State::RolledBack => Err(Error::refused("run.over", format!("run {id} was put back already"))
+            .hint("everything is as it was before the run")),
+        State::NotBegun => Err(not_begun(place)),
+        _ => Ok(()),
     }
 }
 
 /// A run that was killed before its journal named its script has done nothing.
-fn begun(place: &Place, history: &History) -> Result<()> {
-    if history.sources.is_empty() {
-        return Err(Error::refused(
-            "run.not_begun",
-            format!("run {} ended before it had begun: nothing was changed", place.id),
-        )
-        .hint(format!("run the script again; this directory can go: rm -r {}", place.dir.display())));
-    }
-    Ok(())
+fn not_begun(place: &Place) -> Error {
+    Error::refused("run.not_begun", format!("run {} was cut off before its first step: nothing was changed", place.id))
+        .hint(format!(
+            "run the script again: `pgscript run …` as you did\nnobody needs the directory: rm -r {}",
+            place.dir.display()
+        ))
 }
 
 fn reopen(
@@ -176,8 +211,11 @@ fn reopen(
         setup.places = setup.places.with_frozen(frozen::all(place, history)?);
     }
     let source = setup.places.script(&history.script).map_err(|error| {
-        let run = &place.id;
-        let hint = format!("the run kept a copy: --as-recorded goes on with it (run {run})");
+        let command = if command == Command::Rollback { "rollback" } else { "resume" };
+        let hint = format!(
+            "nothing was done. The run kept a copy of the script as it was: pgscript {command} {} --as-recorded",
+            place.id
+        );
         Error { hint: Some(hint), ..error }
     })?;
     let recorder = Recorder::resume(identity(&setup, command, history.script.clone(), changes)?, place.clone(), held)?;
@@ -216,17 +254,22 @@ fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way:
         prompter: setup.prompter.clone(),
         parameters: Parameters::new(setup.given.clone()),
         steps: Mutex::new(steps),
-        evidence: Evidence::new(before.facts.clone(), [before.overrides.clone(), setup.losses.clone()].concat()),
+        evidence: Evidence::new(&before.facts, [before.overrides.clone(), setup.losses.clone()].concat()),
         record: recorder.clone(),
     });
+    match witness::settle(&session) {
+        // A script that needs the engine will say so itself.
+        Err(error) if error.kind == Kind::Unavailable => {}
+        settled => settled?,
+    }
     let outcome = execute::execute(session, setup.places.clone(), source, way)?;
-    let ending = ending(outcome.failure.as_ref(), way, before.ending);
     let error = outcome.failure.as_ref().map(Failure::reason);
-    if matches!(ending, Ending::Done | Ending::PutBack) {
+    let ending = ending(outcome.failure.as_ref(), way, &recorder.history());
+    if matches!(ending, Some(Ending::Done | Ending::PutBack)) {
         // Before the last word: a kill in between leaves a run to be taken up, not a lock that nobody gives back.
         give_back(setup, &recorder);
     }
-    if recorder.kept_in().is_some() {
+    if let (Some(ending), true) = (ending, recorder.kept_in().is_some()) {
         let journal_seconds = recorder.journal_seconds();
         if let Err(error) = recorder.write(Entry::Ended { outcome: ending, error, journal_seconds }) {
             setup.listener.hear(&Event::Warn { text: format!("not journalled: {error}") });
@@ -237,7 +280,7 @@ fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way:
     if let (State::RolledBack, Some(place)) = (state, recorder.kept_in()) {
         place.remove_definitions()?;
     }
-    Ok(Driven { place: recorder.kept_in(), outcome, state, history })
+    Ok(Driven { place: recorder.kept_in(), held: recorder.held(), outcome, state, history })
 }
 
 fn give_back(setup: &Setup, recorder: &Recorder) {
@@ -247,15 +290,18 @@ fn give_back(setup: &Setup, recorder: &Recorder) {
     }
 }
 
-fn ending(failure: Option<&Failure>, way: Way, before: Option<Ending>) -> Ending {
+/// `None` where the process has left the run as it was: it was refused, or a rollback declined.
+fn ending(failure: Option<&Failure>, way: Way, history: &History) -> Option<Ending> {
     match (failure.map(|failure| &failure.aftermath), way) {
-        (None, Way::Forward { .. }) => Ending::Done,
-        (None, Way::Back) | (Some(Aftermath::Unchanged), Way::Forward { .. }) => Ending::PutBack,
-        (Some(Aftermath::PutBack(steps)), _) if steps.is_complete() => Ending::PutBack,
-        (Some(Aftermath::PutBack(_)), _) => Ending::PartlyPutBack,
-        // A rollback that was declined changes nothing about the run.
-        (Some(_), Way::Back) => before.unwrap_or(Ending::Failed),
-        (Some(_), Way::Forward { .. }) => Ending::Failed,
+        (None, Way::Forward { .. }) => Some(Ending::Done),
+        (None, Way::Back) => Some(Ending::PutBack),
+        (Some(Aftermath::PutBack(steps)), _) if steps.is_complete() => Some(Ending::PutBack),
+        (Some(Aftermath::PutBack(_)), _) => Some(Ending::PartlyPutBack),
+        (Some(Aftermath::Stands), _) | (Some(_), Way::Back) => None,
+        // What has changed nothing has nothing to go on with.
+        (Some(Aftermath::Unchanged), _) if history.effects == 0 => Some(Ending::PutBack),
+        (Some(Aftermath::Unchanged), _) => None,
+        (Some(_), Way::Forward { .. }) => Some(Ending::Failed),
     }
 }
 
@@ -272,9 +318,11 @@ pub fn decisions(retry: &[String], skip: &[String], accept: &[String]) -> Result
             Error::usage("run.malformed", format!("--accept {text}: not STEP=VALUE"))
                 .hint("VALUE is JSON: --accept 'count the rows=17', --accept 'make a name=\"x\"'")
         })?;
-        let value = serde_json::from_str(value)
-            .map_err(|e| Error::usage("run.malformed", format!("--accept {text}: the value is no JSON: {e}")))?;
-        decisions.insert(step.to_owned(), Decision::Accept(value));
+        let parsed = serde_json::from_str(value).map_err(|e| {
+            Error::usage("run.malformed", format!("--accept {text}: the value {value} is no JSON: {e}"))
+                .hint(format!("a text needs its quotes, inside those of the shell: --accept '{step}=\"{value}\"'"))
+        })?;
+        decisions.insert(step.to_owned(), Decision::Accept(parsed));
     }
     Ok(decisions.into_iter().collect())
 }
@@ -283,8 +331,9 @@ pub fn decisions(retry: &[String], skip: &[String], accept: &[String]) -> Result
 pub fn newest(store: &Store, wanted: impl Fn(&History) -> bool, what: &str) -> Result<Place> {
     let mut found = Vec::new();
     for place in store.runs()? {
+        let (history, damage) = place.history()?;
         // One with a damaged journal may well be the one that is meant: it is not passed over in silence.
-        if wanted(&place.history()?.0) {
+        if damage.is_some() || wanted(&history) {
             found.push(place);
         }
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::journal::Line;
 use crate::script::evidence::Fact;
-use crate::script::record::{Command, Decision, Ending, Entry, Past, Reason};
+use crate::script::record::{Command, Decision, Ending, Entry, Past, Reason, undo_of};
 
 /// A run's past, folded from its entries.
 #[derive(Clone, Debug, Default)]
@@ -40,8 +40,8 @@ pub struct History {
     pub cleaned: bool,
     /// Stacks that are this run's until it is over.
     pub locks: Vec<String>,
-    /// Announced and not settled: what the last process was doing when it was cut off.
-    pub open_effects: BTreeMap<u64, String>,
+    /// Announced and not settled, with their steps: what a process was doing when it was cut off.
+    pub open_effects: BTreeMap<u64, (String, String)>,
     pub effects: u64,
 }
 
@@ -95,10 +95,8 @@ impl History {
             Entry::Run { id, script, docker, site, .. } => {
                 (self.id, self.script, self.docker, self.site) = (id, script, docker, site);
             }
-            Entry::Process { command, .. } => {
-                (self.last_command, self.ending, self.error) = (Some(command), None, None);
-                self.open_effects.clear();
-            }
+            // One that only looks, and refuses or declines, leaves the run as it was.
+            Entry::Process { command, .. } => self.last_command = Some(command),
             Entry::Source { id, name, origin, sha256, frozen } => {
                 self.sources.retain(|source| source.key != name);
                 self.sources.push(Frozen { key: name, id, origin, sha256, file: frozen });
@@ -124,6 +122,8 @@ impl History {
     fn apply_step(&mut self, entry: Entry) {
         match entry {
             Entry::Started { step } => {
+                (self.ending, self.error) = (None, None);
+                self.close_effects(&step);
                 if !self.steps.contains_key(&step) {
                     self.order.push(step.clone());
                 }
@@ -131,10 +131,14 @@ impl History {
                 (known.state, known.decision) = (StepState::Begun, None);
             }
             Entry::Done { step, value, seconds } => {
+                self.close_effects(&step);
                 let known = self.steps.entry(step).or_default();
                 (known.state, known.seconds) = (StepState::Done(value), seconds);
             }
-            Entry::Failed { step, error } => self.steps.entry(step).or_default().state = StepState::Failed(error),
+            Entry::Failed { step, error } => {
+                self.close_effects(&step);
+                self.steps.entry(step).or_default().state = StepState::Failed(error);
+            }
             Entry::Decided { step, decision } => self.steps.entry(step).or_default().decision = Some(decision),
             _ => {}
         }
@@ -142,12 +146,30 @@ impl History {
 
     fn apply_undo(&mut self, entry: Entry) {
         match entry {
-            Entry::GoingBack { automatic } => self.going_back = Some(self.going_back.unwrap_or(automatic) && automatic),
-            Entry::UndoStarted { step } => _ = self.not_undone.remove(&step),
-            Entry::UndoDone { step } => _ = self.undone.insert(step),
-            Entry::UndoFailed { step, error } => _ = self.not_undone.insert(step, error),
+            Entry::GoingBack { automatic } => {
+                (self.ending, self.error) = (None, None);
+                self.going_back = Some(self.going_back.unwrap_or(automatic) && automatic);
+                self.open_effects.clear();
+            }
+            Entry::UndoStarted { step } => {
+                self.close_effects(&undo_of(&step));
+                self.not_undone.remove(&step);
+            }
+            Entry::UndoDone { step } => {
+                self.close_effects(&undo_of(&step));
+                self.undone.insert(step);
+            }
+            Entry::UndoFailed { step, error } => {
+                self.close_effects(&undo_of(&step));
+                self.not_undone.insert(step, error);
+            }
             _ => {}
         }
+    }
+
+    /// What a step has announced is no open question any more.
+    fn close_effects(&mut self, step: &str) {
+        self.open_effects.retain(|_, (of, _)| of != step);
     }
 
     /// A change inside a step is one of every step around it.
@@ -162,7 +184,23 @@ impl History {
         if let Some(known) = self.steps.get_mut(step) {
             known.last_effect = Some(command.clone());
         }
-        self.open_effects.insert(n, command);
+        self.open_effects.insert(n, (step.to_owned(), command));
+    }
+
+    /// Whether a step of this path has begun steps inside it.
+    pub fn has_inner(&self, path: &str) -> bool {
+        self.order.iter().any(|other| is_inside(other, path))
+    }
+
+    /// Whether a step of the same script began after this one had: then the script went on after it.
+    fn is_passed(&self, path: &str) -> bool {
+        let later = self.order.iter().skip_while(|other| *other != path).skip(1);
+        later.into_iter().any(|other| !is_inside(other, path))
+    }
+
+    /// Whether a step, or one around it, was put back.
+    pub fn is_put_back(&self, path: &str) -> bool {
+        self.undone.iter().any(|undone| undone == path || is_inside(path, undone))
     }
 
     /// Paths of the outermost steps, in the order in which they were first begun.
@@ -182,12 +220,16 @@ impl History {
                 // What the steps inside it have done is known of each of them.
                 None => Past::Again { changed: step.changed },
             },
+            (StepState::Failed(error), None) if self.is_passed(path) => {
+                Past::Failed { error: error.clone(), changed: step.changed }
+            }
             _ => Past::Again { changed: step.changed },
         }
     }
 
     pub fn state(&self) -> State {
         match (self.going_back, self.ending) {
+            _ if self.sources.is_empty() => State::NotBegun,
             (_, Some(Ending::PutBack)) => State::RolledBack,
             (Some(_), _) => State::RollingBack,
             (None, Some(Ending::Done)) => State::Done,
@@ -197,9 +239,15 @@ impl History {
     }
 }
 
+fn is_inside(path: &str, outer: &str) -> bool {
+    path.strip_prefix(outer).is_some_and(|rest| rest.starts_with(" / "))
+}
+
 /// Where a run stands, as far as its journal tells. Whether a process drives it is for its lock to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// Its process ended before the journal named the script: nothing was changed.
+    NotBegun,
     Done,
     /// A step failed or was cancelled; nothing was put back.
     Failed,
@@ -213,6 +261,7 @@ pub enum State {
 impl State {
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::NotBegun => "not begun",
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
@@ -223,7 +272,7 @@ impl State {
 
     /// Nothing is left to go on with.
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Done | Self::RolledBack)
+        matches!(self, Self::NotBegun | Self::Done | Self::RolledBack)
     }
 }
 
@@ -234,6 +283,37 @@ mod tests {
     fn history(entries: Vec<Entry>) -> History {
         let lines = entries.into_iter().enumerate();
         History::of(lines.map(|(i, entry)| Line { n: i as u64 + 1, at: String::new(), entry }).collect())
+    }
+
+    fn source() -> Entry {
+        let text = String::new;
+        Entry::Source { id: text(), name: text(), origin: text(), sha256: text(), frozen: PathBuf::new() }
+    }
+
+    fn failed(step: &str) -> Entry {
+        Entry::Failed { step: step.into(), error: Reason { code: "a.b".into(), message: "broken".into() } }
+    }
+
+    #[test]
+    fn a_process_that_only_looks_leaves_the_run_as_it_was() {
+        let process = |command| Entry::Process { command, pid: 1, host: String::new() };
+        let ended = |outcome| Entry::Ended { outcome, error: None, journal_seconds: 0.0 };
+        let done = vec![source(), started("a"), ended(Ending::Done), process(Command::Rollback)];
+        assert_eq!(history(done).state(), State::Done);
+        let failed = vec![source(), started("a"), ended(Ending::Failed), process(Command::Resume)];
+        assert_eq!(history(failed.clone()).state(), State::Failed);
+        assert_eq!(history([failed, vec![started("a")]].concat()).state(), State::Interrupted);
+    }
+
+    #[test]
+    fn a_failure_that_the_script_went_on_after_is_one_again() {
+        let last = history(vec![started("a"), started("a / b"), failed("a / b"), failed("a")]);
+        assert_eq!(last.past("a"), Past::Again { changed: false });
+        let caught = history(vec![started("a"), failed("a"), started("b")]);
+        assert!(matches!(caught.past("a"), Past::Failed { .. }));
+        let inside = history(vec![started("o"), started("o / a"), failed("o / a"), started("o / b")]);
+        assert!(matches!(inside.past("o / a"), Past::Failed { .. }));
+        assert_eq!(inside.past("o"), Past::Again { changed: false });
     }
 
     fn started(step: &str) -> Entry {
@@ -278,6 +358,8 @@ mod tests {
     fn the_state_follows_from_the_last_word() {
         let ended = |outcome| Entry::Ended { outcome, error: None, journal_seconds: 0.0 };
         let back = Entry::GoingBack { automatic: true };
+        assert_eq!(super::History::default().state(), State::NotBegun);
+        let history = |entries: Vec<Entry>| history([vec![source()], entries].concat());
         assert_eq!(history(vec![started("a")]).state(), State::Interrupted);
         assert_eq!(history(vec![ended(Ending::Done)]).state(), State::Done);
         assert_eq!(history(vec![ended(Ending::Failed)]).state(), State::Failed);

@@ -9,11 +9,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::stop::StopAt;
-use crate::script::record::Entry;
+use super::store::Place;
+use crate::script::record::{Command, Entry};
 use crate::world::{Error, Result};
 
 /// A line of the journal.
@@ -27,6 +30,8 @@ pub struct Line {
     pub entry: Entry,
 }
 
+/// Bytes that putting back a run may take to be noted: some sixty lines.
+const RESERVE: u64 = 16 * 1024;
 /// What stands before the checksum of a line.
 const SUM: &str = ",\"sum\":\"";
 /// Digits of the checksum, and what closes the line.
@@ -104,6 +109,9 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     length: u64,
+    /// The file system has promised room up to here.
+    reserved: u64,
+    is_going_back: bool,
     next: u64,
     sum: String,
     spent: Duration,
@@ -121,12 +129,16 @@ impl Journal {
     /// Goes on with a journal: a torn last line is dropped, damage is `journal.damaged`.
     pub fn open(path: &Path) -> Result<(Self, Vec<Line>)> {
         let reading = read(path)?;
-        if let Some(damage) = &reading.damage {
-            return Err(damaged(path, damage));
+        if let Some(Damage { line, what }) = &reading.damage {
+            return Err(Error::refused("journal.damaged", format!("line {line} of {}: {what}", path.display())));
         }
         let failed = |e: std::io::Error| Error::io("open", path.display(), &e);
         let mut file = OpenOptions::new().write(true).open(path).map_err(failed)?;
-        file.set_len(reading.length).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
+        // The same length again would give back what a killed process has reserved.
+        if file.metadata().map_err(failed)?.len() != reading.length {
+            file.set_len(reading.length).map_err(failed)?;
+        }
+        file.seek(SeekFrom::End(0)).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         Ok((Self::new(path, file, &reading), reading.lines))
     }
@@ -136,6 +148,8 @@ impl Journal {
             path: path.to_owned(),
             file,
             length: reading.length,
+            reserved: 0,
+            is_going_back: false,
             next: reading.lines.len() as u64 + 1,
             sum: reading.sum.clone(),
             spent: Duration::ZERO,
@@ -146,13 +160,18 @@ impl Journal {
     /// Writes an entry and gives its number once it is on disk.
     pub fn append(&mut self, entry: Entry) -> Result<u64> {
         let begun = Instant::now();
+        let may_use_reserve = self.may_use_reserve(&entry);
         let line = Line { n: self.next, at: now(), entry };
         let body = serde_json::to_string(&line)
             .map_err(|e| Error::failed("journal.unwritable", format!("an entry has no JSON form: {e}")))?;
         let body = body.strip_suffix('}').unwrap_or(&body).to_owned();
         let sum = checksum(&self.sum, &body);
         self.stop.iter().for_each(|stop| stop.before(self.next));
-        self.write(format!("{body}{SUM}{sum}\"}}\n").as_bytes())?;
+        let bytes = format!("{body}{SUM}{sum}\"}}\n").into_bytes();
+        if !may_use_reserve {
+            self.reserve(bytes.len() as u64).map_err(|error| self.unwritable(&error))?;
+        }
+        self.write(&bytes)?;
         self.stop.iter().for_each(|stop| stop.after(self.next));
         self.sum = sum;
         self.next += 1;
@@ -160,16 +179,50 @@ impl Journal {
         Ok(line.n)
     }
 
+    /// What was done must be put back, and noted, also on a full disk: nothing new is begun without room for that.
+    fn may_use_reserve(&mut self, entry: &Entry) -> bool {
+        self.is_going_back |=
+            matches!(entry, Entry::GoingBack { .. } | Entry::Process { command: Command::Rollback, .. });
+        self.is_going_back || matches!(entry, Entry::Settled { .. } | Entry::Failed { .. } | Entry::Ended { .. })
+    }
+
+    /// Keeps room for a line of `coming` bytes and for all that putting back would say.
+    fn reserve(&mut self, coming: u64) -> std::io::Result<()> {
+        let needed = self.length + coming + RESERVE;
+        if self.reserved >= needed {
+            return Ok(());
+        }
+        // Twice as much, so that not every line asks.
+        for length in [needed + RESERVE, needed] {
+            match fallocate(&self.file, FallocateFlags::KEEP_SIZE, 0, length) {
+                Ok(()) => {
+                    self.reserved = length;
+                    return Ok(());
+                }
+                Err(Errno::NOSPC | Errno::DQUOT) if length > needed => {}
+                Err(error @ (Errno::NOSPC | Errno::DQUOT)) => return Err(error.into()),
+                // A file system that makes no promises.
+                Err(_) => self.reserved = u64::MAX,
+            }
+        }
+        Ok(())
+    }
+
     /// A line that did not get onto the disk whole is taken back: the next one must not follow half a line.
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if let Err(error) = self.file.write_all(bytes).and_then(|()| self.file.sync_data()) {
             let _ = self.file.set_len(self.length).and_then(|()| self.file.seek(SeekFrom::End(0)));
-            let hint =
-                "make room or repair the disk of the run store; nothing new is begun while nothing can be written down";
-            return Err(Error::io("write the journal", self.path.display(), &error).hint(hint));
+            return Err(self.unwritable(&error));
         }
         self.length += bytes.len() as u64;
         Ok(())
+    }
+
+    fn unwritable(&self, error: &std::io::Error) -> Error {
+        Error::io("write the journal", self.path.display(), error).hint(
+            "make room on the disk of the run store, or repair it (df -h shows it); nothing new is begun while nothing \
+             can be written down",
+        )
     }
 
     /// Time spent on writing so far.
@@ -178,13 +231,29 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    /// Gives back what was reserved.
+    fn drop(&mut self) {
+        let _ = self.file.set_len(self.length);
+    }
+}
+
 /// The error that says which line of a journal can't be trusted, and what to do without it.
-pub fn damaged(path: &Path, damage: &Damage) -> Error {
+pub fn damaged(place: &Place, damage: &Damage) -> Error {
     let Damage { line, what } = damage;
-    Error::refused("journal.damaged", format!("line {line} of {} can't be trusted: {what}", path.display())).hint(
-        "nothing was changed. `pgscript status` shows what the lines before it say, and which copies of the data exist; \
-         `pgscript run rollback.rhai --set artefacts=DIRECTORY` brings the old server back without the journal",
-    )
+    let (id, path) = (&place.id, place.journal());
+    let message = format!("the journal of run {id} can't be trusted from line {line} on: {what}");
+    let by_hand = match place.rollback_without_journal() {
+        Some(command) => format!("brings the old server back without it:       {command}"),
+        None => {
+            format!("what was done, line by line, for going back by hand:  {}", place.dir.join("log.jsonl").display())
+        }
+    };
+    Error::refused("journal.damaged", format!("{message}\n{}", path.display())).hint(format!(
+        "nothing was done: what the run has done is not known for sure, so nothing goes on or back by itself\n\
+         what is still known, and where the data is:  pgscript status {id}\n\
+         if you have a sound copy of the journal, put it in its place and try again\n{by_hand}"
+    ))
 }
 
 #[cfg(test)]

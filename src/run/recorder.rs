@@ -14,9 +14,11 @@ use super::lock::{self, Claim};
 use super::log::Log;
 use super::store::{self, Held, Place, Store};
 use crate::event::{Event, Listener};
-use crate::script::record::{Command, Decision, Entry, Known, Owner, Past, Record};
+use crate::script::evidence::Fact;
+use crate::script::ledger::Ledger;
+use crate::script::record::{Command, Entry, Known, Owner, Past, Record};
 use crate::script::source::{Origin, Source};
-use crate::world::{Error, Owner as OwnerLabel, Result, World};
+use crate::world::{Error, Owner as OwnerLabel, Redactor, Result, World};
 
 /// What a run needs to know of itself before it has a directory.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ pub struct Identity {
     pub log: Log,
     /// What the helpers of this run are labelled with.
     pub owner: OwnerLabel,
+    /// What no file of the run may hold.
+    pub redactor: Redactor,
     /// The operator has seen what was changed in the scripts, and wants it.
     pub accept_changes: bool,
 }
@@ -44,10 +48,13 @@ pub struct Recorder {
 
 #[derive(Default)]
 struct State {
+    redactor: Redactor,
     open: Option<Open>,
     /// What is to be written once there is a directory; sources with their texts.
     pending: Vec<Pending>,
     history: History,
+    /// Changed sources that the operator has accepted, until the run goes on with them.
+    accepted: Vec<(String, Source)>,
     /// The sources of the run's earlier processes.
     recorded: Vec<Frozen>,
     /// The outermost steps that its earlier processes have begun, in their order.
@@ -70,13 +77,14 @@ enum Pending {
 struct Open {
     place: Place,
     journal: Journal,
-    _held: Held,
+    held: Held,
 }
 
 impl Recorder {
     /// For a run that begins.
     pub fn new(identity: Identity) -> Self {
-        Self { identity, state: Mutex::default() }
+        let state = State { redactor: identity.redactor.clone(), ..State::default() };
+        Self { identity, state: Mutex::new(state) }
     }
 
     /// For a run that has a past; `held` is its lock.
@@ -108,22 +116,39 @@ impl Recorder {
         self.state().open.as_ref().map(|open| open.place.clone())
     }
 
+    /// The run's lock.
+    pub fn held(&self) -> Option<Held> {
+        self.state().open.as_ref().map(|open| open.held.clone())
+    }
+
     /// Seconds spent on writing the journal.
     pub fn journal_seconds(&self) -> f64 {
         self.state().open.as_ref().map_or(0.0, |open| open.journal.spent().as_secs_f64())
     }
 
-    /// Notes what the operator decided about a step that was cut off.
-    pub fn decide(&self, step: &str, decision: Decision) -> Result<()> {
-        let state = self.state();
-        let known = state.history.steps.contains_key(step);
-        let steps = state.history.order.join("\n");
-        drop(state);
-        if !known {
-            let message = format!("no step `{step}` has begun in this run");
-            return Err(Error::usage("run.no_step", message).hint(format!("these have:\n{steps}")));
-        }
-        self.write(Entry::Decided { step: step.to_owned(), decision }).map(|_| ())
+    fn changed_sequence(&self, state: &State, recorded: &[String]) -> Error {
+        let diff = frozen::diff_steps(recorded, &state.called);
+        let again = self.again(state);
+        Error::refused(
+            "run.changed_sequence",
+            format!("the script's steps are not those that this run has begun:\n{diff}"),
+        )
+        .hint(format!(
+            "the names and the order of the steps that have begun must stay; new steps go after them, and what is \
+             inside a step may be changed\n\
+             with the steps marked `-` back in the script:  {again} --accept-changes\n\
+             or by the script as it was:                    {again} --as-recorded"
+        ))
+    }
+
+    /// The command of this process, as it is typed again.
+    fn again(&self, state: &State) -> String {
+        let command = match self.identity.command {
+            Command::Run | Command::Resume => "resume",
+            Command::Rollback => "rollback",
+        };
+        let run = state.open.as_ref().map_or("RUN", |open| open.place.id.as_str());
+        format!("pgscript {command} {run}")
     }
 
     /// Gives back the locks of the stacks that this run had.
@@ -165,7 +190,7 @@ impl Recorder {
         // Two stores may well have a run of the same name.
         self.identity.owner.set(&format!("{host}:{directory}"));
         self.identity.log.open(&place.dir.join("log.jsonl"))?;
-        state.open = Some(Open { place, journal, _held: held });
+        state.open = Some(Open { place, journal, held });
         self.identity.listener.hear(&Event::RunKept { run: id.clone(), directory });
         if is_new {
             let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -195,11 +220,16 @@ impl Recorder {
         let changes = frozen::diff(&source.name, &before, &source.text);
         if !self.identity.accept_changes {
             let message = format!("{} was changed since run {run} has run it:\n{changes}", source.origin);
-            return Err(Error::refused("run.edited_script", message)
-                .hint("go on with the change:   --accept-changes\ngo on as it was before:  --as-recorded"));
+            let again = self.again(state);
+            return Err(Error::refused("run.edited_script", message).hint(format!(
+                "to go by the script as it is now:  {again} --accept-changes\n\
+                 to go by the script as it was:     {again} --as-recorded"
+            )));
         }
         self.identity.listener.hear(&Event::Say { text: format!("accepted change of {}:\n{changes}", source.origin) });
-        freeze(state, key, source)
+        // Not yet: should its steps be refused, the run is to go by the scripts that it knew.
+        state.accepted.push((key.to_owned(), source.clone()));
+        Ok(())
     }
 }
 
@@ -230,6 +260,7 @@ fn create_private(directory: &Path) -> Result<()> {
 }
 
 fn append(state: &mut State, entry: Entry) -> Result<u64> {
+    let entry = redacted(entry, &state.redactor);
     let Some(open) = &mut state.open else {
         state.pending.push(Pending::Entry(entry));
         return Ok(0);
@@ -239,11 +270,34 @@ fn append(state: &mut State, entry: Entry) -> Result<u64> {
     Ok(n)
 }
 
+/// Whether a process does something with this entry, rather than look.
+fn is_going_on(entry: &Entry) -> bool {
+    matches!(entry, Entry::Started { .. } | Entry::Done { .. } | Entry::GoingBack { .. } | Entry::Ended { .. })
+}
+
+/// An entry without secrets. Effects come without, parameters are never secret, and a step's value with one is refused.
+fn redacted(mut entry: Entry, redactor: &Redactor) -> Entry {
+    match &mut entry {
+        Entry::Failed { error, .. }
+        | Entry::UndoFailed { error, .. }
+        | Entry::Settled { error: Some(error), .. }
+        | Entry::Ended { error: Some(error), .. } => error.message = redactor.redact(&error.message),
+        Entry::Answer { question: text, .. } | Entry::Recovery { text } => *text = redactor.redact(text),
+        _ => {}
+    }
+    entry
+}
+
 impl Record for Recorder {
     fn write(&self, entry: Entry) -> Result<u64> {
         let mut state = self.state();
         if matches!(entry, Entry::Started { .. }) {
             self.create(&mut state)?;
+        }
+        if is_going_on(&entry) {
+            for (key, source) in std::mem::take(&mut state.accepted) {
+                freeze(&mut state, &key, &source)?;
+            }
         }
         append(&mut state, entry)
     }
@@ -261,7 +315,9 @@ impl Record for Recorder {
         state.called.push(path.to_owned());
         let expected = state.sequence.get(state.passed);
         if expected.is_some_and(|expected| expected != path) {
-            return Err(changed_sequence(&state.sequence, &state.called));
+            // Beyond the first difference nothing is known of the script.
+            let until = state.sequence.len().min(state.called.len());
+            return Err(self.changed_sequence(&state, &state.sequence[..until]));
         }
         state.passed += usize::from(expected.is_some());
         Ok(state.history.past(path))
@@ -270,6 +326,18 @@ impl Record for Recorder {
     fn is_behind(&self) -> bool {
         let state = self.state();
         state.passed < state.sequence.len()
+    }
+
+    fn finish(&self) -> Result<()> {
+        let state = self.state();
+        if state.passed < state.sequence.len() {
+            return Err(self.changed_sequence(&state, &state.sequence));
+        }
+        Ok(())
+    }
+
+    fn has_inner(&self, path: &str) -> bool {
+        self.state().history.has_inner(path)
     }
 
     fn is_going_back(&self) -> bool {
@@ -287,7 +355,7 @@ impl Record for Recorder {
     fn answer(&self, question: &str) -> Option<bool> {
         let mut state = self.state();
         let (asked, yes) = state.history.answers.get(state.answered)?.clone();
-        (asked == question).then(|| {
+        (asked == state.redactor.redact(question)).then(|| {
             state.answered += 1;
             yes
         })
@@ -348,43 +416,47 @@ impl Record for Recorder {
         place.remove_definitions()
     }
 
-    fn owner(&self, path: &Path) -> Result<Option<Owner>> {
+    fn owner(&self, artefact: &Path) -> Result<Option<Owner>> {
+        self.newest(|history, place| made(history, place, artefact))
+    }
+
+    fn keeper(&self, volume: &str) -> Result<Option<Owner>> {
+        self.newest(|history, _| Ledger::of(&history.facts).keeps(volume))
+    }
+}
+
+impl Recorder {
+    fn newest(&self, is_wanted: impl Fn(&History, &Place) -> bool) -> Result<Option<Owner>> {
         let this = self.kept_in();
-        for place in self.identity.store.runs()? {
-            let is_this = this.as_ref().is_some_and(|this| this.id == place.id);
+        for place in self.identity.store.runs()?.into_iter().rev() {
             let (history, _) = place.history()?;
-            if !made(&history, &place, path) {
+            if !is_wanted(&history, &place) {
                 continue;
             }
+            let is_this = this.as_ref().is_some_and(|this| this.id == place.id);
             let (state, driver) = (history.state(), place.driver());
             let shown = if driver.is_some() { "running" } else { state.as_str() };
-            let is_over = state.is_over() && (driver.is_none() || is_this);
-            return Ok(Some(Owner { run: place.id, is_this, is_over, state: shown.to_owned() }));
+            return Ok(Some(Owner {
+                run: place.id,
+                is_this,
+                is_over: state.is_over() && driver.is_none(),
+                is_rolled_back: state == super::history::State::RolledBack,
+                state: shown.to_owned(),
+                facts: history.facts,
+            }));
         }
         Ok(None)
     }
 }
 
-/// Whether a run has made an artefact at `path`, below it, or around it.
-fn made(history: &History, place: &Place, path: &Path) -> bool {
-    use crate::script::evidence::Fact;
-    let touches = |artefact: &Path| artefact.starts_with(path) || path.starts_with(artefact);
-    path.starts_with(&place.dir)
+/// Whether a run has made the artefact, or began to.
+fn made(history: &History, place: &Place, artefact: &Path) -> bool {
+    let is_it = |path: &Path| path == artefact;
+    artefact.starts_with(&place.dir)
         || history.facts.iter().any(|fact| match fact {
-            Fact::BackupTaken { path: artefact, .. } | Fact::DumpTaken { path: artefact, .. } => touches(artefact),
+            Fact::ArtefactBegun { path } | Fact::BackupTaken { path, .. } | Fact::DumpTaken { path, .. } => is_it(path),
             _ => false,
         })
-}
-
-fn changed_sequence(recorded: &[String], called: &[String]) -> Error {
-    // Beyond the first difference nothing is known of the script.
-    let until = recorded.len().min(called.len());
-    let diff = frozen::diff_steps(&recorded[..until], called);
-    let message = format!("the script's steps are not those that were recorded:\n{diff}");
-    Error::refused("run.changed_sequence", message).hint(
-        "nothing was run. The body of a step may be changed, not the names and the order of those that have begun: \
-         give them back, put new ones after them, or resume with --as-recorded",
-    )
 }
 
 fn locked(stack: &str, holder: &lock::Holder, found: Option<(Option<store::Driver>, super::history::State)>) -> Error {

@@ -87,7 +87,11 @@ impl Status {
             (None, Some(_)) => "damaged",
             (None, None) => history.state().as_str(),
         };
-        let copies = copies(history, seen);
+        let mut copies = copies(history, seen);
+        if damage.is_some() {
+            // Nobody knows what the run has touched after its last sound line.
+            copies.retain(|copy| copy.place != UNTOUCHED);
+        }
         Self {
             run: place.id.clone(),
             directory: place.dir.display().to_string(),
@@ -98,10 +102,10 @@ impl Status {
             steps: steps(history, driver.is_some()),
             error: history.error.as_ref().map(|error| format!("[{}] {}", error.code, error.message)),
             cut_off_in: match &driver {
-                None if history.ending.is_none() => history.open_effects.values().cloned().collect(),
-                _ => Vec::new(),
+                None => history.open_effects.values().map(|(_, command)| command.clone()).collect(),
+                Some(_) => Vec::new(),
             },
-            is_safe: is_safe(&copies),
+            is_safe: if damage.is_some() { None } else { is_safe(&copies) },
             copies,
             held: held(history, seen),
             overrides: history.overrides.clone(),
@@ -117,7 +121,7 @@ fn steps(history: &History, is_running: bool) -> Vec<StepStatus> {
     let each = history.order.iter().map(|path| {
         let step = &history.steps[path];
         let (state, seconds) = match &step.state {
-            _ if history.undone.contains(path) => ("put back", None),
+            _ if history.is_put_back(path) => ("put back", None),
             _ if history.not_undone.contains_key(path) => ("not put back", None),
             StepState::Done(_) => ("done", Some(step.seconds)),
             StepState::Failed(_) => ("failed", None),
@@ -143,34 +147,49 @@ fn is_safe(copies: &[Copy]) -> Option<bool> {
 
 /// What each volume name holds: the data of before, or what came after it.
 #[derive(Default)]
-struct Volumes(BTreeMap<String, &'static str>);
+struct Volumes {
+    held: BTreeMap<String, &'static str>,
+    /// What volumes held whose removal was announced.
+    removed: BTreeMap<String, &'static str>,
+}
 
+/// Where the data is before the run has done anything to it.
+const UNTOUCHED: &str = "the server's own";
 const OLD: &str = "the data of before the run";
 const NEW: &str = "what came in its place";
 
 impl Volumes {
     /// A name that is met for the first time holds the old data, unless that has left it.
     fn meet(&mut self, name: &str) {
-        self.0.entry(name.to_owned()).or_insert(OLD);
+        self.held.entry(name.to_owned()).or_insert(OLD);
     }
 
     fn apply(&mut self, fact: &Fact) {
         match fact {
             Fact::BackupTaken { volume, .. } | Fact::VolumeInUse { volume } => self.meet(volume),
             Fact::DumpTaken { volume: Some(volume), .. } => self.meet(volume),
-            Fact::VolumeCreated { volume } => _ = self.0.insert(volume.clone(), NEW),
+            Fact::VolumeCreated { volume } => _ = self.held.insert(volume.clone(), NEW),
             Fact::VolumeMoved { from, to } => {
                 self.meet(from);
-                let content = self.0.insert(from.clone(), NEW).unwrap_or(NEW);
-                self.0.insert(to.clone(), content);
+                let content = self.held.insert(from.clone(), NEW).unwrap_or(NEW);
+                self.held.insert(to.clone(), content);
             }
             Fact::VolumeCloned { from, to } => {
                 self.meet(from);
-                let content = self.0[from.as_str()];
-                self.0.insert(to.clone(), content);
+                let content = self.held[from.as_str()];
+                self.held.insert(to.clone(), content);
             }
-            Fact::VolumeRemoved { volume } => _ = self.0.insert(volume.clone(), NEW),
-            Fact::VolumeRestored { volume, .. } => _ = self.0.insert(volume.clone(), OLD),
+            Fact::VolumeRemoved { volume } => {
+                if let Some(content) = self.held.insert(volume.clone(), NEW) {
+                    self.removed.insert(volume.clone(), content);
+                }
+            }
+            Fact::VolumeStays { volume } => {
+                if let Some(content) = self.removed.remove(volume) {
+                    self.held.insert(volume.clone(), content);
+                }
+            }
+            Fact::VolumeRestored { volume, .. } => _ = self.held.insert(volume.clone(), OLD),
             _ => {}
         }
     }
@@ -179,7 +198,7 @@ impl Volumes {
 fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
     let mut volumes = Volumes::default();
     history.facts.iter().for_each(|fact| volumes.apply(fact));
-    let of_volumes = volumes.0.iter().filter(|(_, content)| **content == OLD).map(|(name, _)| Copy {
+    let of_volumes = volumes.held.iter().filter(|(_, content)| **content == OLD).map(|(name, _)| Copy {
         what: "volume".into(),
         place: name.clone(),
         proof: "the original data itself".into(),
@@ -187,10 +206,10 @@ fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
         is_there: seen.volumes.as_ref().map(|known| known.contains(name)),
     });
     let mut copies: Vec<_> = of_volumes.collect();
-    if volumes.0.is_empty() {
+    if volumes.held.is_empty() {
         copies.push(Copy {
             what: "volume".into(),
-            place: "the server's own".into(),
+            place: UNTOUCHED.into(),
             proof: "this run has not touched it yet".into(),
             is_complete: true,
             is_there: Some(true),
@@ -246,7 +265,9 @@ fn held(history: &History, seen: &Seen) -> Vec<Held> {
     }
     let state =
         |id: &str| seen.containers.as_ref().map(|known| known.get(id).cloned().unwrap_or_else(|| "gone".to_owned()));
-    held.into_iter().map(|(id, name)| Held { name: name.to_owned(), state: state(id) }).collect()
+    let held = held.into_iter().map(|(id, name)| Held { name: name.to_owned(), state: state(id) });
+    // What a deploy has started since is not kept down any more.
+    held.filter(|held| !history.state().is_over() || held.state.as_deref() != Some("running")).collect()
 }
 
 fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Option<&Driver>) -> Vec<Next> {
@@ -261,11 +282,11 @@ fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Optio
         ];
     }
     if damage.is_some() {
-        let command = format!("pgscript run rollback.rhai --set artefacts={}/artefacts", place.dir.display());
-        return vec![say(command, "brings the old server back without the journal, from the artefacts")];
+        let meaning = "brings the old server back without the journal, from the artefacts";
+        return place.rollback_without_journal().map(|command| say(command, meaning)).into_iter().collect();
     }
     match history.state() {
-        State::Failed | State::Interrupted if history.sources.is_empty() => Vec::new(),
+        State::NotBegun => Vec::new(),
         State::Failed | State::Interrupted => vec![resume(), rollback("puts everything back as it was")],
         State::RollingBack => vec![rollback("goes on putting back")],
         State::Done if history.cleaned || history.effects == 0 => Vec::new(),
@@ -286,7 +307,13 @@ impl Status {
         if let Some(driver) = &self.driver {
             let _ = write!(out, " (process {}, since {})", driver.pid, driver.since);
         }
-        let _ = writeln!(out, "\n{}, begun {}, last heard of {}", self.script, self.begun_at, self.last_at);
+        out.push('\n');
+        if !self.script.is_empty() {
+            let _ = writeln!(out, "{}, begun {}, last heard of {}", self.script, self.begun_at, self.last_at);
+        }
+        if self.state == State::NotBegun.as_str() {
+            out.push_str("\nIts process ended before the first step: nothing was changed. Run the script again.\n");
+        }
         self.render_damage(&mut out);
         self.render_copies(&mut out);
         self.render_where(&mut out);
@@ -302,13 +329,20 @@ impl Status {
 
     fn render_damage(&self, out: &mut String) {
         if let Some(damage) = &self.damage {
-            let _ = writeln!(out, "\nThe journal is damaged: {damage}.\nWhat follows is what its sound lines say.");
+            let _ = writeln!(
+                out,
+                "\nThe journal is damaged: {damage}.\nThe run can't be resumed or rolled back by itself. What follows is \
+                 what its sound lines say; what was done after them is in {}/log.jsonl",
+                self.directory
+            );
         }
     }
 
     fn render_copies(&self, out: &mut String) {
         let there = self.copies.iter().filter(|copy| copy.is_complete && copy.is_there == Some(true)).count();
         let _ = match (self.is_safe, there) {
+            _ if self.damage.is_some() && self.copies.is_empty() => writeln!(out, "\nThey name no copy of the data."),
+            _ if self.damage.is_some() => writeln!(out, "\nCopies of the data that they name:"),
             (Some(true), 1) => writeln!(out, "\nYour data is safe. It is here:"),
             (Some(true), n) => writeln!(out, "\nYour data is safe, in {n} complete copies:"),
             (None, _) => writeln!(out, "\nThe engine did not answer, so these could not all be looked at:"),

@@ -4,12 +4,14 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
+use super::frozen;
 use super::history::History;
 use super::journal::{self, Damage};
 use crate::script::handles::DEFINITIONS;
@@ -18,6 +20,8 @@ use crate::world::{Cancel, Error, Result};
 
 const JOURNAL: &str = "journal.jsonl";
 const LOCK: &str = "lock";
+/// How often a lock is tried before it counts as taken: `pgscript status` has it for a moment too.
+const PATIENCE: u32 = 4;
 /// Where root keeps runs; others have theirs below their own state directory.
 const DEFAULT: &str = "/var/lib/pgscript";
 
@@ -41,15 +45,17 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Driver {
     pub pid: u32,
+    /// Clock ticks from the start of the machine to that of the process.
+    pub started: Option<u64>,
     pub command: Command,
     /// RFC 3339
     pub since: String,
 }
 
 /// A run's lock. The kernel gives it back when this process, and every child that it has left behind, has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Held {
-    _file: File,
+    _file: Arc<File>,
 }
 
 impl Store {
@@ -85,8 +91,11 @@ impl Store {
             (Some(run), None) => Ok(run.clone()),
             (None, _) => Err(Error::usage("run.not_found", format!("no run {name} in {}", self.root.display()))
                 .hint("`pgscript runs` lists them; --store names another store")),
-            _ => Err(Error::usage("run.ambiguous", format!("more than one run begins with {name}"))
-                .hint("`pgscript runs` lists them")),
+            _ => {
+                let alike = runs.iter().filter(|run| run.id.starts_with(name)).map(|run| run.id.as_str());
+                let message = format!("more than one run begins with {name}: {}", alike.collect::<Vec<_>>().join(", "));
+                Err(Error::usage("run.ambiguous", message).hint("give one of these names, or its number alone"))
+            }
         }
     }
 
@@ -116,14 +125,25 @@ impl Store {
     fn create_root(&self) -> Result<()> {
         let failed = |e: std::io::Error| Error::io("create", self.root.display(), &e).hint(self.hint());
         DirBuilder::new().mode(0o700).recursive(true).create(&self.root).map_err(failed)?;
+        self.check_private()
+    }
+
+    /// Whoever can write here could plant a run, and with it a script that is run as us; whoever can read, reads people's
+    /// records.
+    pub fn check_private(&self) -> Result<()> {
+        let failed = |e: std::io::Error| Error::io("look at", self.root.display(), &e).hint(self.hint());
         let metadata = std::fs::metadata(&self.root).map_err(failed)?;
         if metadata.mode() & 0o077 == 0 {
             return Ok(());
         }
         let root = self.root.display();
-        Err(Error::refused("host.not_private", format!("the run store {root} is open to others")).hint(format!(
-            "it holds backups of people's records: chmod 700 {root}, or name another one with --store DIR"
-        )))
+        let mode = metadata.mode() & 0o777;
+        Err(Error::refused("host.not_private", format!("the run store {root} is open to others (mode {mode:o})")).hint(
+            format!(
+                "nothing was done. It holds backups of people's records, and scripts that are run with your rights: \
+                 chmod 700 {root}\nor name another store with --store DIR"
+            ),
+        ))
     }
 
     fn hint(&self) -> String {
@@ -160,74 +180,105 @@ impl Place {
         self.dir.join(JOURNAL)
     }
 
+    pub fn lock_file(&self) -> PathBuf {
+        self.dir.join(LOCK)
+    }
+
+    /// The command that brings the old server back from the run's artefacts alone, where there are some.
+    pub fn rollback_without_journal(&self) -> Option<String> {
+        let artefacts = self.dir.join("artefacts");
+        artefacts.is_dir().then(|| format!("pgscript run rollback.rhai --set artefacts={}", artefacts.display()))
+    }
+
     /// What the journal says, as far as it can be trusted.
     pub fn history(&self) -> Result<(History, Option<Damage>)> {
-        let reading = match journal::read(&self.journal()) {
-            // Killed before the first line.
-            Err(e) if e.code == "host.not_found" => return Ok((History::default(), None)),
-            other => other?,
+        let (reading, what) = match journal::read(&self.journal()) {
+            Err(e) if e.code == "host.not_found" => (journal::Reading::default(), "the journal is missing"),
+            other => (other?, "the journal is empty"),
         };
-        Ok((History::of(reading.lines), reading.damage))
+        // The scripts are kept once the journal has its first lines; without them the run was killed before that.
+        let is_lost = reading.lines.is_empty() && self.dir.join(frozen::DIRECTORY).exists();
+        let lost = is_lost.then(|| Damage { line: 1, what: format!("{what}, though the run had begun") });
+        Ok((History::of(reading.lines), reading.damage.or(lost)))
+    }
+
+    /// [`Place::history`] of a journal without damage; else `journal.damaged`.
+    pub fn sound_history(&self) -> Result<History> {
+        match self.history()? {
+            (history, None) => Ok(history),
+            (_, Some(damage)) => Err(journal::damaged(self, &damage)),
+        }
     }
 
     /// Takes the run for this process. Another living process is `run.driven`; what a dead one has left behind (a
     /// playbook that still runs) is waited for, `waiting` hears of it once.
     pub fn lock(&self, command: Command, cancel: &Cancel, waiting: &dyn Fn(&Driver)) -> Result<Held> {
-        let path = self.dir.join(LOCK);
+        let path = self.lock_file();
         let failed = |e: std::io::Error| Error::io("lock", path.display(), &e);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let mut file = file.map_err(failed)?;
-        let mut told = false;
-        loop {
+        for tries in 1.. {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
                 Err(Errno::AGAIN) => {}
                 Err(e) => return Err(failed(e.into())),
             }
             let driver = read_driver(&mut file);
-            if let Some(driver) = driver.as_ref().filter(|driver| !is_alive(driver.pid)) {
-                if !told {
-                    waiting(driver);
-                    told = true;
-                }
-            } else {
-                return Err(self.driven(driver.as_ref()));
+            match driver.as_ref().filter(|driver| !driver.is_alive()) {
+                _ if tries < PATIENCE => {}
+                Some(driver) if tries == PATIENCE => waiting(driver),
+                Some(_) => {}
+                None => return Err(self.driven(driver.as_ref())),
             }
             cancel.check()?;
             std::thread::sleep(Duration::from_millis(100));
         }
-        let driver = Driver { pid: std::process::id(), command, since: jiff::Timestamp::now().to_string() };
+        let pid = std::process::id();
+        let since = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let driver = Driver { pid, started: started(pid), command, since };
         file.set_len(0).map_err(failed)?;
         let text = serde_json::to_string(&driver).unwrap_or_default();
         rustix::io::pwrite(&file, text.as_bytes(), 0).map_err(|e| failed(e.into()))?;
         // Children inherit it: the run is not free before they have ended too.
         fcntl_setfd(&file, FdFlags::empty()).map_err(|e| failed(e.into()))?;
-        Ok(Held { _file: file })
+        Ok(Held { _file: Arc::new(file) })
     }
 
     fn driven(&self, driver: Option<&Driver>) -> Error {
         let who = driver.map_or_else(|| "another process".into(), |d| format!("process {} (since {})", d.pid, d.since));
-        let stop = driver.map_or_else(String::new, |d| format!(", or end it: kill -INT {}", d.pid));
+        let stop = driver.map_or_else(String::new, |d| format!("\nor end it, as Ctrl-C would: kill -INT {}", d.pid));
         Error::refused("run.driven", format!("run {} is being worked on by {who}", self.id))
-            .hint(format!("wait for it{stop}; `pgscript status {}` shows where it stands", self.id))
+            .hint(format!("nothing was done. Wait for it; where it stands: pgscript status {}{stop}", self.id))
     }
 
     /// The living process that drives the run, if there is one.
     pub fn driver(&self) -> Option<Driver> {
         let mut file = File::open(self.dir.join(LOCK)).ok()?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Err(Errno::AGAIN) => read_driver(&mut file),
+            // One that has ended may have left a child behind that still has the lock.
+            Err(Errno::AGAIN) => read_driver(&mut file).filter(Driver::is_alive),
             _ => None,
         }
     }
 }
 
-/// Whether a process of this number exists. That of a killed run may have been given to another one by now: then the
-/// lock is waited for in vain, which the operator can end.
-pub fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
-    // The state follows the name in parentheses; a zombie only waits to be noticed.
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+impl Driver {
+    /// Whether this very process still runs: its number may have been given to another one by now.
+    pub fn is_alive(&self) -> bool {
+        started(self.pid).is_some_and(|started| self.started == Some(started))
+    }
+}
+
+/// When a process was started, in clock ticks since the machine was; `None` when there is no such process.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
+    // Field 3, the state, follows the name in parentheses; field 22 is the time.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    // A zombie only waits to be noticed.
+    if fields.next()? == "Z" {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 fn read_driver(file: &mut File) -> Option<Driver> {
@@ -283,7 +334,12 @@ mod tests {
         assert!(error.message.contains(&std::process::id().to_string()), "{}", error.message);
         assert_eq!(place.driver().unwrap().pid, std::process::id());
         drop(held);
-        assert_eq!(place.driver(), None);
+        // A child that another test has started meanwhile has inherited the lock, until it ends.
+        let freed = (0..300).any(|_| {
+            std::thread::sleep(Duration::from_millis(if place.driver().is_none() { 0 } else { 100 }));
+            place.driver().is_none()
+        });
+        assert!(freed);
         take().unwrap();
     }
 

@@ -1,15 +1,13 @@
-//! What a run has proved, and what may be destroyed because of it. The guards live here, not in scripts.
+//! What a run has proved. [`Ledger`] says what it adds up to, [`guards`](super::guards) what may be destroyed because of it.
 //!
 //! A proof is a [`Fact`] in the journal, so a resumed run knows what its earlier processes have proved.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::world::container::{Container, Volume};
-use crate::world::volume::Backup;
-use crate::world::{Error, Result, World};
+use super::ledger::Ledger;
 
 /// What a primitive proved, or what took a proof away. Facts of loss are written before the act, others after it: a
 /// crash in between errs on the safe side.
@@ -30,9 +28,37 @@ pub enum Fact {
     BackupVerified {
         path: PathBuf,
     },
-    /// A server may have written to the volume: earlier backups of it are not all of it any more.
+    /// Others may have written to the volume: earlier backups of it are not all of it any more, and it is not ours only.
     VolumeInUse {
         volume: String,
+    },
+    /// The run itself has written to the volume: earlier backups of it are not all of it any more.
+    VolumeWritten {
+        volume: String,
+    },
+    /// A container writes to the volume, or could; `started_at` (RFC 3339) is the start of it that the run knows of.
+    Holder {
+        container: String,
+        volume: String,
+        started_at: String,
+    },
+    /// The volume holds the database of a Compose project.
+    ClusterOf {
+        volume: String,
+        project: String,
+    },
+    /// The container was made by the run: nothing in it was there before.
+    ContainerCreated {
+        container: String,
+    },
+    /// The container is about to be started by the run.
+    Starting {
+        container: String,
+    },
+    /// The data of `from` is about to be given the name `to`; after a crash the engine shows which of them has it.
+    VolumeMoving {
+        from: String,
+        to: String,
     },
     /// The data of `from` is kept under the name `to`.
     VolumeMoved {
@@ -44,7 +70,16 @@ pub enum Fact {
         from: String,
         to: String,
     },
+    /// The volume is about to be removed.
     VolumeRemoved {
+        volume: String,
+    },
+    /// The removed volume is gone: one of that name is another one.
+    VolumeGone {
+        volume: String,
+    },
+    /// The removal that was announced has not happened: the volume is what it was.
+    VolumeStays {
         volume: String,
     },
     /// The volume holds the content of the backup.
@@ -52,13 +87,19 @@ pub enum Fact {
         volume: String,
         path: PathBuf,
     },
-    /// A cluster was dumped, whole and checked.
+    /// A backup or dump is about to be written: the path is the run's, and what was proved by what it replaces is not
+    /// proved any more.
+    ArtefactBegun {
+        path: PathBuf,
+    },
+    /// A cluster was dumped, whole and checked. `fenced`: nobody else could reach the server meanwhile.
     DumpTaken {
         path: PathBuf,
         container: String,
         volume: Option<String>,
         system_identifier: String,
         tables: u64,
+        fenced: bool,
     },
     DumpVerified {
         path: PathBuf,
@@ -75,6 +116,10 @@ pub enum Fact {
         tables: u64,
         rows: u64,
     },
+    /// The operator allows the project's application to run although its data is not proved to be whole.
+    FenceLifted {
+        project: String,
+    },
     /// The container is kept down: stopped, and not started by the engine.
     Held {
         container: String,
@@ -84,9 +129,12 @@ pub enum Fact {
     Released {
         container: String,
     },
-    /// The container can be created again from this file.
+    /// The container can be created again from this file. `project` and `service` are Compose's, or empty.
     DefinitionSaved {
         container: String,
+        name: String,
+        project: String,
+        service: String,
         path: PathBuf,
     },
     /// A file or directory with a backup or dump is gone.
@@ -98,71 +146,28 @@ pub enum Fact {
 /// Collects facts as primitives state them.
 #[derive(Default)]
 pub struct Evidence {
-    facts: Mutex<Vec<Fact>>,
+    ledger: Mutex<Ledger>,
     /// Objects the operator named with `--allow-data-loss`, such as `volume:primero_database`.
-    pub allowed_losses: Vec<String>,
+    allowed_losses: Vec<String>,
 }
 
 impl Evidence {
     /// `facts` are those of the run's earlier processes, in their order.
-    pub fn new(facts: Vec<Fact>, allowed_losses: Vec<String>) -> Self {
-        Self { facts: Mutex::new(facts), allowed_losses }
+    pub fn new(facts: &[Fact], allowed_losses: Vec<String>) -> Self {
+        Self { ledger: Mutex::new(Ledger::of(facts)), allowed_losses }
     }
 
-    pub fn learn(&self, fact: Fact) {
-        self.facts().push(fact);
+    pub fn learn(&self, fact: &Fact) {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).apply(fact);
     }
 
-    fn facts(&self) -> MutexGuard<'_, Vec<Fact>> {
-        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the facts add up to now. Nothing may be proved while `question` looks at it.
+    pub fn ask<T>(&self, question: impl FnOnce(&Ledger) -> T) -> T {
+        question(&self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether this run may remove the volume.
-    pub fn permits_removal(&self, world: &World, volume: &Volume) -> Result<()> {
-        let name = &volume.name;
-        if self.is_proven(name) || self.is_allowed("volume", name) || !world.volumes.size(name)?.1 {
-            return Ok(());
-        }
-        let hint =
-            format!("take volume::backup and volume::verify first, or name the loss: --allow-data-loss volume:{name}");
-        Err(Error::refused("volume.unproven", format!("no verified backup of volume {name} in this run")).hint(hint))
-    }
-
-    fn is_allowed(&self, kind: &str, name: &str) -> bool {
+    /// Whether the operator has named this very thing on the command line.
+    pub fn allows_loss(&self, kind: &str, name: &str) -> bool {
         self.allowed_losses.iter().any(|loss| *loss == format!("{kind}:{name}"))
     }
-
-    /// Whether what the volume holds is also somewhere else, or is of our own making.
-    fn is_proven(&self, volume: &str) -> bool {
-        let (mut proven, mut files): (bool, Vec<PathBuf>) = (false, Vec::new());
-        for fact in self.facts().iter() {
-            match fact {
-                Fact::VolumeCreated { volume: of } if of == volume => proven = true,
-                Fact::BackupTaken { volume: of, path, .. } if of == volume => files.push(path.clone()),
-                Fact::BackupVerified { path } if files.contains(path) => proven = true,
-                Fact::VolumeRemoved { volume: of } | Fact::VolumeInUse { volume: of } if of == volume => {
-                    (proven, files) = (false, Vec::new());
-                }
-                _ => {}
-            }
-        }
-        proven
-    }
-}
-
-/// The fact that a backup was taken.
-pub fn backed_up(volume: &Volume, backup: &Backup) -> Fact {
-    let sha256 = backup.manifest.sha256.clone();
-    Fact::BackupTaken { volume: volume.name.clone(), path: backup.path.clone(), sha256 }
-}
-
-/// Where a container keeps a PostgreSQL cluster: the names of its writable volumes.
-pub fn volumes_of(container: &Container) -> impl Iterator<Item = &str> {
-    let writable = container.mounts.iter().filter(|m| m.kind == "volume" && !m.read_only);
-    writable.map(|m| m.name.as_str())
-}
-
-/// Whether one path is the other or lies below it.
-pub fn is_within(path: &Path, directory: &Path) -> bool {
-    path.starts_with(directory)
 }

@@ -53,6 +53,8 @@ pub enum Aftermath {
     PutBack(PutBack),
     /// `--keep`
     Kept,
+    /// Going on was refused before anything was done: the run stands where it stood.
+    Stands,
     /// The step marked `commit` had begun.
     Committed(String),
 }
@@ -81,6 +83,7 @@ fn run(session: &Arc<Session>, places: Places, source: &Source, way: Way) -> Res
     let failure = mistake(&language, source).or_else(|| {
         let entered = language.loader.enter(source).map_err(Into::into);
         let ended = entered.and_then(|()| start(session, &language, source));
+        let ended = ended.and_then(|()| Ok(session.record.finish()?));
         match way {
             Way::Forward { keep } => ended.err().map(|error| fail(session, &language, source, &error, keep)),
             Way::Back => go_back(session, &language, source, ended).err().map(|failure| *failure),
@@ -175,12 +178,15 @@ fn go_back(
 ) -> Result<(), Box<Failure>> {
     let report = |error: &EvalAltResult| errors::report(error, &source.id, &language.sources, &language.reference);
     let unchanged = |error: Box<EvalAltResult>| {
-        let aftermath = Aftermath::Kept;
+        let aftermath = Aftermath::Stands;
         Box::new(Failure { report: report(&error), step: None, aftermath, recovery: None })
     };
-    match ended {
-        Err(error) if !steps::is_end_of_replay(&error) => return Err(unchanged(error)),
-        _ => session.steps().end_replay(),
+    match (ended, session.record.finish()) {
+        // What comes after all that was done does not matter: it may well be what the run had failed at.
+        (Err(error), _) if steps::is_refusal(&error) => return Err(unchanged(error)),
+        (_, Ok(())) => session.steps().end_replay(),
+        (Err(error), Err(_)) if !steps::is_end_of_replay(&error) => return Err(unchanged(error)),
+        (_, Err(error)) => return Err(unchanged(error.into())),
     }
     // Half way back the question was answered, and what would be looked at may be gone.
     if !session.record.is_going_back() {
@@ -201,7 +207,10 @@ fn go_back(
 fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAltResult, keep: bool) -> Failure {
     let report = errors::report(error, &source.id, &language.sources, &language.reference);
     let committed = session.steps().committed().map(str::to_owned);
+    // Nothing has been done since the run was taken up again: an open question is no reason to put back all of it.
+    let stands = session.steps().is_replaying() || steps::is_refusal(error);
     let aftermath = match committed {
+        _ if stands => Aftermath::Stands,
         Some(step) => Aftermath::Committed(step),
         None if !session.steps().changed() => Aftermath::Unchanged,
         None if !session.steps().has_undo() => Aftermath::Untouched,
@@ -222,7 +231,7 @@ impl Failure {
     pub fn advice(&self) -> Option<&str> {
         let is_back = match &self.aftermath {
             Aftermath::PutBack(steps) => steps.is_complete(),
-            Aftermath::Unchanged | Aftermath::Untouched | Aftermath::Kept | Aftermath::Committed(_) => false,
+            _ => false,
         };
         self.recovery.as_deref().filter(|_| !is_back)
     }
@@ -240,6 +249,7 @@ impl Failure {
             Aftermath::Unchanged => json!({"state": "unchanged"}),
             Aftermath::Untouched => json!({"state": "untouched"}),
             Aftermath::Kept => json!({"state": "kept"}),
+            Aftermath::Stands => json!({"state": "stands"}),
             Aftermath::Committed(step) => json!({"state": "committed", "step": step}),
             Aftermath::PutBack(steps) => {
                 let failed = steps.failed.iter().map(|(step, message)| json!({"step": step, "message": message}));

@@ -20,6 +20,8 @@ use crate::world::volume::Backup;
 use crate::world::{Error, Result};
 
 const HANDLE: &str = "$handle";
+/// Not a handle: a single character, which JSON does not know from a text.
+const CHAR: &str = "char";
 /// Directory of the run for the containers' definitions.
 pub const DEFINITIONS: &str = "definitions";
 
@@ -65,10 +67,17 @@ impl Encoder<'_> {
             return items.iter().enumerate().map(item).collect::<Result<Vec<_>>>().map(Value::Array);
         }
         if let Some(map) = value.read_lock::<Map>() {
+            if map.contains_key(HANDLE) {
+                let message = format!("{place} has the key `{HANDLE}`, which the journal uses itself");
+                return Err(Error::failed("script.not_plain", message));
+            }
             let pair = |(key, item): (&rhai::Identifier, &Dynamic)| {
                 Ok((key.to_string(), self.encode(item, &format!("{place}.{key}"))?))
             };
             return map.iter().map(pair).collect::<Result<serde_json::Map<_, _>>>().map(Value::Object);
+        }
+        if value.is_char() {
+            return Ok(json!({HANDLE: CHAR, "value": value.to_string()}));
         }
         if let Some(container) = value.read_lock::<Container>() {
             return self.container(&container);
@@ -135,6 +144,7 @@ fn handle(session: &Session, kind: &str, value: Value) -> Result<Dynamic> {
             let KnownServer { container, container_name, user, database } = known;
             Dynamic::from(Server { container, container_name, user, password: None, database })
         }
+        CHAR => Dynamic::from(from::<char>(kind, value)?),
         "Volume" => Dynamic::from(from::<Volume>(kind, value)?),
         "Backup" => Dynamic::from(from::<Backup>(kind, value)?),
         "Dump" => Dynamic::from(from::<Dump>(kind, value)?),

@@ -3,6 +3,7 @@
 //! A script runs on a thread of its own ([`execute`]) and reaches the outside only through [`session::Session`].
 
 pub mod api;
+pub mod artefacts;
 pub mod captured;
 pub mod check;
 pub mod describe;
@@ -12,8 +13,10 @@ pub mod errors;
 pub mod evidence;
 pub mod execute;
 pub mod flow;
+pub mod guards;
 pub mod handles;
 pub mod hints;
+pub mod ledger;
 pub mod loader;
 pub mod mutation;
 pub mod parameters;
@@ -23,3 +26,4 @@ pub mod shipped;
 pub mod source;
 pub mod steps;
 pub mod tree;
+pub mod witness;

@@ -279,6 +279,7 @@ fn fresh(call: &Call<'_>, declaration: &Declaration) -> Result<Dynamic> {
 }
 
 fn ask(call: &Call<'_>, declaration: &Declaration) -> Result<Dynamic> {
+    call.session.check_reading()?;
     let Declaration { name, help, kind, .. } = declaration;
     let help = match (help.is_empty(), kind) {
         (true, Type::String) => String::new(),

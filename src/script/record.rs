@@ -173,6 +173,8 @@ pub enum Past {
     Done { value: Value, changed: bool },
     /// It has to run again: it failed, or was cut off before it announced an effect, or the operator says so.
     Again { changed: bool },
+    /// It failed with this error, which the script caught: it went on to other steps.
+    Failed { error: Reason, changed: bool },
     /// It was cut off after it had announced an effect, `last`: what became of that is not known.
     Unknown { last: String },
 }
@@ -182,10 +184,15 @@ impl Past {
     pub fn changed(&self) -> bool {
         match self {
             Self::New => false,
-            Self::Done { changed, .. } | Self::Again { changed } => *changed,
+            Self::Done { changed, .. } | Self::Again { changed } | Self::Failed { changed, .. } => *changed,
             Self::Unknown { .. } => true,
         }
     }
+}
+
+/// What the journal calls the undo of a step where it says who announced an effect.
+pub fn undo_of(step: &str) -> String {
+    format!("undo of {step}")
 }
 
 /// Keeps what happens, durably: when a method returns, a crash does not take back what it was told.
@@ -204,7 +211,13 @@ pub trait Record: Send + Sync {
     /// Whether recorded steps are still to come.
     fn is_behind(&self) -> bool;
 
-    /// Whether an earlier process has begun to put steps back.
+    /// The script is at its end: recorded steps that it did not come by are `run.changed_sequence`.
+    fn finish(&self) -> Result<()>;
+
+    /// Whether the step has begun steps inside it.
+    fn has_inner(&self, path: &str) -> bool;
+
+    /// Whether steps were begun to be put back.
     fn is_going_back(&self) -> bool;
 
     /// Whether the step was put back before.
@@ -229,8 +242,11 @@ pub trait Record: Send + Sync {
     /// The copies that a finished run has made are about to be removed: from now on it can't be rolled back.
     fn forget(&self, run: &str) -> Result<()>;
 
-    /// The run that has made an artefact at, in or around `path`.
-    fn owner(&self, path: &std::path::Path) -> Result<Option<Owner>>;
+    /// The newest run that has made the backup or dump at this absolute path.
+    fn owner(&self, artefact: &std::path::Path) -> Result<Option<Owner>>;
+
+    /// The newest run that keeps, under this name, a volume that it has put aside.
+    fn keeper(&self, volume: &str) -> Result<Option<Owner>>;
 }
 
 /// A run of this machine.
@@ -253,6 +269,10 @@ pub struct Owner {
     pub is_this: bool,
     /// Whether it is over, with nothing to go on with: done, or all put back.
     pub is_over: bool,
+    /// Whether all of it was put back.
+    pub is_rolled_back: bool,
     /// For people: `done`, `failed`, `interrupted` …
     pub state: String,
+    /// What it has proved.
+    pub facts: Vec<Fact>,
 }

@@ -50,6 +50,9 @@ impl Session {
     pub fn effect(&self, command: impl Into<String>) -> Result<Option<u64>> {
         let command = command.into();
         self.world.cancel.check()?;
+        if self.steps().is_reading() {
+            return Err(past_record());
+        }
         let Some(step) = self.steps().current() else {
             return Err(Error::refused("script.outside_step", format!("outside a step: {command}"))
                 .hint("wrap it: step(\"name\", || { … }); what changes the outside world belongs in a step"));
@@ -58,6 +61,11 @@ impl Session {
         self.steps().mark_changed();
         self.emit(Event::Effect { command });
         Ok(announced)
+    }
+
+    /// A script that is only read to be put back, and has come by all steps that were begun, must not wait or ask.
+    pub fn check_reading(&self) -> Result<()> {
+        if self.steps().is_reading() && !self.record.is_behind() { Err(past_record()) } else { Ok(()) }
     }
 
     /// Writes to the run's journal. Where it can't be written, nothing new is begun; but what was done is still put
@@ -76,7 +84,12 @@ impl Session {
     /// Records what was proved, or that a proof is lost.
     pub fn prove(&self, fact: Fact) -> Result<()> {
         self.write(Entry::Fact(fact.clone()))?;
-        self.evidence.learn(fact);
+        self.evidence.learn(&fact);
         Ok(())
     }
+}
+
+/// Where a script that is only read to be put back goes beyond what was done; never shown for a script as it was run.
+fn past_record() -> Error {
+    Error::refused("run.past_record", "the run had not come here: there is nothing to put back from here on")
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::api::ScriptResult;
 use super::api::call::Call;
-use super::record::{Entry, Past, Reason};
+use super::record::{Entry, Past, Reason, undo_of};
 use super::session::Session;
 use super::{errors, handles};
 use crate::event::Event;
@@ -40,6 +40,8 @@ pub struct Steps {
     replaying: bool,
     /// The script stops where the recorded steps end: it is only read for what puts them back.
     replay_only: bool,
+    /// How many bodies are gone through only for the undo closures of the steps inside them.
+    reading: usize,
 }
 
 /// A script's function with what it can see: its module may long have been left.
@@ -103,6 +105,11 @@ impl Steps {
         self.replaying
     }
 
+    /// Whether the script is only read for what puts its steps back: it must neither act nor ask.
+    pub fn is_reading(&self) -> bool {
+        (self.replay_only || self.reading > 0) && !self.is_undoing()
+    }
+
     /// From here on what the script says is news.
     pub fn end_replay(&mut self) {
         self.replaying = false;
@@ -162,15 +169,16 @@ impl Steps {
         path
     }
 
-    fn end(&mut self, path: &str, failed: bool) {
+    fn end(&mut self, path: &str, result: &ScriptResult) {
         self.under_way.pop();
-        if !failed {
+        match result {
+            Err(error) if is_end_of_replay(error) => {}
+            Err(error) if !error.is_pseudo_error() => _ = self.failed.get_or_insert_with(|| path.to_owned()),
             // A step that is done is put back by its own undo: a resumed run does not come by its inner steps.
-            let inner = format!("{path} / ");
-            self.undo.retain(|undo| !undo.path.starts_with(&inner));
-        }
-        if failed && self.failed.is_none() {
-            self.failed = Some(path.to_owned());
+            _ => {
+                let inner = format!("{path} / ");
+                self.undo.retain(|undo| !undo.path.starts_with(&inner));
+            }
         }
     }
 }
@@ -223,8 +231,7 @@ pub fn step(call: &mut Call<'_>) -> ScriptResult {
     }
     let path = session.steps().begin(&name, options.commit);
     let result = pass(call, &path, &body, options);
-    let failed = matches!(&result, Err(error) if !error.is_pseudo_error() && !is_end_of_replay(error));
-    session.steps().end(&path, failed);
+    session.steps().end(&path, &result);
     result
 }
 
@@ -243,13 +250,20 @@ fn is_proper(name: &str) -> bool {
 /// Runs a step, or gives what an earlier process recorded of it.
 fn pass(call: &Call<'_>, path: &str, body: &FnPtr, options: StepOptions) -> ScriptResult {
     let session = call.session;
-    let past = session.record.past(path)?;
+    let past = session.record.past(path).map_err(refusal)?;
     // Before the body runs: a step is put back even when it failed half way, and what began last is put back first.
     let undo = options.undo.clone().map(|function| register_undo(call, path, function, past.changed()));
-    let replay_only = session.steps().replay_only;
+    let is_reading = session.steps().is_reading();
     let value = match past {
         Past::Done { value, .. } => replay(session, path, value)?,
-        _ if replay_only => return Err(end_of_replay()),
+        Past::Failed { error, .. } => {
+            look_inside(call, path, body);
+            return Err(Error::failed(error.code, error.message).into());
+        }
+        _ if is_reading => {
+            look_inside(call, path, body);
+            return Err(end_of_replay());
+        }
         Past::Unknown { last } => match find_out(call, path, &options, &last)? {
             Some(value) => value,
             None => perform(call, path, body)?,
@@ -274,6 +288,17 @@ fn replay(session: &Session, path: &str, value: Value) -> ScriptResult {
     Ok(value)
 }
 
+/// Finds the undo closures of the steps inside one that did not come to its end: where it has none of its own, they
+/// are what puts it back. Nothing is done; the body ends where it would act.
+fn look_inside(call: &Call<'_>, path: &str, body: &FnPtr) {
+    if !call.session.record.has_inner(path) {
+        return;
+    }
+    call.session.steps().reading += 1;
+    let _ = call.invoke(body, ());
+    call.session.steps().reading -= 1;
+}
+
 /// What became of a step that was cut off: its value, or `None` when it is to run again.
 fn find_out(
     call: &Call<'_>,
@@ -284,8 +309,19 @@ fn find_out(
     if options.repeatable {
         return Ok(None);
     }
-    let Some(probe) = &options.probe else { return Err(unknown(call.session, path, last).into()) };
-    let found = call.invoke(probe, ())?;
+    let Some(probe) = &options.probe else {
+        return Err(refusal(unknown(call.session, path, last, "whether it came to its end is not known")));
+    };
+    let found = call.invoke(probe, ()).map_err(|error| {
+        let cause = errors::cause(&error);
+        match cause.kind {
+            Kind::Cancelled => error,
+            _ => {
+                let why = format!("its probe could not tell what became of it: {} [{}]", cause.message, cause.code);
+                refusal(unknown(call.session, path, last, &why))
+            }
+        }
+    })?;
     if found.is_unit() {
         return Ok(None);
     }
@@ -295,17 +331,37 @@ fn find_out(
     Ok(Some(found))
 }
 
-fn unknown(session: &Session, path: &str, last: &str) -> Error {
+fn unknown(session: &Session, path: &str, last: &str, why: &str) -> Error {
     let run = session.record.place().map(|(run, _)| run).unwrap_or_default();
-    let message =
-        format!("step `{path}` was cut off, and whether it came to its end is not known; it was about to: {last}");
+    let message = format!("step `{path}` was cut off while it was about to: {last}\n{why}");
     Error::refused("run.unknown_step", message).hint(format!(
         "look what became of it, then say so:\n\
-         it did not happen, run it again:  pgscript resume {run} --retry '{path}'\n\
-         it need not happen:               pgscript resume {run} --skip '{path}'\n\
-         it happened, and gave VALUE:      pgscript resume {run} --accept '{path}=VALUE'\n\
-         or go back:                       pgscript rollback {run}"
+         it did not happen, run the step again:  pgscript resume {run} --retry {step}\n\
+         the step need not happen:               pgscript resume {run} --skip {step}\n\
+         it happened, and the step gives VALUE:  pgscript resume {run} --accept {accept}\n\
+         or put back all that was done:          pgscript rollback {run}",
+        step = quoted(path),
+        accept = quoted(&format!("{path}=VALUE")),
     ))
+}
+
+/// As a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Errors that put a question to the operator: they refuse to go on, nothing is wrong with what was done. Their hints
+/// hold the commands that answer it.
+pub const REFUSALS: [&str; 3] = ["run.changed_sequence", "run.edited_script", "run.unknown_step"];
+
+/// An error that a script can't catch: only the operator can answer it.
+fn refusal(error: Error) -> Box<EvalAltResult> {
+    EvalAltResult::ErrorTerminated(Dynamic::from(error), Position::NONE).into()
+}
+
+/// Whether going on was refused, for the operator to decide.
+pub fn is_refusal(error: &EvalAltResult) -> bool {
+    !is_end_of_replay(error) && REFUSALS.contains(&errors::cause(error).code.as_str())
 }
 
 /// Runs a step's body, journalled.
@@ -324,7 +380,8 @@ fn perform(call: &Call<'_>, path: &str, body: &FnPtr) -> ScriptResult {
     let seconds = begun.elapsed().as_secs_f64();
     match &result {
         Ok(_) => session.emit(Event::StepDone { path: step, seconds }),
-        Err(error) if is_end_of_replay(error) => {}
+        // A step inside it is in question: it stays cut off.
+        Err(error) if is_end_of_replay(error) || is_refusal(error) => {}
         Err(error) => {
             let cause = errors::cause(error);
             // Where even this can't be written, the step counts as cut off.
@@ -381,8 +438,12 @@ impl PutBack {
 /// What the journal calls the time before the first undo closure.
 const BEFORE_ROLLBACK: &str = "before the rollback";
 
-/// Calls what the script wants to have looked at before it is put back; an error there stops the rollback.
+/// Calls what the script wants to have looked at before it is put back; an error there stops the rollback. Once that
+/// has begun there is nothing to look at any more.
 pub fn look_before_rollback(session: &Session, engine: &Engine) -> Result<(), Box<EvalAltResult>> {
+    if session.record.is_going_back() {
+        return Ok(());
+    }
     let looks = {
         let mut steps = session.steps();
         steps.under_way.clear();
@@ -417,7 +478,7 @@ pub fn put_back(session: &Session, engine: &Engine, automatic: bool) -> PutBack 
 
 fn run_undo(session: &Session, engine: &Engine, undo: Undo, outcome: &mut PutBack) {
     let step = undo.path;
-    session.steps().undoing = Some(format!("undo of {step}"));
+    session.steps().undoing = Some(undo_of(&step));
     let _ = session.write(Entry::UndoStarted { step: step.clone() });
     session.emit(Event::UndoStarted { path: step.clone() });
     match undo.closure.call(engine, undo.value) {

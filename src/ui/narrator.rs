@@ -39,7 +39,7 @@ impl Narrator {
         match event {
             Event::RunStarted { script, origin, parameters } => out(self.run_started(script, origin, parameters)),
             Event::RunDone { script, seconds } | Event::RunPutBack { script, seconds } => {
-                let what = if matches!(event, Event::RunDone { .. }) { "is done" } else { "is put back" };
+                let what = if matches!(event, Event::RunDone { .. }) { "is done" } else { "is rolled back" };
                 let head = format!("{} {script} {what}", style.mark(Mark::Done));
                 out(vec![self.timed(style.paint(Paint::Green, &head), &head, *seconds)])
             }

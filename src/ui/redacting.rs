@@ -94,6 +94,7 @@ mod tests {
         let events = [
             Event::RunStarted { script: s(), origin: s(), parameters: serde_json::json!({"p": [s(), {"q": s()}]}) },
             Event::RunDone { script: s(), seconds: 1.0 },
+            Event::RunPutBack { script: s(), seconds: 1.0 },
             Event::RunFailed { script: s(), seconds: 1.0, exit_code: 1, failure: serde_json::json!({"message": s()}) },
             Event::Loaded { module: s(), origin: s() },
             Event::StepFailed { path: path.clone(), seconds: 1.0, code: "x".into(), message: message.clone() },

@@ -31,6 +31,9 @@ TARGETS = {
     "outage_vs_documented": 0.25,
     "check_vs_python": 1.0,
     "peak_rss_mb": 64,
+    "journal_overhead": 0.05,
+    "status_ms": 1000,
+    "rollback_vs_upgrade": 0.5,
 }
 PARTS = ("check", "backup", "outage")
 
@@ -47,6 +50,8 @@ class Bench:
         # An empty site: what is measured is what is built in.
         self.environment["PGSCRIPT_SITE"] = str(work / "site")
         (work / "site").mkdir()
+        self.store = work / "runs"
+        self.environment["PGSCRIPT_STORE"] = str(self.store)
 
     # --- the stacks ---
 
@@ -75,11 +80,16 @@ class Bench:
 
     # --- pgscript ---
 
-    def pgscript(self, script, parameters, events=None):
+    def pgscript(self, script, parameters):
         """Runs a script; its memory is watched. Gives its events."""
-        argv = [self.binary, "run", script, "--format", "json"]
+        argv = ["run", script]
         for name, value in parameters.items():
             argv += ["--set", f"{name}={value}"]
+        return self.drive(argv)
+
+    def drive(self, arguments):
+        """A command that drives a run, watched as `pgscript`."""
+        argv = [self.binary, *arguments, "--format", "json"]
         child = subprocess.Popen(argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         with ended_on_failure(child), self.memory.watch(child.pid):
             output, complaint = child.communicate()
@@ -126,11 +136,26 @@ class Bench:
         by_hand, steps_by_hand = documented.upgrade(documented_stack)
         self.ratio("outage_vs_documented", outage, by_hand)
         show_steps(steps, steps_by_hand)
+        self.durability()
+
+    def durability(self):
+        """What the journal costs, how soon a frightened operator has an answer, and how long the way back takes."""
+        place = max(self.store.glob("upgrade-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+        lines = [json.loads(line) for line in (place / "journal.jsonl").read_text().splitlines()]
+        spent = next(line["journal_seconds"] for line in lines if line["entry"] == "ended")
+        upgrade = moment(lines[-1]["at"]) - moment(lines[0]["at"])
+        say("journal against the run without it …")
+        self.ratio("journal_overhead", spent, upgrade - spent)
+        taken = sorted(seconds(lambda: self.spawn([self.binary, "status", place.name])) for _ in range(20))
+        self.figures["status_ms"] = round(taken[len(taken) // 2] * 1000, 1)
+        say(f"status: {self.figures['status_ms']} ms (median of {len(taken)})")
+        say("rollback of the finished upgrade, what was written since dumped first …")
+        self.ratio("rollback_vs_upgrade", seconds(lambda: self.drive(["rollback", place.name, "--yes"])), upgrade)
 
     def upgrade(self, stack):
         """Gives the seconds without an application, and those of each step."""
         events = self.pgscript("upgrade.rhai", {
-            "project": stack.name, "to": TO, "base": stack.base, "ansible_dir": stack.dir / "ansible",
+            "project": stack.name, "to": TO, "ansible_dir": stack.dir / "ansible",
             "ansible_inventory": "inventory.yml", "ansible_limit": stack.name, "ansible_virtualenv": "venv",
         })
         started = {e["path"]: moment(e["time"]) for e in events if e["event"] == "step_started"}

@@ -61,14 +61,14 @@ echo "The server is $(major). Application and worker write a heartbeat each seco
 sed -i "s/primero_postgres_version: \"$from\"/primero_postgres_version: \"$to\"/" "$stack_dir/ansible/inventory.yml"
 
 title "The upgrade"
-upgrade=("$binary" run upgrade.rhai --set "to=$to" --set "project=$name" --set "base=$work/backups"
+upgrade=("$binary" run upgrade.rhai --set "to=$to" --set "project=$name"
     --set "ansible_dir=$stack_dir/ansible" --set ansible_inventory=inventory.yml
     --set "ansible_limit=$name" --set ansible_virtualenv=venv)
 printf '$ pgscript'
 printf ' %s' "${upgrade[@]:1}"
 printf '\n\n'
 begun="$SECONDS"
-PGSCRIPT_SITE="$work/site" "${upgrade[@]}" </dev/null
+PGSCRIPT_SITE="$work/site" PGSCRIPT_STORE="$work/runs" "${upgrade[@]}" </dev/null
 echo "$((SECONDS - begun)) seconds in all."
 
 title "The stack afterwards"
@@ -76,5 +76,7 @@ stack heartbeat
 stack status
 now="$(major)"
 echo "The server is $now. Application and worker write again."
+title "Where the run stands"
+PGSCRIPT_STORE="$work/runs" "$binary" status
 case "$now" in "$to".*) ;; *) die "the server is $now, not $to" ;; esac
 failed=no

@@ -4,6 +4,7 @@ use rhai::{Array, Dynamic};
 
 use super::call::Options;
 use super::{Registrar, values};
+use crate::script::guards;
 use crate::world::ansible::{PlaybookSpec, Site};
 use crate::world::{Error, Result};
 
@@ -31,13 +32,14 @@ pub fn register(registrar: &mut Registrar<'_>) {
             "Runs a playbook to its end, output line by line. Options: tags, skip_tags, extra_vars (a map; handed over in \
              a private file), extra_vars_files, check_mode. Gives the recap, a map per host.\n\n\
              Errors name host and task: `ansible.failed`, `ansible.unreachable`, `ansible.no_hosts`, \
-             `ansible.inventory`, `ansible.not_installed`.",
+             `ansible.inventory`, `ansible.not_installed`; `guard.fence` while restored data is not compared.",
             |call| {
                 let site: Site = call.get("site")?;
                 let known = &["tags", "skip_tags", "extra_vars", "extra_vars_files", "check_mode"];
                 let spec = playbook(site, call.path("playbook")?, &call.options("options", known)?)?;
                 let command = command(&spec);
                 if !spec.check_mode {
+                    guards::deploy(call.session)?;
                     call.effect(command)?;
                 }
                 Ok(values::from_serde(&call.world().ansible.playbook(&spec)?))

@@ -5,6 +5,8 @@ use rhai::{Array, Dynamic, Map};
 use super::call::Call;
 use super::{Namespace, Registrar, ScriptResult, values};
 use crate::event::Event;
+use crate::script::evidence::Fact;
+use crate::script::{guards, witness};
 use crate::world::Error;
 use crate::world::content::{self, Content};
 use crate::world::postgres::Server;
@@ -62,6 +64,16 @@ fn compare(call: &mut Call<'_>) -> ScriptResult {
     let (before, after): (Content, Content) = (call.get("before")?, call.get("after")?);
     let found = content::compare(&before, &after);
     let proven = found.is_equal() && !before.from_file && !after.from_file;
+    // One cluster is always equal to itself.
+    if proven && before.system_identifier != after.system_identifier {
+        witness::remember(call.session, &call.world().containers.container(&after.container)?)?;
+        call.session.prove(Fact::Compared {
+            system_identifier: before.system_identifier.clone(),
+            after: after.container.clone(),
+            tables: before.tables(),
+            rows: before.rows(),
+        })?;
+    }
     let rows = found.rows.iter().map(|row| row.iter().cloned().map(Dynamic::from).collect::<Array>().into());
     let result = Map::from([
         ("rows".into(), rows.collect::<Array>().into()),
@@ -95,7 +107,9 @@ fn files(ns: &mut Namespace<'_, '_>) {
             let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
             let json = serde_json::to_vec_pretty(&content)
                 .map_err(|e| Error::failed("host.not_json", format!("{}: {e}", path.display())))?;
+            let lost = if overwrite { guards::artefact_loss(call.session, &path)? } else { Vec::new() };
             call.effect(format!("write {}", path.display()))?;
+            guards::lose(call.session, &lost)?;
             call.world().host.write(&path, &json, overwrite)?;
             Ok(Dynamic::UNIT)
         },

@@ -7,6 +7,9 @@ use rhai::{Array, Dynamic, Map};
 
 use super::call::{Call, Options};
 use super::{Namespace, Registrar, ScriptResult, values};
+use crate::script::evidence::Fact;
+use crate::script::ledger::Definition;
+use crate::script::{guards, witness};
 use crate::world::container::{Container, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, Network, Output};
 use crate::world::{Error, Result, Secret};
 
@@ -160,12 +163,12 @@ fn service(call: &mut Call<'_>) -> ScriptResult {
 }
 
 fn life(ns: &mut Namespace<'_, '_>) {
-    ns.effect("start(container: Container)", "Starts a container; a running one is left alone.", |call| {
-        let c: Container = call.get("container")?;
-        call.effect(format!("docker start {}", c.name))?;
-        call.world().containers.start(&c.id)?;
-        Ok(Dynamic::UNIT)
-    });
+    ns.effect(
+        "start(container: Container)",
+        "Starts a container; a running one is left alone.\n\nErrors: `guard.fence` for the application of a database that \
+         was put aside, until the data is back, or proved to be the same in the new server.",
+        start,
+    );
     ns.effect(
         "stop(container: Container, options: Map = #{})",
         "Stops a container with its image's stop signal and waits for its end; SIGKILL after `timeout` seconds \
@@ -175,17 +178,24 @@ fn life(ns: &mut Namespace<'_, '_>) {
             let timeout = call.options("options", &["timeout"])?.seconds("timeout")?.unwrap_or(STOP_TIMEOUT);
             call.effect(format!("docker stop -t {} {}", timeout.as_secs(), c.name))?;
             call.world().containers.stop(&c.id, timeout)?;
+            witness::held(call.session, &c)?;
             Ok(Dynamic::UNIT)
         },
     );
     ns.effect(
         "remove(container: Container, options: Map = #{})",
-        "Removes a container, not its named volumes. A running one only with `force: true`.",
+        "Removes a container, not its named volumes. A running one only with `force: true`. One with a database, which \
+         this run has not made itself: only stopped, with its data on a volume, and after `docker::save_definitions`.\n\n\
+         Errors: `guard.container_running`, `guard.container_data`, `guard.container_definition`.",
         |call| {
             let c: Container = call.get("container")?;
             let force = call.options("options", &["force"])?.bool("force")?.unwrap_or(false);
+            let now = call.world().containers.container(&c.id)?;
+            guards::container_removal(call.session, &now)?;
             call.effect(format!("docker rm {}{}", if force { "-f " } else { "" }, c.name))?;
+            witness::look(call.session, &now)?;
             call.world().containers.remove(&c.id, force)?;
+            witness::released(call.session, &c.id)?;
             Ok(Dynamic::UNIT)
         },
     );
@@ -198,11 +208,15 @@ fn life(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "set_restart_policy(container: Container, policy: string)",
         "Sets the restart policy: no, always, unless-stopped, on-failure or on-failure:3. With `no` a restart of \
-         the daemon does not bring the container back.",
+         the daemon does not bring the container back.\n\nErrors: `guard.fence` as in `docker::start`.",
         |call| {
             let (c, policy): (Container, _) = (call.get("container")?, call.string("policy")?);
+            if policy != "no" {
+                guards::release(call.session, &c)?;
+            }
             call.effect(format!("docker update --restart {policy} {}", c.name))?;
             call.world().containers.set_restart_policy(&c.id, &policy)?;
+            witness::held(call.session, &c)?;
             Ok(Dynamic::UNIT)
         },
     );
@@ -221,6 +235,34 @@ fn life(ns: &mut Namespace<'_, '_>) {
             Ok(call.world().containers.logs(&c.id, tail)?.into())
         },
     );
+}
+
+fn start(call: &mut Call<'_>) -> ScriptResult {
+    let (c, session): (Container, _) = (call.get("container")?, call.session);
+    let before = call.world().containers.container(&c.id)?;
+    guards::release(session, &before)?;
+    call.effect(format!("docker start {}", c.name))?;
+    witness::look(session, &before)?;
+    let is_watched = witness::volumes_of(&before).any(|volume| session.evidence.ask(|ledger| ledger.knows(volume)));
+    if !is_watched {
+        call.world().containers.start(&c.id)?;
+        witness::released(session, &c.id)?;
+        return Ok(Dynamic::UNIT);
+    }
+    if witness::is_reachable(call.world(), &before, None)? {
+        witness::used(session, witness::volumes_of(&before))?;
+    }
+    if !before.is_running() {
+        session.prove(Fact::Starting { container: c.id.clone() })?;
+    }
+    let started = call.world().containers.start(&c.id);
+    // Also where it failed: a later start is not ours.
+    if let (false, Ok(now)) = (before.is_running(), call.world().containers.container(&c.id)) {
+        witness::remember(session, &now)?;
+    }
+    started?;
+    witness::released(session, &c.id)?;
+    Ok(Dynamic::UNIT)
 }
 
 fn wait_healthy(call: &mut Call<'_>) -> ScriptResult {
@@ -288,7 +330,11 @@ fn create(ns: &mut Namespace<'_, '_>) {
         |call| {
             let spec = container_spec(&call.options("spec", SPEC)?)?;
             call.effect(format!("docker create {}", spec_text(&spec)))?;
-            Ok(Dynamic::from(call.world().containers.create(&spec)?))
+            let created = call.world().containers.create(&spec)?;
+            if witness::is_database(&created) {
+                call.session.prove(Fact::ContainerCreated { container: created.id.clone() })?;
+            }
+            Ok(Dynamic::from(created))
         },
     );
     ns.effect(
@@ -299,6 +345,11 @@ fn create(ns: &mut Namespace<'_, '_>) {
             let spec = container_spec(&call.options("spec", SPEC)?)?;
             if spec.like.is_some() || spec.mounts.iter().any(|m| !m.read_only) {
                 call.effect(format!("docker run --rm {}", spec_text(&spec)))?;
+                let written = spec.mounts.iter().filter(|m| !m.read_only).map(|m| m.name.as_str());
+                witness::written_to(call.session, written)?;
+                if let Some(like) = spec.like.as_ref().and_then(|like| like.pointer("/Id")?.as_str()) {
+                    witness::written(call.session, like)?;
+                }
             }
             Ok(output(&call.world().containers.run(&spec)?))
         },
@@ -316,6 +367,7 @@ fn create(ns: &mut Namespace<'_, '_>) {
             let json = serde_json::to_vec_pretty(&containers)
                 .map_err(|e| Error::failed("docker.failed", format!("cannot write definitions: {e}")))?;
             call.world().host.write(&path, &json, false)?;
+            note_definitions(call, &containers, &path)?;
             Ok(Dynamic::UNIT)
         },
     );
@@ -327,9 +379,24 @@ fn create(ns: &mut Namespace<'_, '_>) {
             let containers: Vec<Container> = serde_json::from_slice(&call.world().host.read(&path)?).map_err(|e| {
                 Error::failed("docker.definitions", format!("{} holds no definitions: {e}", path.display()))
             })?;
+            note_definitions(call, &containers, &path)?;
             Ok(containers.into_iter().map(Dynamic::from).collect::<Array>().into())
         },
     );
+}
+
+/// States from which file which container can be created again.
+fn note_definitions(call: &Call<'_>, containers: &[Container], path: &std::path::Path) -> Result<()> {
+    let path = guards::absolute(path);
+    for c in containers {
+        let is_it = |d: &Definition| d.container == c.id && d.path == path;
+        if !call.session.evidence.ask(|ledger| ledger.definitions().iter().any(is_it)) {
+            let (name, project, service) = (c.name.clone(), c.project.clone(), c.service.clone());
+            let (container, path) = (c.id.clone(), path.clone());
+            call.session.prove(Fact::DefinitionSaved { container, name, project, service, path })?;
+        }
+    }
+    Ok(())
 }
 
 fn container_spec(o: &Options) -> Result<ContainerSpec> {
@@ -400,6 +467,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
             let argv = call.strings("argv")?;
             let o = call.options("options", &["env", "user", "working_dir", "check"])?;
             call.effect(format!("docker exec {} {}", c.name, argv.join(" ")))?;
+            witness::written(call.session, &c.id)?;
             let spec = ExecSpec {
                 argv,
                 env: o.strings("env")?,
@@ -435,6 +503,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
             let (c, directory): (Container, _) = (call.get("container")?, call.string("directory")?);
             let file = call.path("file")?;
             call.effect(format!("docker cp - {}:{directory} < {}", c.name, file.display()))?;
+            witness::written(call.session, &c.id)?;
             let mut source = call.world().host.open(&file)?;
             call.world().containers.copy_in(&c.id, &directory, &mut *source)?;
             Ok(Dynamic::UNIT)
@@ -511,11 +580,17 @@ fn networks(ns: &mut Namespace<'_, '_>) {
     });
     ns.effect(
         "connect(network: string, container: Container, aliases: Array = [])",
-        "Attaches a container to a network under further names.",
+        "Attaches a container to a network under further names.\n\nErrors: `guard.fence` for a server into which data was \
+         restored that was not compared yet.",
         |call| {
             let (network, c): (_, Container) = (call.string("network")?, call.get("container")?);
             let aliases = if call.has("aliases") { call.strings("aliases")? } else { Vec::new() };
+            let now = call.world().containers.container(&c.id)?;
+            guards::connection(call.session, &now, &network)?;
             call.effect(format!("docker network connect {network} {}", c.name))?;
+            if now.is_running() && witness::is_reachable(call.world(), &now, Some(&network))? {
+                witness::used(call.session, witness::volumes_of(&now))?;
+            }
             call.world().containers.connect_network(&network, &c.id, &aliases)?;
             Ok(Dynamic::UNIT)
         },

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rhai::{Array, Dynamic, Map};
 
 use super::{Namespace, Registrar, values};
+use crate::script::guards;
 use crate::world::Error;
 use crate::world::host::{Command, Entry};
 
@@ -81,11 +82,14 @@ fn files(ns: &mut Namespace<'_, '_>) {
     });
     ns.effect(
         "write(path: string, text: string, options: Map = #{})",
-        "Writes a private file whole or not at all. An existing one only with `overwrite: true`.\n\nErrors: `host.exists`.",
+        "Writes a private file whole or not at all. An existing one only with `overwrite: true`, and a backup or dump only \
+         where `host::remove_file` would remove it.\n\nErrors: `host.exists`, and those of `host::remove_file`.",
         |call| {
             let (path, text) = (call.path("path")?, call.string("text")?);
             let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
+            let lost = if overwrite { guards::artefact_loss(call.session, &path)? } else { Vec::new() };
             call.effect(format!("write {}", path.display()))?;
+            guards::lose(call.session, &lost)?;
             call.world().host.write(&path, text.as_bytes(), overwrite)?;
             Ok(Dynamic::UNIT)
         },
@@ -104,23 +108,40 @@ fn files(ns: &mut Namespace<'_, '_>) {
             let json = serde_json::to_vec_pretty(&values::to_json(&call.value("value"))?)
                 .map_err(|e| Error::failed("host.not_json", format!("{}: {e}", path.display())))?;
             let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
+            let lost = if overwrite { guards::artefact_loss(call.session, &path)? } else { Vec::new() };
             call.effect(format!("write {}", path.display()))?;
+            guards::lose(call.session, &lost)?;
             call.world().host.write(&path, &json, overwrite)?;
             Ok(Dynamic::UNIT)
         },
     );
-    ns.effect("remove_file(path: string)", "Removes a file.", |call| {
-        let path = call.path("path")?;
-        call.effect(format!("rm {}", path.display()))?;
-        call.world().host.remove_file(&path)?;
-        Ok(Dynamic::UNIT)
-    });
-    ns.effect("remove_dir(path: string)", "Removes a directory with everything in it; follows no links.", |call| {
-        let path = call.path("path")?;
-        call.effect(format!("rm -r {}", path.display()))?;
-        call.world().host.remove_dir(&path)?;
-        Ok(Dynamic::UNIT)
-    });
+    ns.effect(
+        "remove_file(path: string)",
+        "Removes a file. A backup or dump, or a part of one: only one of this run or of one that is over, and not the last \
+         copy of its data.\n\n\
+         Errors: `guard.last_copy`, `guard.artefact_in_use`, `guard.artefact_unknown` (no run has made it).",
+        |call| {
+            let path = call.path("path")?;
+            let lost = guards::artefact_loss(call.session, &path)?;
+            call.effect(format!("rm {}", path.display()))?;
+            guards::lose(call.session, &lost)?;
+            call.world().host.remove_file(&path)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.effect(
+        "remove_dir(path: string)",
+        "Removes a directory with everything in it; follows no links. With backups and dumps in it as \
+         `host::remove_file`.\n\nErrors: those of `host::remove_file`.",
+        |call| {
+            let path = call.path("path")?;
+            let lost = guards::artefact_loss(call.session, &path)?;
+            call.effect(format!("rm -r {}", path.display()))?;
+            guards::lose(call.session, &lost)?;
+            call.world().host.remove_dir(&path)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
 }
 
 fn machine(ns: &mut Namespace<'_, '_>) {
@@ -149,6 +170,7 @@ fn machine(ns: &mut Namespace<'_, '_>) {
         Ok(call.world().host.now().into())
     });
     ns.function("sleep(seconds: number)", "Waits; Ctrl-C ends it.", |call| {
+        call.session.check_reading()?;
         let value = call.value("seconds");
         let seconds = value.as_float().or_else(|_| value.as_int().map(|i| i as f64)).unwrap_or(0.0).max(0.0);
         call.world().host.sleep(Duration::from_secs_f64(seconds))?;

@@ -1,9 +1,13 @@
 //! `pg_dump::` a cluster or database as files, and back into a server.
 
+use std::path::PathBuf;
+
 use rhai::Dynamic;
 
-use super::call::Options;
-use super::{Namespace, Registrar, values};
+use super::call::{Call, Options};
+use super::{Namespace, Registrar, ScriptResult, values};
+use crate::script::evidence::Fact;
+use crate::script::{guards, witness};
 use crate::world::postgres::{Dump, DumpOptions, Format, RestoreOptions, Server};
 use crate::world::{Error, Result};
 
@@ -44,12 +48,7 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
          Errors: `dump.exists`, `dump.other_cluster` and `dump.empty_cluster` (`replace` never puts another cluster's \
          dump, or one without any table, in the place of a good one), `dump.failed`, `dump.incomplete`, `dump.damaged`, `postgres.client_too_old`, \
          `host.disk_full`.",
-        |call| {
-            let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
-            let options = dump_options(&call.options("options", OPTIONS)?)?;
-            call.effect(format!("pg_dumpall -h {} -U {} > {}", s.container_name, s.user, path.display()))?;
-            Ok(Dynamic::from(call.world().postgres.dump(&s, &path, &options)?))
-        },
+        cluster,
     );
     ns.effect(
         "globals(server: Server, path: string, options: Map = #{})",
@@ -86,10 +85,45 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
          Errors: `dump.incomplete`, `dump.damaged`.",
         |call| {
             let client = call.options("options", &["client"])?.string("client")?;
-            call.world().postgres.verify_dump(&call.get::<Dump>("dump")?, client.as_deref())?;
+            let dump: Dump = call.get("dump")?;
+            call.world().postgres.verify_dump(&dump, client.as_deref())?;
+            call.session.prove(Fact::DumpVerified { path: guards::absolute(&dump.path) })?;
             Ok(Dynamic::UNIT)
         },
     );
+}
+
+fn cluster(call: &mut Call<'_>) -> ScriptResult {
+    let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
+    let (options, session) = (dump_options(&call.options("options", OPTIONS)?)?, call.session);
+    if options.replace {
+        guards::artefact_loss(session, &path)?;
+    }
+    call.effect(format!("pg_dumpall -h {} -U {} > {}", s.container_name, s.user, path.display()))?;
+    let container = call.world().containers.container(&s.container)?;
+    let volume = witness::data_volume(&container).map(str::to_owned);
+    let holders = match &volume {
+        Some(volume) => witness::look_at_holders(session, volume)?,
+        None => Vec::new(),
+    };
+    if options.replace || call.world().host.entry(&path)?.is_none() {
+        session.prove(Fact::ArtefactBegun { path: guards::absolute(&path) })?;
+    }
+    let fenced = !witness::is_reachable(call.world(), &container, None)?;
+    let dump = call.world().postgres.dump(&s, &path, &options)?;
+    // Some databases of a cluster are no copy of it.
+    if options.databases.is_empty() {
+        session.prove(Fact::DumpTaken {
+            path: guards::absolute(&dump.path),
+            container: container.id.clone(),
+            volume,
+            system_identifier: dump.system_identifier.clone(),
+            tables: dump.databases.iter().map(|database| database.tables).sum(),
+            fenced,
+        })?;
+        holders.iter().try_for_each(|container| witness::remember(session, container))?;
+    }
+    Ok(Dynamic::from(dump))
 }
 
 fn dump_options(o: &Options) -> Result<DumpOptions> {
@@ -127,7 +161,10 @@ fn restores(ns: &mut Namespace<'_, '_>) {
             let o = call.options("options", &["client", "jobs"])?;
             let options = RestoreOptions { client_image: o.string("client")?, jobs: jobs(&o)? };
             call.effect(format!("pg_restore -h {} -j {} {}", s.container_name, options.jobs, dump.path.display()))?;
-            Ok(values::from_serde(&call.world().postgres.restore(&dump, &s, &options)?))
+            target(call, &s)?;
+            let report = call.world().postgres.restore(&dump, &s, &options)?;
+            call.session.prove(Fact::Restored { path: guards::absolute(&dump.path), container: s.container })?;
+            Ok(values::from_serde(&report))
         },
     );
     ns.effect(
@@ -138,7 +175,18 @@ fn restores(ns: &mut Namespace<'_, '_>) {
             let (source, to): (Server, Server) = (call.get("source")?, call.get("target")?);
             let options = dump_options(&call.options("options", TRANSFER)?)?;
             call.effect(format!("pg_dumpall -h {} | psql -h {}", source.container_name, to.container_name))?;
-            Ok(values::from_serde(&call.world().postgres.transfer(&source, &to, &options)?))
+            target(call, &to)?;
+            let report = call.world().postgres.transfer(&source, &to, &options)?;
+            call.session.prove(Fact::Restored { path: PathBuf::new(), container: to.container })?;
+            Ok(values::from_serde(&report))
         },
     );
+}
+
+/// Before data is restored into a server: what it has is not what it had.
+fn target(call: &Call<'_>, server: &Server) -> Result<()> {
+    let container = call.world().containers.container(&server.container)?;
+    witness::look(call.session, &container)?;
+    witness::remember(call.session, &container)?;
+    witness::written_to(call.session, witness::volumes_of(&container))
 }

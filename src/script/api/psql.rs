@@ -8,6 +8,7 @@ use rhai::{Array, Dynamic};
 use super::call::{Call, Options};
 use super::{Namespace, Registrar, ScriptResult, content, values};
 use crate::event::Event;
+use crate::script::witness;
 use crate::world::container::Container;
 use crate::world::postgres::{Binding, Server};
 use crate::world::{Error, Result};
@@ -109,6 +110,7 @@ fn statements(ns: &mut Namespace<'_, '_>) {
             let (database, bindings) = target(&s, &call.options("options", QUERY)?)?;
             let shown = sql.split_whitespace().collect::<Vec<_>>().join(" ");
             call.effect(format!("docker exec -i {} psql -X -d '{database}' <<< \"{shown}\"", s.container_name))?;
+            witness::written(call.session, &s.container)?;
             let tags = call.world().postgres.execute(&s, &database, &sql, &bindings)?;
             Ok(tags.into_iter().map(Dynamic::from).collect::<Array>().into())
         },
@@ -125,6 +127,7 @@ fn file(call: &mut Call<'_>) -> ScriptResult {
     let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
     let database = call.options("options", &["database"])?.string("database")?.unwrap_or_else(|| s.database.clone());
     call.effect(format!("docker exec -i {} psql -X -d {database} < {}", s.container_name, path.display()))?;
+    witness::written(call.session, &s.container)?;
     let mut source = call.world().host.open(&path)?;
     let mut lines = Lines { call, pending: Vec::new() };
     call.world().postgres.script(&s, &database, &mut *source, &mut lines)?;
@@ -177,6 +180,7 @@ fn passwords(ns: &mut Namespace<'_, '_>) {
             let (s, role): (Server, _) = (call.get("server")?, call.string("role")?);
             let password = call.secret("password")?;
             call.effect(format!("docker exec -it {} psql -c '\\password {role}'", s.container_name))?;
+            witness::written(call.session, &s.container)?;
             call.world().postgres.set_password(&s, &role, &password)?;
             Ok(Dynamic::UNIT)
         },

@@ -54,11 +54,13 @@ fn confirm(call: &Call<'_>) -> Result<bool> {
     let question = call.string("question")?;
     let session = call.session;
     if session.steps().is_inside() {
+        session.check_reading()?;
         return session.prompter.confirm(&question);
     }
     if let Some(answer) = session.record.answer(&question) {
         return Ok(answer);
     }
+    session.check_reading()?;
     let yes = session.prompter.confirm(&question)?;
     session.write(Entry::Answer { question, yes })?;
     Ok(yes)

@@ -4,8 +4,9 @@ use rhai::{Array, Dynamic};
 
 use super::call::{Call, Options};
 use super::docker::text_map;
-use super::{Namespace, Registrar, values};
-use crate::script::evidence::{self, Fact};
+use super::{Namespace, Registrar, ScriptResult, values};
+use crate::script::evidence::Fact;
+use crate::script::{guards, witness};
 use crate::world::container::{Container, ContainerFilter, Volume};
 use crate::world::volume::{Access, Backup, BackupOptions, NewVolume};
 use crate::world::{Error, Result};
@@ -124,15 +125,21 @@ fn change(ns: &mut Namespace<'_, '_>) {
     );
     ns.effect(
         "remove(volume: Volume)",
-        "Removes a volume and everything in it. Refused unless this run has a verified backup of that very volume, \
-         or made the volume itself, or it is empty, or the operator named it with `--allow-data-loss \
-         volume:NAME`.\n\nErrors: `volume.unproven`, `docker.conflict` while a container holds it.",
+        "Removes a volume and everything in it. Refused unless this run has a verified backup or dump of that volume, taken \
+         after the last use of it, or made the volume itself and nobody used it, or a finished run has put it aside, or \
+         it is empty, or the operator named it with `--allow-data-loss volume:NAME`.\n\n\
+         Errors: `volume.unproven`, `guard.volume_kept`, `docker.conflict` while a container holds it.",
         |call| {
             let v: Volume = call.get("volume")?;
-            call.session.evidence.permits_removal(call.world(), &v)?;
+            guards::volume_removal(call.session, &v)?;
             call.effect(format!("docker volume rm {}", v.name))?;
             call.session.prove(Fact::VolumeRemoved { volume: v.name.clone() })?;
-            call.world().containers.remove_volume(&v.name)?;
+            if let Err(error) = call.world().containers.remove_volume(&v.name) {
+                // What can't be found out now is settled by the next guard that asks.
+                let _ = witness::settle(call.session);
+                return Err(error.into());
+            }
+            call.session.prove(Fact::VolumeGone { volume: v.name })?;
             Ok(Dynamic::UNIT)
         },
     );
@@ -154,8 +161,16 @@ fn rename_and_clone(ns: &mut Namespace<'_, '_>) {
             let options = new_volume(&call.options("options", NEW_VOLUME)?)?;
             let (from, to) = (&v.mount_point, mount_point_of(&v, &name));
             call.effect(format!("docker volume create {name}; mv -T {from} {to}; docker volume rm {}", v.name))?;
+            let is_there = call.world().containers.volume(&v.name)?.is_some();
+            let has_moved = call.session.evidence.ask(|ledger| ledger.put_aside_from(&name).as_ref() == Some(&v.name));
+            if is_there {
+                witness::cluster_in(call.session, &v)?;
+                call.session.prove(Fact::VolumeMoving { from: v.name.clone(), to: name.clone() })?;
+            }
             let moved = call.world().volumes.rename(&v.name, &name, &options)?;
-            call.session.prove(Fact::VolumeMoved { from: v.name, to: moved.name.clone() })?;
+            if is_there || !has_moved {
+                call.session.prove(Fact::VolumeMoved { from: v.name, to: name })?;
+            }
             Ok(Dynamic::from(moved))
         },
     );
@@ -228,18 +243,7 @@ fn backups(ns: &mut Namespace<'_, '_>) {
          soon as the new one is whole, but not when the volume has become empty).\n\n\
          Errors: `volume.in_use`, `backup.exists`, `backup.in_progress`, `backup.other_volume`, `backup.empty_volume`, \
          `host.disk_full`.",
-        |call| {
-            let (v, path): (Volume, _) = (call.get("volume")?, call.path("path")?);
-            let options = backup_options(&call.options("options", BACKUP)?)?;
-            call.effect(format!("tar -C {} -c . | zstd -1 -T0 > {}", v.mount_point, path.display()))?;
-            if options.replace && call.world().host.entry(&path)?.is_some() {
-                // What was proved by the file that gives way is proved no more.
-                call.session.prove(Fact::ArtefactRemoved { path: path.clone() })?;
-            }
-            let backup = call.world().volumes.backup(&v.name, &path, &options)?;
-            call.session.prove(evidence::backed_up(&v, &backup))?;
-            Ok(Dynamic::from(backup))
-        },
+        backup,
     );
     ns.function("open(path: string) -> Backup", "The backup in a file, with what its manifest says.", |call| {
         Ok(Dynamic::from(call.world().volumes.open(&call.path("path")?)?))
@@ -251,7 +255,7 @@ fn backups(ns: &mut Namespace<'_, '_>) {
         |call| {
             let backup: Backup = call.get("backup")?;
             call.world().volumes.verify(&backup)?;
-            call.session.prove(Fact::BackupVerified { path: backup.path.clone() })?;
+            call.session.prove(Fact::BackupVerified { path: guards::absolute(&backup.path) })?;
             Ok(Dynamic::UNIT)
         },
     );
@@ -263,10 +267,36 @@ fn backups(ns: &mut Namespace<'_, '_>) {
             let (backup, v): (Backup, Volume) = (call.get("backup")?, call.get("volume")?);
             let options = backup_options(&call.options("options", ACCESS)?)?;
             call.effect(format!("zstd -dc {} | tar -C {} -xp", backup.path.display(), v.mount_point))?;
+            let is_empty = !call.world().volumes.size(&v.name)?.1;
+            if is_empty && !call.session.evidence.ask(|ledger| ledger.is_ours(&v.name)) {
+                call.session.prove(Fact::VolumeCreated { volume: v.name.clone() })?;
+            }
             call.world().volumes.restore(&backup, &v.name, &options)?;
+            call.session.prove(Fact::VolumeRestored { volume: v.name, path: guards::absolute(&backup.path) })?;
             Ok(Dynamic::UNIT)
         },
     );
+}
+
+fn backup(call: &mut Call<'_>) -> ScriptResult {
+    let (v, path): (Volume, _) = (call.get("volume")?, call.path("path")?);
+    let (options, session) = (backup_options(&call.options("options", BACKUP)?)?, call.session);
+    witness::settle(session)?;
+    if options.replace {
+        guards::artefact_loss(session, &path)?;
+    }
+    call.effect(format!("tar -C {} -c . | zstd -1 -T0 > {}", v.mount_point, path.display()))?;
+    // Whoever is started from here on may write to what is being read.
+    let holders = witness::look_at_holders(session, &v.name)?;
+    let begun = call.world().host.entry(&path)?.is_none() || options.replace;
+    if begun {
+        session.prove(Fact::ArtefactBegun { path: guards::absolute(&path) })?;
+    }
+    let backup = call.world().volumes.backup(&v.name, &path, &options)?;
+    let sha256 = backup.manifest.sha256.clone();
+    session.prove(Fact::BackupTaken { volume: v.name, path: guards::absolute(&backup.path), sha256 })?;
+    holders.iter().try_for_each(|container| witness::remember(session, container))?;
+    Ok(Dynamic::from(backup))
 }
 
 fn backup_options(o: &Options) -> Result<BackupOptions> {

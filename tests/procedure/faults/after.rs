@@ -66,7 +66,7 @@ impl Site {
     #[track_caller]
     pub fn comes_back(&self, failed: &Run) {
         self.is_safe(failed);
-        self.stack.as_advised(failed, "rollback").expect(0, &["is put back"]);
+        self.stack.as_advised(failed, "rollback").expect(0, &["is rolled back"]);
         self.is_back();
     }
 
@@ -307,7 +307,7 @@ fn another_password_in_the_deployment_is_the_new_one() {
     run.end().expect(0, &["primero logs in with its password"]);
     site.stack.writes();
     // The way back finds the application with the old password.
-    site.stack.rollback().expect(0, &["is put back"]);
+    site.stack.rollback().expect(0, &["is rolled back"]);
     site.is_back();
 }
 
@@ -387,7 +387,7 @@ fn ctrl_c_in_the_rollback() {
     assert!(!cancelled.text.contains("pgscript resume"), "{}", cancelled.text);
     let status = site.stack.status();
     assert!(status.contains("upgrade-1: rolling back") && status.contains("Your data is safe"), "{status}");
-    site.stack.as_advised(&cancelled, "rollback").expect(0, &["is put back"]);
+    site.stack.as_advised(&cancelled, "rollback").expect(0, &["is rolled back"]);
     site.is_back();
 }
 

@@ -66,7 +66,7 @@ fn remapped(mapping: &str) -> (Engine, Site) {
 #[test]
 fn users_are_remapped_as_docker_does_by_default() {
     let (engine, site) = remapped("default");
-    site.stack.rollback().expect(0, &["is put back"]);
+    site.stack.rollback().expect(0, &["is rolled back"]);
     site.is_back();
     private(&site.stack.artefacts());
     drop(site);
@@ -93,7 +93,7 @@ fn the_engine_restarts_while_the_application_is_fenced() {
         assert_eq!(site.stack.inspect(service, "{{.HostConfig.RestartPolicy.Name}}"), "no", "{service}");
         assert!(service == "postgres" || site.stack.inspect(service, "{{.State.Running}}") == "false", "{service}");
     }
-    site.stack.as_advised(&failed, "rollback").expect(0, &["is put back"]);
+    site.stack.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
     site.is_back();
     drop(site);
     drop(engine);

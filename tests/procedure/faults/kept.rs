@@ -46,7 +46,7 @@ fn a_kept_volume_survives_the_daily_tidying_and_comes_back_without_a_copy() {
     let kept = format!("{volume}_pg13_upgrade-1");
     tidied_up(&site);
     assert_eq!(site.stack.kept_volumes(), [kept]);
-    let back = site.stack.rollback().expect(0, &["; mv -T ", "is put back"]);
+    let back = site.stack.rollback().expect(0, &["; mv -T ", "is rolled back"]);
     for copy in ["zstd", "cp -a"] {
         assert!(!back.text.contains(copy), "{}", back.text);
     }
@@ -82,7 +82,7 @@ fn a_rollback_tells_what_was_written_since_and_dumps_it() {
         site.stack.sql("primero_production", sql);
     }
     let back =
-        site.stack.rollback().expect(0, &["written since the cutover, and not in the old server", "is put back"]);
+        site.stack.rollback().expect(0, &["written since the cutover, and not in the old server", "is rolled back"]);
     assert_eq!(row(&back.text, "public.cases"), ["2000", "2003", "3", "0", "0"]);
     assert_eq!(row(&back.text, "public.notes"), ["100", "99", "0", "2", "1"]);
     assert_eq!(row(&back.text, "public.made_late"), ["1", "1", "0", "0"]);
@@ -125,7 +125,7 @@ fn a_volume_that_is_not_kept_comes_back_from_its_backup() {
             "public.made_late",
             &format!("the old volume comes back from {}", backup.display()),
             "content of the replaced volume:",
-            "is put back",
+            "is rolled back",
         ],
     );
     site.is_back();
@@ -153,7 +153,7 @@ fn a_rollback_that_is_declined_changes_nothing() {
     site.stack.writes();
     assert_eq!(site.stack.major(), "17");
     let answers = [("Dump the new server first", "no"), ("Bring back PostgreSQL 13", "yes")];
-    at_terminal(&site.stack.pgscript(&["rollback"]), &answers).expect(0, &["is put back"]);
+    at_terminal(&site.stack.pgscript(&["rollback"]), &answers).expect(0, &["is rolled back"]);
     assert!(!site.stack.artefacts().join("written-since").exists());
     site.is_back();
 }

@@ -40,7 +40,7 @@ fn the_engine_restarts_after_a_kill_between_the_fence_and_the_commit() {
 
     // All is fenced off and stays down.
     assert_eq!(killed_and_restarted(&engine, &site, dump), Vec::<&str>::new());
-    run(&mut site.stack.pgscript(&["rollback", "upgrade-2"])).expect(0, &["is put back"]);
+    run(&mut site.stack.pgscript(&["rollback", "upgrade-2"])).expect(0, &["is rolled back"]);
     site.is_back();
 
     // The database, which is not held yet, comes up; then, as if another deploy had been at it, the application does.

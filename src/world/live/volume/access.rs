@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Context, Volumes};
 use crate::event::Event;
@@ -167,6 +167,13 @@ pub fn mount_point(volume: &Volume, info: &EngineInfo) -> Result<PathBuf, String
         Ok(_) => Err(format!("its mount point {} is no directory", path.display())),
         Err(e) => Err(format!("its mount point {} can't be read: {e}", path.display())),
     }
+}
+
+/// Whether the volume has lost its directory: a move that was cut off leaves its old name so. There is nothing in it.
+pub fn is_without_directory(volume: &Volume, info: &EngineInfo) -> bool {
+    let path = Path::new(&volume.mount_point);
+    let is_missing = path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    info.is_local && volume.driver == "local" && is_missing && path.parent().is_some_and(Path::is_dir)
 }
 
 /// A created container that mounts the volume at [`MOUNT_NAME`].

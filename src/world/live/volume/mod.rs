@@ -107,6 +107,9 @@ impl VolumeArchive for Volumes {
     fn pg_version(&self, volume: &str) -> Result<String> {
         let described = self.volume(volume)?;
         let info = self.containers.info()?;
+        if access::is_without_directory(&described, &info) {
+            return Ok(String::new());
+        }
         match self.route(&described, &BackupOptions::default(), &info, None)? {
             Route::MountPoint(dir) => pg_version_in(&dir),
             Route::Endpoint(helper) => endpoint::pg_version(&helper, &self.context.cancel),
@@ -116,6 +119,9 @@ impl VolumeArchive for Volumes {
     fn size(&self, volume: &str) -> Result<(u64, bool)> {
         let described = self.volume(volume)?;
         let info = self.containers.info()?;
+        if access::is_without_directory(&described, &info) {
+            return Ok((0, false));
+        }
         let tally = match self.route(&described, &BackupOptions::default(), &info, None)? {
             Route::MountPoint(dir) => tree::measure(&dir, &self.context.cancel)?,
             Route::Endpoint(helper) => measure_endpoint(&self.context, &helper)?,

@@ -1,16 +1,28 @@
 //! What a script can't do, however it is edited; and what a volume's backup gives back.
 
+mod artefacts;
+mod containers;
+mod fence;
+mod volumes;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::stack::{Run, Stack, docker, pgscript, run};
 
-/// Volumes and a directory of the test's own; they go with the value.
+/// Volumes, containers, a network and a directory of the test's own, and a run store in it; they go with the value.
+/// Names begin with `name`, containers and networks carry it as a label.
 struct Scratch {
     dir: tempfile::TempDir,
     name: String,
 }
+
+/// Lines that scripts of these tests begin with.
+const GIVEN: &str = r#"
+let name = param("name");
+let dir = param("dir", #{ type: "path" });
+"#;
 
 impl Scratch {
     fn new(name: &str) -> Self {
@@ -23,15 +35,72 @@ impl Scratch {
         std::fs::write(&script, text).unwrap();
         let mut command = pgscript(&["run", &script.display().to_string(), "--set", &format!("name={}", self.name)]);
         command.arg("--set").arg(format!("dir={}", self.dir.path().display()));
+        command.env("PGSCRIPT_STORE", self.dir.path().join("runs"));
         run(command.args(args))
     }
-}
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        for name in [self.name.clone(), format!("{}-copy", self.name)] {
-            let _ = std::process::Command::new("docker").args(["volume", "rm", &name]).output();
-        }
+    /// Runs statements in a step, after [`GIVEN`].
+    fn step(&self, statements: &str, args: &[&str]) -> Run {
+        self.run(
+            &format!("{GIVEN}\nstep(\"act\", || {{\n{statements}\n}}, #{{ undo: false, repeatable: true }});"),
+            args,
+        )
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn label(&self) -> String {
+        format!("pgscript.test.stack={}", self.name)
+    }
+
+    /// Containers, networks or volumes of this name, or of one that begins with it.
+    fn by_name(&self, kind: &str) -> Vec<String> {
+        let all: &[&str] = if kind == "container" { &["-a"] } else { &[] };
+        let filter = format!("name={}", self.name);
+        let format = if kind == "container" { "{{.Names}}" } else { "{{.Name}}" };
+        let found = docker(&[&[kind, "ls"], all, &["--filter", &filter, "--format", format]].concat());
+        let is_ours = |name: &&str| *name == self.name || name.starts_with(&format!("{}-", self.name));
+        found.lines().filter(is_ours).map(str::to_owned).collect()
+    }
+
+    /// The journals of all runs, one text.
+    fn journals(&self) -> String {
+        let runs = std::fs::read_dir(self.dir.path().join("runs")).unwrap();
+        runs.filter_map(|run| std::fs::read_to_string(run.unwrap().path().join("journal.jsonl")).ok()).collect()
+    }
+
+    /// The operator's word is in the journal.
+    #[track_caller]
+    fn is_journalled(&self, loss: &str) {
+        let line = format!("\"entry\":\"override\",\"loss\":\"{loss}\"");
+        assert!(self.journals().contains(&line), "{line} is not in:\n{}", self.journals());
+    }
+
+    /// A server in a network of nobody, of Compose project `name`, on volume `name`. Its database has a table.
+    fn server(&self, major: u32, table: &str) -> String {
+        let mount = format!("{}:/var/lib/postgresql/data", self.name);
+        let project = format!("com.docker.compose.project={}", self.name);
+        let image = format!("pgscript-test/postgres:{major}");
+        let options = ["run", "-d", "--name", &self.name, "--network", "none", "-v", &mount, "--label", &self.label()];
+        let labels = ["--label", &project, "--label", "com.docker.compose.service=db"];
+        let user = ["-e", "POSTGRES_HOST_AUTH_METHOD=trust", &image];
+        let id = docker(&[&options[..], &labels, &user].concat());
+        let psql = |sql: &str| {
+            std::process::Command::new("docker")
+                .args(["exec", &id, "psql", "-h", "127.0.0.1", "-U", "postgres", "-qc", sql])
+                .output()
+        };
+        let ready = |_: &u32| {
+            psql("SELECT 1").is_ok_and(|out| out.status.success()) || {
+                pause();
+                false
+            }
+        };
+        assert!((0..300).any(|i| ready(&i)), "the server does not answer");
+        assert!(psql(table).is_ok_and(|out| out.status.success()), "{table}");
+        id
     }
 }
 
@@ -57,45 +126,21 @@ fn filled(name: &str) {
     ]);
 }
 
-#[test]
-fn an_edited_script_removes_no_volume_without_a_verified_backup() {
-    let scratch = Scratch::new("unproven");
-    let volume = &scratch.name;
-    filled(volume);
-    let remove = r#"
-        let volume = volume::inspect(param("name"));
-        let dir = param("dir", #{ type: "path" });
-        step("remove", || { volume::remove(volume); });"#;
-    let refused = |text: &str, args: &[&str]| {
-        scratch.run(text, args).expect(
-            3,
-            &[
-                "error[volume.unproven]",
-                &format!("no verified backup of volume {volume}"),
-                &format!("--allow-data-loss volume:{volume}"),
-            ],
-        );
-        assert!(has_volume(volume));
-    };
-    refused(remove, &[]);
-    // Caught and tried again, backed up but never read back, allowed for another volume: still no.
-    refused(
-        &remove
-            .replace("volume::remove(volume)", "try { volume::remove(volume) } catch (e) { volume::remove(volume) }"),
-        &[],
-    );
-    refused(&remove.replace("volume::remove", "volume::backup(volume, dir + \"/b.tar.zst\"); volume::remove"), &[]);
-    refused(remove, &["--allow-data-loss", "volume:another"]);
-    scratch.run(remove, &["--allow-data-loss", volume]).expect(2, &["volume:NAME"]);
+fn pause() {
+    std::thread::sleep(std::time::Duration::from_millis(200));
 }
 
-#[test]
-fn the_operator_may_name_the_volume_to_lose() {
-    let scratch = Scratch::new("allowed");
-    filled(&scratch.name);
-    let remove = "let volume = volume::inspect(param(\"name\"));\nlet dir = param(\"dir\");\nstep(\"remove\", || volume::remove(volume));";
-    scratch.run(remove, &["--allow-data-loss", &format!("volume:{}", scratch.name)]).expect(0, &[]);
-    assert!(!has_volume(&scratch.name));
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let remove = |kind: &[&str], names: Vec<String>| {
+            for name in names {
+                let _ = std::process::Command::new("docker").args(kind).args(["rm", "-f", &name]).output();
+            }
+        };
+        remove(&["container"], self.by_name("container"));
+        remove(&["network"], self.by_name("network"));
+        remove(&["volume"], self.by_name("volume"));
+    }
 }
 
 #[test]

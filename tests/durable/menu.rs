@@ -1,0 +1,253 @@
+//! A run that fails in front of an operator: what is offered, and what each choice does.
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+const SCRIPT: &str = r#"
+step("one", || host::write("one", "1"), #{ undo: || host::remove_file("one") });
+step("two", || { if !host::exists("mended") { fail("a.b", "it broke"); } host::write("two", "2"); "ran" });
+ui::say("came to the end");
+"#;
+
+/// The program at a pseudo terminal (that of `script`), as an operator sits at it.
+struct AtTerminal {
+    child: Child,
+    seen: Arc<Mutex<String>>,
+    /// How much of it was read before.
+    read: usize,
+}
+
+impl AtTerminal {
+    fn start(place: &Place, arguments: &[&str]) -> Self {
+        let words = [&[env!("CARGO_BIN_EXE_pgscript")], arguments].concat();
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
+        let of_program = place.command(&[]);
+        command.env_clear().envs(of_program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.env("TERM", "dumb").env("SHELL", "/bin/sh").env("EDITOR", place.path("editor"));
+        command.current_dir(place.path("work")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("script of util-linux");
+        let (mut out, seen) = (child.stdout.take().unwrap(), Arc::new(Mutex::new(String::new())));
+        let told = seen.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = out.read(&mut bytes) {
+                told.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..n]));
+            }
+        });
+        Self { child, seen, read: 0 }
+    }
+
+    /// Waits for these words after those that were waited for before; gives all that came since.
+    #[track_caller]
+    fn read(&mut self, words: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let seen = self.seen.lock().unwrap().clone();
+            if let Some(at) = seen[self.read..].find(words) {
+                let text = seen[self.read..self.read + at + words.len()].to_owned();
+                self.read += text.len();
+                return text;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "{words:?} did not come:\n{}", &seen[self.read..]);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn type_line(&mut self, line: &str) {
+        let mut keys = self.child.stdin.as_ref().unwrap();
+        keys.write_all(format!("{line}\r").as_bytes()).unwrap();
+    }
+
+    /// What came after all that was read, and the exit code.
+    fn end(mut self) -> (String, i32) {
+        let code = self.child.wait().unwrap().code().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        let seen = self.seen.lock().unwrap();
+        (seen[self.read..].to_owned(), code)
+    }
+}
+
+const ASKED: &str = "what now? ";
+
+fn place() -> Place {
+    let place = Place::new(SCRIPT);
+    place.write(
+        "editor",
+        "#!/bin/sh\n# vi +7 FILE\nsed -i 's/fail(\"a.b\", \"it broke\");/ui::say(\"edited\");/' \"$2\"\n",
+    );
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(place.path("editor"), fs::Permissions::from_mode(0o755)).unwrap();
+    place
+}
+
+const RUN: &[&str] = &["run", "../main.rhai"];
+
+#[test]
+fn each_choice_is_explained_in_a_line_and_nothing_is_put_back_meanwhile() {
+    let place = place();
+    let mut terminal = AtTerminal::start(&place, RUN);
+    let asked = terminal.read(ASKED);
+    for words in [
+        "error[a.b]: it broke",
+        "  retry  run step `two` again",
+        "  skip   leave step `two` out, and go on with the next one",
+        "  edit   open the script in your editor, then run step `two` again",
+        "  back   put everything back as it was",
+        "  quit   leave everything as it is; `pgscript resume` or `pgscript rollback` go on later",
+    ] {
+        assert!(asked.contains(words), "{words:?} is not in {asked}");
+    }
+    assert_eq!(place.files().len(), 1);
+    terminal.type_line("nonsense");
+    terminal.read("please type one of the words");
+    terminal.read(ASKED);
+    terminal.type_line("quit");
+    let (text, code) = terminal.end();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("pgscript resume main-1") && text.contains("nothing was put back"), "{text}");
+    assert_eq!(place.files().len(), 1);
+    place.expect_state("main-1", "failed");
+}
+
+#[test]
+fn retry_runs_the_failed_step_again_as_often_as_it_takes() {
+    let place = place();
+    let mut terminal = AtTerminal::start(&place, RUN);
+    terminal.read(ASKED);
+    terminal.type_line("retry");
+    terminal.read("it broke");
+    terminal.read(ASKED);
+    place.write("work/mended", "");
+    terminal.type_line("r");
+    terminal.read("came to the end");
+    assert_eq!(terminal.end().1, 0);
+    place.expect_state("main-1", "done");
+}
+
+#[test]
+fn skip_leaves_the_failed_step_out() {
+    let place = place();
+    let mut terminal = AtTerminal::start(&place, RUN);
+    terminal.read(ASKED);
+    terminal.type_line("skip");
+    terminal.read("came to the end");
+    assert_eq!(terminal.end().1, 0);
+    assert!(!place.path("work/two").exists());
+    assert_eq!(place.entries(1, "decided")[0]["step"], "two");
+}
+
+#[test]
+fn edit_opens_the_script_and_goes_on_with_what_was_changed() {
+    let place = place();
+    let mut terminal = AtTerminal::start(&place, RUN);
+    terminal.read(ASKED);
+    terminal.type_line("edit");
+    terminal.read("accepted change");
+    terminal.read("came to the end");
+    assert_eq!(terminal.end().1, 0);
+    assert_eq!(place.read("work/two"), "2");
+    assert!(place.read("main.rhai").contains("edited"));
+}
+
+#[test]
+fn an_editor_that_fails_or_breaks_the_script_leads_to_the_question_again() {
+    let place = place();
+    place.write("editor", "#!/bin/sh\nexit 3\n");
+    let mut terminal = AtTerminal::start(&place, RUN);
+    terminal.read(ASKED);
+    terminal.type_line("edit");
+    terminal.read("ended with exit status: 3");
+    terminal.read(ASKED);
+    place.write("editor", "#!/bin/sh\necho 'let = 1;' >> \"$2\"\n");
+    terminal.type_line("edit");
+    terminal.read("script.syntax");
+    terminal.read(ASKED);
+    place.write("editor", "#!/bin/sh\nsed -i '/let = 1;/d; s/!host::exists(\"mended\")/false/' \"$2\"\n");
+    terminal.type_line("edit");
+    terminal.read("came to the end");
+    assert_eq!(terminal.end().1, 0);
+}
+
+#[test]
+fn back_puts_everything_back_and_the_run_has_failed_all_the_same() {
+    let place = place();
+    let mut terminal = AtTerminal::start(&place, RUN);
+    terminal.read(ASKED);
+    terminal.type_line("back");
+    let (text, code) = terminal.end();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("one  (undone)") && text.contains("everything is back as it was"), "{text}");
+    assert!(place.files().is_empty());
+    place.expect_state("main-1", "rolled back");
+}
+
+#[test]
+fn leaving_the_question_with_ctrl_c_leaves_everything_as_it_is() {
+    let place = place();
+    let mut terminal = AtTerminal::start(&place, RUN);
+    terminal.read(ASKED);
+    terminal.type_line("\x03");
+    let (text, code) = terminal.end();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("pgscript resume main-1"), "{text}");
+    assert_eq!(place.files().len(), 1);
+    place.expect_state("main-1", "failed");
+}
+
+#[test]
+fn a_program_that_the_failed_step_left_behind_does_not_keep_the_operator_from_going_on() {
+    let place = place();
+    place.edit("main.rhai", "fail(\"a.b\"", "host::run([\"sh\", \"-c\", \"sleep 8 >/dev/null 2>&1 &\"]); fail(\"a.b\"");
+    let mut terminal = AtTerminal::start(&place, RUN);
+    terminal.read(ASKED);
+    place.write("work/mended", "");
+    terminal.type_line("retry");
+    terminal.read("came to the end");
+    assert_eq!(terminal.end().1, 0);
+}
+
+#[test]
+fn the_question_about_a_step_that_was_cut_off_is_answered_at_the_terminal() {
+    for (choice, runs) in [("retry", true), ("skip", false)] {
+        let place = place();
+        place.write("work/mended", "");
+        place.run_killed_in("write two");
+        let mut terminal = AtTerminal::start(&place, &["resume"]);
+        let asked = terminal.read(ASKED);
+        assert!(asked.contains("run.unknown_step") && asked.contains("about to: write two"), "{asked}");
+        assert!(asked.contains("  skip   leave step `two` out"), "{asked}");
+        terminal.type_line(choice);
+        terminal.read("came to the end");
+        assert_eq!(terminal.end().1, 0);
+        assert_eq!(place.path("work/two").exists(), runs);
+    }
+}
+
+#[test]
+fn a_failure_outside_of_steps_offers_nothing_to_skip() {
+    let place = place();
+    place.edit(
+        "main.rhai",
+        "ui::say(\"came",
+        "if !host::exists(\"ready\") { fail(\"c.d\", \"not ready\"); }\nui::say(\"came",
+    );
+    place.write("work/mended", "");
+    let mut terminal = AtTerminal::start(&place, RUN);
+    let asked = terminal.read(ASKED);
+    assert!(asked.contains("retry  go on from where it stopped") && !asked.contains("skip "), "{asked}");
+    place.write("work/ready", "");
+    terminal.type_line("retry");
+    terminal.read("came to the end");
+    assert_eq!(terminal.end().1, 0);
+}
+
+#[test]
+fn a_run_that_changed_nothing_has_nothing_to_choose() {
+    let place = Place::new("step(\"check\", || refuse(\"a.b\", \"too old\"));");
+    let (text, code) = AtTerminal::start(&place, RUN).end();
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("nothing was changed") && !text.contains(ASKED), "{text}");
+}
