@@ -34,6 +34,8 @@ pub struct Stack {
     pub dir: PathBuf,
     /// The run store: journals, and the artefacts of its upgrades.
     pub base: PathBuf,
+    /// The database's.
+    pub volume: String,
     engine: Option<String>,
 }
 
@@ -79,7 +81,9 @@ impl Stack {
         let name = format!("pgt-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(&name);
         let base = dir.join("runs");
-        let stack = Self { name, dir, base, engine };
+        let given = options.iter().skip_while(|option| **option != "--volume").nth(1);
+        let volume = given.map_or_else(|| format!("{name}_database"), |volume| (*volume).to_owned());
+        let stack = Self { name, dir, base, volume, engine };
         let dir = stack.dir.display().to_string();
         let major = major.to_string();
         let mut args = vec!["up", &stack.name, "--major", &major, "--dir", &dir];
@@ -260,8 +264,8 @@ impl Stack {
 
     /// Names of the volumes that begin like the database's, without the one that is in use.
     pub fn kept_volumes(&self) -> Vec<String> {
-        let (own, all) = (format!("{}_database", self.name), self.docker(&["volume", "ls", "--quiet"]));
-        all.lines().filter(|name| name.starts_with(&format!("{own}_pg"))).map(str::to_owned).collect()
+        let all = self.docker(&["volume", "ls", "--quiet"]);
+        all.lines().filter(|name| name.starts_with(&format!("{}_pg", self.volume))).map(str::to_owned).collect()
     }
 
     /// Nothing of pgscript's own is left on the engine: known by its name, by what it mounts, or by whose network it is

@@ -19,7 +19,7 @@ fn upgrade(from: u32, to: u32) {
     stack.no_helpers_left();
     let artefacts = stack.artefacts();
     private(&artefacts);
-    assert_eq!(stack.kept_volumes(), [format!("{}_database_pg{from}_upgrade-1", stack.name)]);
+    assert_eq!(stack.kept_volumes(), [format!("{}_pg{from}_upgrade-1", stack.volume)]);
     stack.cleanup().expect(0, &["Removed"]);
     assert!(!artefacts.exists());
     assert_eq!(stack.kept_volumes(), Vec::<String>::new());

@@ -92,7 +92,7 @@ fn disk_full_during_the_backup() {
     disk.fill(512 << 10);
     watched
         .end()
-        .expect(1, &["[host.disk_full]", "volume.tar.zst", "✗ failed in step `back up the volume`"])
+        .expect(1, &["[host.disk_full]", "volume.tar.zst", "✗ failed in step `back up the volume / copy`"])
         .expect(1, &["everything is back as it was"]);
     before.is_back(&stack);
 }

@@ -40,8 +40,8 @@ fn tidied_up(site: &Site) {
 fn a_kept_volume_survives_the_daily_tidying_and_comes_back_without_a_copy() {
     let engine = Engine::start(&[]);
     let site = engine.site();
-    let volume = format!("{}_database", site.stack.name);
-    let before = identity(&site, &volume);
+    let volume = &site.stack.volume;
+    let before = identity(&site, volume);
     upgraded(&site, &[]);
     let kept = format!("{volume}_pg13_upgrade-1");
     tidied_up(&site);
@@ -50,7 +50,7 @@ fn a_kept_volume_survives_the_daily_tidying_and_comes_back_without_a_copy() {
     for copy in ["zstd", "cp -a"] {
         assert!(!back.text.contains(copy), "{}", back.text);
     }
-    assert_eq!(identity(&site, &volume), before);
+    assert_eq!(identity(&site, volume), before);
     site.is_back();
     // What the new server held is kept the same way.
     tidied_up(&site);

@@ -52,7 +52,7 @@ fn application_restarts_during_the_dump() {
 fn nobody_reaches_the_server_while_it_is_dumped() {
     let stack = Stack::up(13);
     let before = Before::of(&stack);
-    let line = "before = psql::content(source);";
+    let line = "let before = psql::content(source);";
     let script = edited(&stack, line, &format!("{}\n    {line}", pause(&stack)));
     let mut watched = Watched::start(run_edited(&stack, &script));
     watched.until("paused");

@@ -82,5 +82,5 @@ fn a_damaged_journal_of_a_finished_upgrade() {
     let cancelled = interrupted.end().expect(4, &["cancelled"]);
     site.stack.as_advised(&cancelled, "resume").expect(0, &["runs on PostgreSQL 13 again"]);
     site.is_back();
-    assert_eq!(site.stack.kept_volumes(), [format!("{}_database_pg17_upgrade-1", site.stack.name)]);
+    assert_eq!(site.stack.kept_volumes(), [format!("{}_pg17_upgrade-1", site.stack.volume)]);
 }
