@@ -90,11 +90,11 @@ pub fn resume(
     refuse_resume(place, &history)?;
     decisions.iter().try_for_each(|(step, _)| refuse_decision(place, &history, step))?;
     let (recorder, source, setup) = reopen(setup, place, held, &history, Command::Resume, changes)?;
+    recorder.relock(&setup.world)?;
+    sweep(&setup.world)?;
     for (step, decision) in decisions {
         recorder.write(Entry::Decided { step, decision })?;
     }
-    recorder.relock(&setup.world)?;
-    sweep(&setup.world)?;
     attempt(&setup, recorder, Steps::replaying(false), source, Way::Forward { keep })
 }
 
@@ -265,7 +265,12 @@ fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way:
     let outcome = execute::execute(session, setup.places.clone(), source, way)?;
     let error = outcome.failure.as_ref().map(Failure::reason);
     let ending = ending(outcome.failure.as_ref(), way, &recorder.history());
-    if matches!(ending, Some(Ending::Done | Ending::PutBack)) {
+    let is_over = match ending {
+        Some(ending) => matches!(ending, Ending::Done | Ending::PutBack),
+        // A rollback of a finished run that was refused or declined has taken the lock again.
+        None => recorder.history().state().is_over(),
+    };
+    if is_over {
         // Before the last word: a kill in between leaves a run to be taken up, not a lock that nobody gives back.
         give_back(setup, &recorder);
     }

@@ -378,9 +378,17 @@ impl Record for Recorder {
         while let Some(holder) = lock::take(world, stack, &claim)? {
             let is_ours = holder.host == claim.host && holder.store == claim.store;
             let other = if is_ours { self.identity.store.find(&holder.run).ok() } else { None };
-            match other.map(|other| Ok::<_, Error>((other.driver(), other.history()?.0.state()))).transpose()? {
+            let (is_over, found) = match other {
+                Some(other) => {
+                    let (history, damage) = other.history()?;
+                    // Of one with a damaged journal nobody knows whether it is over.
+                    (damage.is_none() && history.state().is_over(), Some((other.driver(), history.state())))
+                }
+                None => (false, None),
+            };
+            match found {
                 // Killed between its last word and this: nobody's any more.
-                Some((None, state)) if state.is_over() || take_over => lock::remove(world, &holder)?,
+                Some((None, _)) if is_over || take_over => lock::remove(world, &holder)?,
                 found => return Err(locked(stack, &holder, found)),
             }
         }
@@ -391,8 +399,12 @@ impl Record for Recorder {
 
     fn runs(&self) -> Result<Vec<Known>> {
         let known = |place: Place| {
-            let (history, _) = place.history()?;
-            let state = if place.driver().is_some() { "running" } else { history.state().as_str() };
+            let (history, damage) = place.history()?;
+            let state = match (place.driver(), damage) {
+                (Some(_), _) => "running",
+                (None, Some(_)) => "damaged",
+                (None, None) => history.state().as_str(),
+            };
             let History { script, begun_at, .. } = history;
             Ok(Known { id: place.id, script, state: state.to_owned(), directory: place.dir, begun_at })
         };
@@ -403,8 +415,8 @@ impl Record for Recorder {
         let place = self.identity.store.find(run)?;
         let by = self.place()?.0;
         let _held = place.lock(self.identity.command, &crate::world::Cancel::default(), &|_| {})?;
-        let (mut journal, lines) = Journal::open(&place.journal())?;
-        let history = History::of(lines);
+        let history = place.sound_history()?;
+        let (mut journal, _) = Journal::open(&place.journal())?;
         if !history.state().is_over() {
             let message = format!("run {run} is {}: what it keeps may be the only copy", history.state().as_str());
             return Err(Error::refused("run.unfinished", message)
@@ -429,18 +441,23 @@ impl Recorder {
     fn newest(&self, is_wanted: impl Fn(&History, &Place) -> bool) -> Result<Option<Owner>> {
         let this = self.kept_in();
         for place in self.identity.store.runs()?.into_iter().rev() {
-            let (history, _) = place.history()?;
+            let (history, damage) = place.history()?;
             if !is_wanted(&history, &place) {
                 continue;
             }
             let is_this = this.as_ref().is_some_and(|this| this.id == place.id);
             let (state, driver) = (history.state(), place.driver());
-            let shown = if driver.is_some() { "running" } else { state.as_str() };
+            let shown = match (&driver, &damage) {
+                (Some(_), _) => "running",
+                (None, Some(_)) => "damaged",
+                (None, None) => state.as_str(),
+            };
             return Ok(Some(Owner {
                 run: place.id,
                 is_this,
-                is_over: state.is_over() && driver.is_none(),
-                is_rolled_back: state == super::history::State::RolledBack,
+                // What is wrong with a journal must not make its run look finished.
+                is_over: damage.is_none() && state.is_over() && driver.is_none(),
+                is_rolled_back: damage.is_none() && state == super::history::State::RolledBack,
                 state: shown.to_owned(),
                 facts: history.facts,
             }));

@@ -183,7 +183,7 @@ fn go_back(
     };
     match (ended, session.record.finish()) {
         // What comes after all that was done does not matter: it may well be what the run had failed at.
-        (Err(error), _) if steps::is_refusal(&error) => return Err(unchanged(error)),
+        (Err(error), _) if steps::is_refusal(&error) || is_cancelled(&error) => return Err(unchanged(error)),
         (_, Ok(())) => session.steps().end_replay(),
         (Err(error), Err(_)) if !steps::is_end_of_replay(&error) => return Err(unchanged(error)),
         (_, Err(error)) => return Err(unchanged(error.into())),
@@ -202,6 +202,11 @@ fn go_back(
     }
     let aftermath = Aftermath::PutBack(outcome);
     Err(Box::new(Failure { report: Report::from(&error), step: None, aftermath, recovery: None }))
+}
+
+/// Ctrl-C while the script was read is no word about the script; the end of the recorded steps is none of Ctrl-C.
+fn is_cancelled(error: &EvalAltResult) -> bool {
+    !steps::is_end_of_replay(error) && errors::cause(error).kind == crate::world::Kind::Cancelled
 }
 
 fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAltResult, keep: bool) -> Failure {

@@ -217,7 +217,7 @@ pub trait Record: Send + Sync {
     /// Whether the step has begun steps inside it.
     fn has_inner(&self, path: &str) -> bool;
 
-    /// Whether steps were begun to be put back.
+    /// Whether an earlier process has begun to put steps back.
     fn is_going_back(&self) -> bool;
 
     /// Whether the step was put back before.
@@ -254,7 +254,7 @@ pub trait Record: Send + Sync {
 pub struct Known {
     pub id: String,
     pub script: String,
-    /// `running`, `done`, `failed`, `interrupted`, `rolling back` or `rolled back`.
+    /// `running`, `not begun`, `done`, `failed`, `interrupted`, `rolling back`, `rolled back` or `damaged`.
     pub state: String,
     pub directory: PathBuf,
     /// RFC 3339

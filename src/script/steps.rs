@@ -438,12 +438,8 @@ impl PutBack {
 /// What the journal calls the time before the first undo closure.
 const BEFORE_ROLLBACK: &str = "before the rollback";
 
-/// Calls what the script wants to have looked at before it is put back; an error there stops the rollback. Once that
-/// has begun there is nothing to look at any more.
+/// Calls what the script wants to have looked at before it is put back; an error there stops the rollback.
 pub fn look_before_rollback(session: &Session, engine: &Engine) -> Result<(), Box<EvalAltResult>> {
-    if session.record.is_going_back() {
-        return Ok(());
-    }
     let looks = {
         let mut steps = session.steps();
         steps.under_way.clear();

@@ -299,3 +299,22 @@ fn a_failure_or_a_question_outside_of_steps_is_no_obstacle_to_a_rollback() {
         assert!(place.files().is_empty(), "{outside}");
     }
 }
+
+#[test]
+fn ctrl_c_while_the_script_is_read_for_its_rollback_stops_it_before_anything_is_put_back() {
+    let slow = "if host::exists(\"slow\") { let i = 0; while i < 100000000 { i += 1; } }\n";
+    let place = Place::new(&format!("{}{slow}", script("make(\"commit\", #{ commit: true });")));
+    place.pgscript(&["run", "../main.rhai"]).expect(0, &[]);
+    place.write("work/slow", "");
+    let files = place.files();
+    let child = place.command(&["rollback"]).spawn().unwrap();
+    wait_until("the rollback", || place.entries(1, "process").len() == 2);
+    std::thread::sleep(Duration::from_millis(500));
+    interrupt(&child);
+    ran(child.wait_with_output().unwrap()).expect(4, &["cancelled", "the run stands where it stood"]);
+    assert_eq!(place.files(), files, "nothing was put back");
+    place.expect_state("main-1", "done");
+    fs::remove_file(place.path("work/slow")).unwrap();
+    place.pgscript(&["rollback"]).expect(0, &["is rolled back"]);
+    assert!(place.files().is_empty());
+}

@@ -21,12 +21,17 @@ struct AtTerminal {
 
 impl AtTerminal {
     fn start(place: &Place, arguments: &[&str]) -> Self {
+        Self::start_on(place, arguments, "dumb")
+    }
+
+    /// On a terminal of this kind: where it is not `dumb`, keys are read one by one.
+    fn start_on(place: &Place, arguments: &[&str], kind: &str) -> Self {
         let words = [&[env!("CARGO_BIN_EXE_pgscript")], arguments].concat();
         let mut command = Command::new("script");
         command.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
         let of_program = place.command(&[]);
         command.env_clear().envs(of_program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("TERM", "dumb").env("SHELL", "/bin/sh").env("EDITOR", place.path("editor"));
+        command.env("TERM", kind).env("SHELL", "/bin/sh").env("EDITOR", place.path("editor"));
         command.current_dir(place.path("work")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("script of util-linux");
         let (mut out, seen) = (child.stdout.take().unwrap(), Arc::new(Mutex::new(String::new())));
@@ -187,8 +192,10 @@ fn back_puts_everything_back_and_the_run_has_failed_all_the_same() {
 #[test]
 fn leaving_the_question_with_ctrl_c_leaves_everything_as_it_is() {
     let place = place();
-    let mut terminal = AtTerminal::start(&place, RUN);
+    let mut terminal = AtTerminal::start_on(&place, RUN, "xterm");
     terminal.read(ASKED);
+    // Only once the keys are read one by one.
+    std::thread::sleep(Duration::from_millis(300));
     terminal.type_line("\x03");
     let (text, code) = terminal.end();
     assert_eq!(code, 1, "{text}");

@@ -56,8 +56,8 @@ impl Site {
     fn run_name(&self) -> String {
         let runs = self.stack.pgscript(&["runs", "--format", "json"]).output().unwrap();
         let runs: Value = serde_json::from_slice(&runs.stdout).unwrap();
-        let names = runs["runs"].as_array().unwrap().iter().filter_map(|run| run["run"].as_str());
-        names.filter(|name| name.starts_with("upgrade-")).last().expect("a run of the upgrade").to_owned()
+        let mut names = runs["runs"].as_array().unwrap().iter().filter_map(|run| run["run"].as_str());
+        names.rfind(|name| name.starts_with("upgrade-")).expect("a run of the upgrade").to_owned()
     }
 
     fn upgrade_command(&self) -> Command {
@@ -100,7 +100,7 @@ impl Site {
 
     #[track_caller]
     pub fn roll_back(&self) {
-        run(&mut self.stack.pgscript(&["rollback", &self.run_name(), "--yes"])).expect(0, &["is rolled back"]);
+        run(&mut self.stack.pgscript(&["rollback", &self.run_name(), "--yes"])).expect(0, &["is put back"]);
     }
 
     /// `status` of a killed run says where the data is and what to type.
