@@ -18,7 +18,7 @@ fn exited_application_container_removed_and_the_run_fails() {
     let stack = Stack::up(13);
     let before = Before::of(&stack);
     let watched =
-        standing_still_after(&stack, "before = psql::content(source);", "fail(\"test.failed\", \"as asked\");");
+        standing_still_after(&stack, "let before = psql::content(source);", "fail(\"test.failed\", \"as asked\");");
     for service in ["application", "worker"] {
         stack.docker(&["rm", &stack.container(service)]);
     }
