@@ -158,7 +158,10 @@ impl Ssh {
     fn dress<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let path = std::env::var("PATH").unwrap();
         fs::create_dir_all(self.sockets()).unwrap();
-        command.env("PATH", format!("{}/bin:{path}", self.dir.path().display())).env("TMPDIR", self.sockets())
+        command
+            .env("PATH", format!("{}/bin:{path}", self.dir.path().display()))
+            .env("TMPDIR", self.sockets())
+            .env("PGSCRIPT_STORE", self.dir.path().join("runs"))
     }
 
     fn sockets(&self) -> std::path::PathBuf {

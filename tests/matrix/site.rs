@@ -89,6 +89,8 @@ impl Site {
         match (output.status.signal(), output.status.code()) {
             (Some(9), _) => Ended::Killed,
             (_, Some(0)) => Ended::Well,
+            // Killed after its last word: there is nothing left to resume.
+            (_, Some(3)) if said.contains("[run.over]") => Ended::Well,
             other => panic!("{verb}, to be killed at {instant}, ended with {other:?}:\n{said}"),
         }
     }
