@@ -102,7 +102,7 @@ impl Site {
 
     #[track_caller]
     pub fn roll_back(&self) {
-        run(&mut self.stack.pgscript(&["rollback", &self.run_name(), "--yes"])).expect(0, &["is put back"]);
+        run(&mut self.stack.pgscript(&["rollback", &self.run_name(), "--yes"])).expect(0, &["is rolled back"]);
     }
 
     /// `status` of a killed run says where the data is and what to type.
