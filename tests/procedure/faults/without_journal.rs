@@ -30,7 +30,7 @@ fn a_damaged_journal_and_a_kept_volume() {
     site.fail_in_the_deploy();
     damage_the_journal(&site);
     for verb in ["resume", "rollback"] {
-        run(&mut site.stack.pgscript(&[verb, "upgrade-1", "--yes"])).expect(1, &["error[journal.damaged]"]);
+        run(&mut site.stack.pgscript(&[verb, "upgrade-1", "--yes"])).expect(3, &["error[journal.damaged]"]);
     }
     let status = site.stack.status();
     assert!(status.contains("upgrade-1: damaged") && status.contains("The journal is damaged"), "{status}");
