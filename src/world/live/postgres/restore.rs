@@ -1,5 +1,6 @@
 //! A dump into a cluster in which nobody is connected.
 
+use std::cmp::Reverse;
 use std::fs::File;
 
 use super::classify::Known;
@@ -71,9 +72,10 @@ impl<'a> Target<'a> {
         self.databases.iter().any(|database| database.name == name)
     }
 
-    /// A database to be connected to while `except` is made anew.
+    /// A database to be connected to while `except` is made anew: one that was there, else one that is there by now.
     pub fn maintenance(&self, except: &str) -> Result<String> {
         databases::maintenance(&self.databases, except)
+            .or_else(|_| databases::maintenance(&databases::list(self.clients, &self.server)?, except))
     }
 
     /// Makes room for a database of the dump; gives the database to be connected to meanwhile.
@@ -110,11 +112,14 @@ fn directory(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Resu
     let restore = |_, database: &&DumpedDatabase| {
         one(target, &client, dump, database, options.jobs.max(1)).map_err(|error| target.half_done(error))
     };
-    // The standard databases serve as the place to be while another is made anew, so they come last, one by one.
-    let (standard, others): (Vec<_>, Vec<_>) =
+    // To drop a database the server first writes out all that was loaded, so the standard ones are made anew while that
+    // is little; one by one, as each is the place to be while the other is away.
+    let (standard, mut others): (Vec<_>, Vec<_>) =
         dump.databases.iter().partition(|database| matches!(database.name.as_str(), "postgres" | "template1"));
-    side_by_side(&others, restore)?;
     standard.iter().try_for_each(|database| restore(0, database))?;
+    // The largest takes the longest: begun first, it leaves the others time to pass beside it.
+    others.sort_by_cached_key(|database| Reverse(archive::bytes(&dump.path, &database.path)));
+    side_by_side(&others, restore)?;
     client.close();
     Ok(RestoreReport { databases: dump.databases.iter().map(|database| database.name.clone()).collect(), expected })
 }
