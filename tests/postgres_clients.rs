@@ -36,6 +36,11 @@ impl Listener for Heard {
 }
 
 impl Heard {
+    /// Whether a progress bar of this label was shown.
+    fn begun(&self, wanted: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|e| matches!(e, Event::Progress { label, .. } if label == wanted))
+    }
+
     fn warnings(&self) -> Vec<String> {
         let texts = self.0.lock().unwrap();
         texts.iter().filter_map(|e| if let Event::Warn { text } = e { Some(text.clone()) } else { None }).collect()
@@ -178,6 +183,18 @@ impl Stage {
             }
             assert!(lost.is_empty() && new.is_empty(), "{name} differs: lost {lost:#?}, new {new:#?}");
         }
+    }
+
+    /// What the server was told beyond its defaults, by whom, and every line of its configuration files.
+    fn settings(&self, server: &Server) -> Vec<String> {
+        let sql = "SELECT name || ' = ' || setting || ' by ' || source AS line FROM pg_settings
+                   WHERE source NOT IN ('default', 'client', 'session', 'database', 'user', 'database user')
+                   UNION ALL SELECT concat_ws(' ', sourcefile, sourceline, name, setting, applied, error) FROM pg_file_settings
+                   ORDER BY 1";
+        let rows = self.pg().query(server, "template1", sql, &[]).unwrap();
+        let lines: Vec<_> = rows.iter().map(|row| row["line"].as_str().unwrap().to_owned()).collect();
+        assert!(lines.iter().any(|line| line.starts_with("fsync = off by command line")), "{lines:?}");
+        lines
     }
 
     /// Nothing of ours is left in the engine, and only `expected` in the directory.
@@ -363,8 +380,10 @@ fn round_trip(source: u32, format: Format, path: &str, client: Option<u32>) {
     // What the application wrote meanwhile is replaced; what an earlier attempt left is no obstacle.
     stage.pg().execute(&into, "primero_production", "CREATE TABLE cases (written bool)", &[]).unwrap();
     stage.pg().execute(&into, "postgres", "CREATE TABLE left_over (a int)", &[]).unwrap();
+    let settings = stage.settings(&into);
     for attempt in 0..2 {
         let report = stage.pg().restore(&opened, &into, &restore_options(Some(17))).unwrap();
+        assert_eq!(stage.settings(&into), settings);
         assert_eq!(report.databases.len(), dump.databases.len());
         let roles = report.expected.iter().filter(|error| error.sqlstate == "42710").count();
         assert!(if attempt == 0 { roles == 1 } else { roles > 5 }, "{:?}", report.expected);
@@ -574,9 +593,12 @@ fn cancelled_midway_nothing_is_left() {
         stage.assert_left(&[]);
     }
     let dump = stage.pg().dump(&server, &stage.path("d"), &options(Format::Directory, None)).unwrap();
+    let settings = stage.settings(&target);
     let error = std::thread::scope(|scope| {
         let restoring = scope.spawn(|| stage.pg().restore(&dump, &target, &restore_options(None)));
-        std::thread::sleep(Duration::from_millis(1300));
+        while !restoring.is_finished() && !stage.heard.begun("restore of primero_production") {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         stage.cancel.cancel();
         restoring.join().unwrap().unwrap_err()
     });
@@ -584,10 +606,43 @@ fn cancelled_midway_nothing_is_left() {
     assert_eq!(error.kind, Kind::Cancelled);
     assert!(error.message.contains("not complete"), "{error}");
     assert_eq!(helpers_beside(&target), "");
+    // Wherever it was cut off, there is a database left to begin again from.
+    let left = stage.pg().wait_ready(&target, Duration::from_secs(10)).unwrap();
+    assert_eq!(left.major, 17);
     // The same restore again brings everything.
     stage.pg().restore(&dump, &target, &restore_options(None)).unwrap();
     let rows = stage.pg().query(&target, "primero_production", "SELECT count(*) AS n FROM big", &[]).unwrap();
     assert_eq!(rows[0]["n"], 3_000_000);
+    assert_eq!(stage.settings(&target), settings);
+}
+
+/// A restore that was cut off while it made `postgres` anew: only `template1` is left, and that is to be replaced too.
+#[test]
+fn a_target_with_nothing_but_template1_takes_a_dump() {
+    let stage = Stage::new();
+    let (from, into) = (stage.server(15), stage.server(17));
+    stage.pg().execute(&from, "template1", "CREATE TABLE in_template (a int)", &[]).unwrap();
+    stage.pg().execute(&from, "postgres", "CREATE TABLE in_postgres (a int)", &[]).unwrap();
+    let sql = "CREATE DATABASE aaa; CREATE TABLE large AS SELECT g FROM generate_series(1, 200000) g";
+    stage.pg().execute(&from, "primero_production", sql, &[]).unwrap();
+    let dump = stage.pg().dump(&from, &stage.path("d"), &options(Format::Directory, Some(17))).unwrap();
+    let paths: Vec<_> = dump.databases.iter().map(|d| (d.name.as_str(), d.path.as_str())).collect();
+    assert_eq!(paths.iter().map(|p| p.0).collect::<Vec<_>>(), ["aaa", "postgres", "primero_production", "template1"]);
+    assert_eq!(paths[2].1, "db-0", "the largest is dumped first: {paths:?}");
+
+    stage.pg().execute(&into, "template1", "DROP DATABASE postgres; DROP DATABASE primero_production", &[]).unwrap();
+    stage.pg().restore(&dump, &into, &restore_options(Some(17))).unwrap();
+    let sql = "SELECT datname, row_number() OVER (ORDER BY oid::bigint) AS place FROM pg_database WHERE datname <> 'template0'
+               ORDER BY datname";
+    let rows = stage.pg().query(&into, "postgres", sql, &[]).unwrap();
+    let place = |name: &str| rows.iter().find(|row| row["datname"] == name).unwrap()["place"].as_u64().unwrap();
+    assert_eq!((rows.len(), place("postgres"), place("template1")), (4, 1, 2), "{rows:?}");
+    for (database, table) in
+        [("template1", "in_template"), ("postgres", "in_postgres"), ("primero_production", "large")]
+    {
+        let sql = "SELECT to_regclass(:'table') IS NOT NULL AS there";
+        assert_eq!(stage.pg().query(&into, database, sql, &[bind("table", table)]).unwrap()[0]["there"], true);
+    }
 }
 
 /// A small file system of its own.
@@ -639,10 +694,12 @@ fn an_extension_that_the_target_lacks_is_named() {
     let script = "d=/usr/share/postgresql/15/extension; echo \"default_version = '1'\" >$d/onlyhere.control; echo 'SELECT 1;' >$d/onlyhere--1.sql";
     docker(&["exec", &from.container, "sh", "-c", script]);
     stage.pg().execute(&from, "primero_production", "CREATE EXTENSION onlyhere", &[]).unwrap();
+    let settings = stage.settings(&into);
     for (format, name) in [(Format::Plain, "d.sql"), (Format::Directory, "d")] {
         let dump = stage.pg().dump(&from, &stage.path(name), &options(format, Some(17))).unwrap();
         let error = stage.pg().restore(&dump, &into, &restore_options(None)).unwrap_err();
         assert_eq!(error.code, "restore.unexpected_error");
+        assert_eq!(stage.settings(&into), settings);
         assert!(error.hint.as_ref().unwrap().contains("lacks the extension onlyhere"), "{error:?}");
         assert!(error.message.contains("not complete"), "{error}");
     }

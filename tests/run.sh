@@ -1,12 +1,23 @@
 #!/usr/bin/env bash
-# All tests: units and language first, then what needs an engine, two at a time. Counts the fault tests that passed.
+# All tests: units and language first, then what needs an engine, two at a time. Counts the fault tests that passed, and
+# the kills that the upgrade survived.
 #
 #   tests/run.sh [OPTION of cargo test...]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-log="$(mktemp)"
-trap 'rm -f "$log"' EXIT
-cargo test --locked --no-fail-fast "$@" -- --test-threads="${PGSCRIPT_TEST_THREADS:-3}" 2>&1 | tee "$log"
+log="$(mktemp)" kills="$(mktemp)"
+trap 'rm -f "$log" "$kills"' EXIT
+count() {
+    awk '{ survived += $1; total += $2 } END { printf "kills_survived=%d kills_total=%d\n", survived, total }' "$kills"
+}
+
+code=0
+PGSCRIPT_TEST_KILLS="$kills" \
+    cargo test --locked --no-fail-fast "$@" -- --test-threads="${PGSCRIPT_TEST_THREADS:-3}" 2>&1 | tee "$log" || code=$?
+sed 's/^\([0-9]*\) \([0-9]*\) \(.*\)/kills: \3: \1 survived of \2/' "$kills"
+[ "$code" -eq 0 ] || exit "$code"
+read -ra kill_figures < <(count)
+echo "${kill_figures[@]}"
 faults="$(grep -cE '^test faults::.* \.\.\. ok$' "$log" || true)"
-tests/figures.py faults_tested="$faults"
+tests/figures.py faults_tested="$faults" "${kill_figures[@]}"

@@ -34,6 +34,10 @@ fn repeat(site: &Site, verb: &str) -> usize {
             Ended::Well => return kills,
         }
         let after = site.journal();
+        // Killed after its last word: it has come to its end.
+        if after.last().is_some_and(|line| line["entry"] == "ended") {
+            return kills;
+        }
         let finished = |lines: &[serde_json::Value]| {
             lines.iter().filter(|line| matches!(line["entry"].as_str(), Some("done" | "undo_done"))).count()
         };

@@ -1,6 +1,6 @@
 //! One database's archive as `pg_dump` writes it, directory or custom format, read through `pg_restore`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
 
@@ -57,6 +57,15 @@ impl Source {
         call.argv.extend(self.path);
         let stdin = self.file.as_mut().map(|file| file as &mut (dyn Read + Send));
         client.tool(call, stdin, stdout, watch)
+    }
+}
+
+/// Size on disk of one database's archive, a directory or a file; what cannot be read counts as nothing.
+pub fn bytes(root: &Path, relative: &str) -> u64 {
+    let path = root.join(relative);
+    match fs::read_dir(&path) {
+        Ok(entries) => entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum(),
+        Err(_) => fs::metadata(&path).map_or(0, |found| found.len()),
     }
 }
 

@@ -15,11 +15,13 @@ use crate::world::postgres::Server;
 pub struct Database {
     pub name: String,
     pub connectable: bool,
+    /// Size on disk.
+    pub bytes: u64,
 }
 
 /// All databases but `template0`.
 pub fn list(clients: &Clients, server: &Server) -> Result<Vec<Database>> {
-    let sql = "SELECT datname AS name, datallowconn AS connectable
+    let sql = "SELECT datname AS name, datallowconn AS connectable, coalesce(pg_database_size(oid), 0) AS bytes
                FROM pg_database WHERE datname <> 'template0' ORDER BY datname";
     let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[])?;
     Ok(rows
@@ -27,6 +29,7 @@ pub fn list(clients: &Clients, server: &Server) -> Result<Vec<Database>> {
         .map(|row| Database {
             name: text(row, "name"),
             connectable: row.get("connectable").and_then(Value::as_bool).unwrap_or(false),
+            bytes: row.get("bytes").and_then(Value::as_u64).unwrap_or(0),
         })
         .collect())
 }

@@ -1,5 +1,6 @@
 //! A whole cluster into a directory: `globals.sql`, one archive per database, `dump.json` last.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -25,20 +26,23 @@ pub fn directory(clients: &Clients, server: &Server, path: &Path, options: &Dump
     let server_major = ready::version(clients, server)?.major;
     let system_identifier = databases::system_identifier(clients, server)?;
     let older = replace::older(path, options, server, &system_identifier)?;
-    let chosen = databases::to_dump(clients, server, &options.databases)?;
+    let mut chosen = databases::to_dump(clients, server, &options.databases)?;
+    // The largest takes the longest: begun first, it leaves the others time to pass beside it.
+    chosen.sort_by_key(|database| Reverse(database.bytes));
     let client = Client::beside(clients, server, options.client_image.as_deref(), Some((staging.partial(), false)))?;
     let client_major = require_new_client(&client, server, server_major)?;
     let compress = compression(&client, client_major, options.compress.as_deref())?;
     let globals_path = staging.partial().join(GLOBALS);
     globals(&client, staging::create(&globals_path)?, &globals_path)?;
     let job = Job { client: &client, server, compress: &compress, jobs: options.jobs.max(1) };
-    let dumped = side_by_side(&chosen, |index, database| {
+    let mut dumped = side_by_side(&chosen, |index, database| {
         let path = job.dump(staging.partial(), index, database)?;
         let contents = archive::list(&client, staging.partial(), &path)?;
         archive::read_to_end(&client, staging.partial(), &path)?;
         let (name, entries, tables) = (database.name.clone(), contents.entries, contents.tables);
         Ok(DumpedDatabase { name, path, entries, tables })
     })?;
+    dumped.sort_by(|a, b| a.name.cmp(&b.name));
     let files = record::files(staging.partial())?;
     let (files, bytes) = record::checksums(&clients.context, staging.partial(), &files)?;
     client.close();
@@ -241,7 +245,7 @@ pub fn one_directory(
     }
     let client_major = require_new_client(&client, server, server_major)?;
     let compress = compression(&client, client_major, None)?;
-    let database = Database { name: database.to_owned(), connectable: true };
+    let database = Database { name: database.to_owned(), connectable: true, bytes: 0 };
     let made = Job { client: &client, server, compress: &compress, jobs: 1 }.dump(staging.partial(), 0, &database)?;
     whole(&client, staging.partial(), &made)?;
     client.close();

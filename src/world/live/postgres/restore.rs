@@ -1,5 +1,6 @@
 //! A dump into a cluster in which nobody is connected.
 
+use std::cmp::Reverse;
 use std::fs::File;
 
 use super::classify::Known;
@@ -71,9 +72,10 @@ impl<'a> Target<'a> {
         self.databases.iter().any(|database| database.name == name)
     }
 
-    /// A database to be connected to while `except` is made anew.
+    /// A database to be connected to while `except` is made anew: one that was there, else one that is there by now.
     pub fn maintenance(&self, except: &str) -> Result<String> {
         databases::maintenance(&self.databases, except)
+            .or_else(|_| databases::maintenance(&databases::list(self.clients, &self.server)?, except))
     }
 
     /// Makes room for a database of the dump; gives the database to be connected to meanwhile.
@@ -110,13 +112,21 @@ fn directory(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Resu
     let restore = |_, database: &&DumpedDatabase| {
         one(target, &client, dump, database, options.jobs.max(1)).map_err(|error| target.half_done(error))
     };
-    // The standard databases serve as the place to be while another is made anew, so they come last, one by one.
-    let (standard, others): (Vec<_>, Vec<_>) =
-        dump.databases.iter().partition(|database| matches!(database.name.as_str(), "postgres" | "template1"));
-    side_by_side(&others, restore)?;
+    let (standard, others) = in_order(dump);
     standard.iter().try_for_each(|database| restore(0, database))?;
+    side_by_side(&others, restore)?;
     client.close();
     Ok(RestoreReport { databases: dump.databases.iter().map(|database| database.name.clone()).collect(), expected })
+}
+
+/// The standard databases, to be made anew one by one, as each is the place to be while the other is away; then the
+/// others. To drop a database the server first writes out all that was loaded: it comes when that is little. Of the
+/// others the largest takes the longest: begun first, it leaves the rest time to pass beside it.
+fn in_order(dump: &Dump) -> (Vec<&DumpedDatabase>, Vec<&DumpedDatabase>) {
+    let (standard, mut others): (Vec<_>, Vec<_>) =
+        dump.databases.iter().partition(|database| matches!(database.name.as_str(), "postgres" | "template1"));
+    others.sort_by_cached_key(|database| Reverse(archive::bytes(&dump.path, &database.path)));
+    (standard, others)
 }
 
 /// One database, made anew from `template0` with its properties, settings and grants.
@@ -195,6 +205,44 @@ fn make_room_for_plain(target: &Target<'_>, name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_standard_databases_come_first_and_then_the_largest() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |path: &str, bytes: usize| std::fs::write(dir.path().join(path), vec![0; bytes]).unwrap();
+        std::fs::create_dir(dir.path().join("db-3")).unwrap();
+        file("db-0.dump", 10);
+        file("db-1.dump", 5000);
+        file("db-2.dump", 9000);
+        file("db-3/toc.dat", 600);
+        file("db-3/1.dat", 700);
+        let database =
+            |name: &str, path: &str| DumpedDatabase { name: name.into(), path: path.into(), entries: 1, tables: 1 };
+        let dump = Dump {
+            path: dir.path().to_owned(),
+            system_identifier: String::new(),
+            format: Format::Directory,
+            server_major: 17,
+            client_major: 17,
+            superuser: "postgres".into(),
+            databases: [
+                ("a", "db-0.dump"),
+                ("b", "db-3"),
+                ("postgres", "db-2.dump"),
+                ("template1", "none"),
+                ("z", "db-1.dump"),
+            ]
+            .map(|(name, path)| database(name, path))
+            .into(),
+            bytes: 0,
+            files: Vec::new(),
+            created_at: String::new(),
+        };
+        let (standard, others) = in_order(&dump);
+        let names = |databases: &[&DumpedDatabase]| databases.iter().map(|d| d.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&standard), ["postgres", "template1"]);
+        assert_eq!(names(&others), ["z", "b", "a"]);
+    }
 
     #[test]
     fn a_database_name_cannot_become_connection_parameters() {
