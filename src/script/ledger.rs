@@ -268,9 +268,11 @@ impl Ledger {
         }
         let held = self.leave(from);
         let content = held.content;
+        // Another run has put it aside: this one met it under this name, and has not made it.
+        let is_foreign = held.home == from && !held.is_ours;
         // It was moved because somebody wants it.
         self.hold(to, Held { is_ours: false, ..held });
-        self.come_back(to, |fence| fence.original == content.lineage);
+        self.come_back(to, |fence| is_foreign || fence.original == content.lineage);
     }
 
     fn restore_volume(&mut self, volume: &str, path: &Path) {

@@ -260,6 +260,11 @@ fn the_old_data_lifts_the_fence_where_the_server_looks_for_it() {
     assert!(!Ledger::of(&foreign).is_fenced("site"));
     let unread = [of_site("db"), removed("db"), created("db"), restored_volume("db", "/b")];
     assert!(Ledger::of(&unread).is_fenced("site"));
+    // A volume that another run has kept.
+    let kept = [of_site("db"), moved("db", "new-data"), moved("kept", "db")];
+    assert!(!Ledger::of(&kept).is_fenced("site"));
+    let of_our_own = [of_site("db"), moved("db", "new-data"), created("empty"), moved("empty", "db")];
+    assert!(Ledger::of(&of_our_own).is_fenced("site"));
 }
 
 #[test]
