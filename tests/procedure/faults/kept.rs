@@ -90,7 +90,7 @@ fn a_rollback_tells_what_was_written_since_and_dumps_it() {
     site.is_back();
     private(&site.stack.artefacts());
     let late = restored_text(&site.stack.artefacts().join("written-since"), "made_late");
-    for row in ["2003\tlate case 2003", "1\tchanged late", "CREATE TABLE public.made_late"] {
+    for row in ["2003\tlate case 2003", "1\tchanged late", "CREATE TABLE \"public\".\"made_late\""] {
         assert!(late.contains(row), "{row:?} is not in the dump");
     }
 }
