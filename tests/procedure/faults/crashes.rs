@@ -1,8 +1,8 @@
-//! What dies under a run while it works: the engine with everything it ran, or the database's container.
+//! What goes away under a run while it works: the engine with everything it ran, or the database's container.
 
 use super::after::Site;
 use super::engines::Engine;
-use crate::stack::{Run, run};
+use crate::stack::Run;
 
 /// An upgrade whose engine is killed, and started again, as soon as it says `line`.
 #[track_caller]
@@ -26,9 +26,17 @@ fn the_engine_is_killed_during_the_dump() {
     let engine = Engine::start(&[]);
     let site = engine.site();
     let failed = engine_killed_at(&engine, &site, "$ pg_dumpall");
-    failed.expect(1, &["failed in step `dump the cluster`"]);
-    let back = run(&mut site.stack.pgscript(&["rollback", "upgrade-1", "--yes"]));
-    back.expect(0, &["is rolled back"]);
+    let failed = failed.expect(
+        5,
+        &[
+            "error[docker.unreachable]",
+            "failed in step `dump the cluster`",
+            "could not put back `back up the volume`",
+            "could not put back `stop the application`",
+            "next: pgscript rollback upgrade-1 ",
+        ],
+    );
+    site.stack.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
     site.is_back();
     drop(site);
     drop(engine);
@@ -38,7 +46,8 @@ fn the_engine_is_killed_during_the_dump() {
 fn the_engine_is_killed_during_the_restore() {
     let engine = Engine::start(&[]);
     let site = engine.site();
-    let failed = engine_killed_at(&engine, &site, "$ pg_restore");
+    let failed = engine_killed_at(&engine, &site, "$ pg_restore")
+        .expect(5, &["error[docker.unreachable]", "failed in step `restore the dump`"]);
     site.goes_on(&failed);
     drop(site);
     drop(engine);
