@@ -5,6 +5,7 @@
 mod after;
 mod before;
 mod cancelled;
+mod crashes;
 mod cut_off;
 mod daily_cleanup;
 mod edited_scripts;
