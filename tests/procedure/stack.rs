@@ -36,7 +36,7 @@ pub struct Stack {
     pub base: PathBuf,
     /// The database's.
     pub volume: String,
-    engine: Option<String>,
+    pub engine: Option<String>,
 }
 
 fn script(name: &str) -> PathBuf {

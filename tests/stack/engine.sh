@@ -4,7 +4,8 @@
 #   engine.sh ensure                          everything is there and the engine answers (under a second when it was)
 #   engine.sh env                             print the environment other programs need (DOCKER_CONFIG)
 #   engine.sh stop                            end the engine, if it is one that `ensure` started
-#   engine.sh second NAME [--userns-remap=default|field|USER]   an engine of its own; prints its DOCKER_HOST
+#   engine.sh second NAME [--userns-remap=default|field|USER] [--disk=MEGABYTES]   an engine of its own; prints its
+#                                             DOCKER_HOST (--disk: its data root is a file system of that size)
 #   engine.sh second-load NAME IMAGE...       copy images from the first engine into the second
 #   engine.sh second-restart NAME [--kill]    restart its daemon (--kill: as if it had crashed)
 #   engine.sh second-stop NAME                end it and remove everything it had
@@ -234,13 +235,23 @@ second_launch() {
     await_engine "$second_host" "$pid" "$log"
 }
 
+# Mounts a file system of $1 megabytes as the data root. `second_stop` unmounts it with what else is mounted there.
+mount_disk() {
+    ! mountpoint -q "$second_data" || return 0
+    truncate -s "$1M" "$second_state/disk.img"
+    mke2fs -q -t ext4 -F -m 0 "$second_state/disk.img"
+    mkdir -p "$second_data"
+    mount -o loop "$second_state/disk.img" "$second_data"
+}
+
 second() {
-    local name="$1" remap='' argument
+    local name="$1" remap='' disk='' argument
     shift
     need_root
     for argument in "$@"; do
         case "$argument" in
         --userns-remap=*) remap="${argument#*=}" ;;
+        --disk=*) disk="${argument#*=}" ;;
         *) usage ;;
         esac
     done
@@ -266,6 +277,7 @@ second() {
         ;;
     esac
     printf '%s' "$remap" >"$second_state/remap"
+    [ -z "$disk" ] || mount_disk "$disk"
     second_launch
     echo "$second_host"
 }

@@ -5,6 +5,7 @@
 mod after;
 mod before;
 mod cancelled;
+mod crashes;
 mod cut_off;
 mod daily_cleanup;
 mod edited_scripts;
@@ -19,7 +20,7 @@ mod sessions;
 mod sites;
 mod without_journal;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::stack::{Stack, pgscript, run, sh};
@@ -76,13 +77,7 @@ impl SmallDisk {
 
     /// Leaves this much room.
     fn fill(&self, left: u64) {
-        let free: u64 = sh("df", &["-B1", "--output=avail", &self.0.display().to_string()])
-            .lines()
-            .last()
-            .and_then(|bytes| bytes.trim().parse().ok())
-            .unwrap();
-        let taken = free.saturating_sub(left).to_string();
-        sh("fallocate", &["-l", &taken, &self.0.join("somebody-else's.log").display().to_string()]);
+        fill(&self.0, left);
     }
 }
 
@@ -90,6 +85,19 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(&self.0).output();
     }
+}
+
+/// Leaves this much room, in bytes, on the file system of a directory. The file that takes the rest.
+fn fill(directory: &Path, left: u64) -> PathBuf {
+    let free: u64 = sh("df", &["-B1", "--output=avail", &directory.display().to_string()])
+        .lines()
+        .last()
+        .and_then(|bytes| bytes.trim().parse().ok())
+        .unwrap();
+    let taken = free.saturating_sub(left).to_string();
+    let path = directory.join("somebody-else's.log");
+    sh("fallocate", &["-l", &taken, &path.display().to_string()]);
+    path
 }
 
 /// A container with a client's session in the stack's network; the stack takes it along when it goes.

@@ -21,7 +21,8 @@ pub struct Database {
 
 /// All databases but `template0`.
 pub fn list(clients: &Clients, server: &Server) -> Result<Vec<Database>> {
-    let sql = "SELECT datname AS name, datallowconn AS connectable, coalesce(pg_database_size(oid), 0) AS bytes
+    // -2 marks what a DROP DATABASE that was cut off has left: it can only be dropped.
+    let sql = "SELECT datname AS name, datallowconn AND datconnlimit <> -2 AS connectable, coalesce(pg_database_size(oid), 0) AS bytes
                FROM pg_database WHERE datname <> 'template0' ORDER BY datname";
     let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[])?;
     Ok(rows
@@ -114,7 +115,8 @@ pub fn maintenance(databases: &[Database], except: &str) -> Result<String> {
 
 /// Drops a database, a template too.
 pub fn drop(clients: &Clients, server: &Server, maintenance: &str, name: &str) -> Result<()> {
-    let sql = "ALTER DATABASE :\"name\" IS_TEMPLATE false; DROP DATABASE :\"name\";";
+    // ALTER DATABASE refuses one that an earlier DROP has left half gone.
+    let sql = "UPDATE pg_database SET datistemplate = false WHERE datname = :'name'; DROP DATABASE :\"name\";";
     rows::execute(&Client::inside(clients, server), maintenance, sql, &[binding("name", name)]).map(|_| ()).map_err(
         |error| {
             let message = format!("database {name:?} of {} cannot be replaced: {error}", server.container_name);

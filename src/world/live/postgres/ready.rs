@@ -81,17 +81,22 @@ pub fn version(clients: &Clients, server: &Server) -> Result<ServerVersion> {
 }
 
 /// The server's version, and a database that can be connected to: the server's own, or, when a restore that came to
-/// nothing has left it missing, one of the two that every cluster has.
+/// nothing has left it missing or invalid, one of the two that every cluster has.
 pub fn reach(clients: &Clients, server: &Server) -> Result<(ServerVersion, String)> {
     let mut first = None;
     for database in [server.database.as_str(), "template1", "postgres"] {
         match ask_version(clients, server, database) {
             Ok(version) => return Ok((version, database.to_owned())),
-            Err(error) if error.message.contains("\" does not exist") => _ = first.get_or_insert(error),
+            Err(error) if is_away(&error) => _ = first.get_or_insert(error),
             Err(error) => return Err(error),
         }
     }
     Err(first.unwrap_or_else(|| Error::failed("psql.failed", "there is no database to connect to")))
+}
+
+/// Whether a database is not there, or not whole: what a DROP DATABASE that was cut off leaves is "invalid".
+fn is_away(error: &Error) -> bool {
+    ["\" does not exist", "cannot connect to invalid database"].iter().any(|words| error.message.contains(words))
 }
 
 fn ask_version(clients: &Clients, server: &Server, database: &str) -> Result<ServerVersion> {
