@@ -233,17 +233,37 @@ fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
                 };
                 add(&mut copies, "dump of the cluster", path, &proof, *tables > 0);
             }
-            Fact::Compared { after, tables, rows, .. } => copies.push(Copy {
-                what: "the new server".into(),
-                place: short(after).to_owned(),
-                proof: format!("{tables} tables, {rows} rows: the same as the original"),
-                is_complete: true,
-                is_there: seen.containers.as_ref().map(|known| known.contains_key(after)),
-            }),
             _ => {}
         }
     }
+    copies.extend(compared(history, seen));
     copies
+}
+
+/// The data in the new server: on its volume, wherever that has gone since. A deploy may have made another container.
+fn compared(history: &History, seen: &Seen) -> Option<Copy> {
+    let (mut volumes, mut found): (BTreeMap<&str, &str>, Option<(&str, String)>) = (BTreeMap::new(), None);
+    for fact in &history.facts {
+        match fact {
+            Fact::Holder { container, volume, .. } => _ = volumes.insert(container, volume),
+            Fact::Compared { after, tables, rows, .. } => {
+                let proof = format!("{tables} tables, {rows} rows: the same as the original when they were compared");
+                found = volumes.get(after.as_str()).map(|volume| (*volume, proof));
+            }
+            Fact::VolumeMoved { from, to } => {
+                found = found.map(|(volume, proof)| (if volume == from { to } else { volume }, proof));
+            }
+            Fact::VolumeRemoved { volume: gone } => found = found.filter(|(volume, _)| volume != gone),
+            _ => {}
+        }
+    }
+    found.map(|(volume, proof)| Copy {
+        what: "volume of the new server".into(),
+        place: volume.to_owned(),
+        proof,
+        is_complete: true,
+        is_there: seen.volumes.as_ref().map(|known| known.contains(volume)),
+    })
 }
 
 /// A file or directory that was made twice counts once, with its last proof.
@@ -293,11 +313,6 @@ fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Optio
         State::Done => vec![rollback("goes back to what was before; says first what that costs")],
         State::RolledBack => Vec::new(),
     }
-}
-
-/// An id as Docker's own commands show it.
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
 }
 
 impl Status {
@@ -406,6 +421,24 @@ mod tests {
         assert_eq!(place(vec![moved("db", "db-kept")]), ["db-kept"]);
         let and_back = vec![moved("db", "db-kept"), moved("db", "db-new"), moved("db-kept", "db")];
         assert_eq!(place(and_back), ["db"]);
+    }
+
+    #[test]
+    fn the_new_server_is_its_volume_wherever_that_goes() {
+        let holder = Fact::Holder { container: "c".into(), volume: "db".into(), started_at: "now".into() };
+        let proved = Fact::Compared { system_identifier: "7".into(), after: "c".into(), tables: 3, rows: 9 };
+        let upgraded = vec![moved("db", "db-kept"), holder, proved];
+        let places = |more: &[Fact]| {
+            let copies = of([&upgraded[..], more].concat());
+            copies.into_iter().map(|copy| (copy.what, copy.place, copy.is_there)).collect::<Vec<_>>()
+        };
+        let copy = |what: &str, place: &str, there| (what.to_owned(), place.to_owned(), Some(there));
+        let (old, new) = ("volume", "volume of the new server");
+        assert_eq!(places(&[]), [copy(old, "db-kept", true), copy(new, "db", true)]);
+        let back = [moved("db", "db-new"), moved("db-kept", "db")];
+        assert_eq!(places(&back), [copy(old, "db", true), copy(new, "db-new", false)]);
+        let removed = Fact::VolumeRemoved { volume: "db".into() };
+        assert_eq!(places(&[removed]), [copy(old, "db-kept", true)]);
     }
 
     #[test]
