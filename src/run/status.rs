@@ -427,7 +427,7 @@ mod tests {
     fn the_new_server_is_its_volume_wherever_that_goes() {
         let holder = Fact::Holder { container: "c".into(), volume: "db".into(), started_at: "now".into() };
         let proved = Fact::Compared { system_identifier: "7".into(), after: "c".into(), tables: 3, rows: 9 };
-        let upgraded = vec![moved("db", "db-kept"), holder, proved];
+        let upgraded = [moved("db", "db-kept"), holder, proved];
         let places = |more: &[Fact]| {
             let copies = of([&upgraded[..], more].concat());
             copies.into_iter().map(|copy| (copy.what, copy.place, copy.is_there)).collect::<Vec<_>>()
