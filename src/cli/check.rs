@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Exit, Format, output};
+use super::{Exit, Format};
 use crate::event::Silent;
 use crate::script::check::{Checker, Finding};
 use crate::script::engine::Language;
 use crate::script::loader::Places;
+use crate::ui::output;
 
 /// Reads scripts, and the modules they import, for what would fail when they run.
 ///

@@ -1,18 +1,19 @@
 //! A run has failed and the operator sits at the terminal: what to do about it, one line each.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use super::driving::Driving;
-use super::output;
+use crate::repl::edit;
 use crate::run::drive::{self, Changes, Driven, Setup};
 use crate::run::history::State;
+use crate::run::store::Place;
 use crate::script::errors::Report;
-use crate::script::execute::{Aftermath, Failure};
-use crate::script::record::Decision;
+use crate::script::execute::{Aftermath, Failure, Outcome, Way};
+use crate::script::record::{Command, Decision};
 use crate::script::steps::PutBack;
+use crate::ui::output;
 use crate::ui::prompt::{Terminal, is_terminal};
-use crate::world::{Error, Kind, Result};
+use crate::world::{Kind, Result};
 
 /// Whether there is somebody to ask, and a question would be seen.
 pub fn are_offered(driving: &Driving) -> bool {
@@ -72,6 +73,7 @@ fn choose(question: &str, driven: &Driven) -> Result<String> {
     choices.extend(skip.as_deref().map(|skip| ("skip", skip)));
     choices.extend([
         ("edit", edit.as_str()),
+        ("shell", "open a shell here, with the script's variables: look around, do one thing by hand"),
         ("back", "put everything back as it was"),
         ("quit", "leave everything as it is; `pgscript resume` or `pgscript rollback` go on later"),
     ]);
@@ -95,7 +97,9 @@ fn act(setup: &Setup, driven: &Driven, choice: &str) -> Result<Option<Driven>> {
     let (Some(place), Some(failure)) = (&driven.place, &driven.outcome.failure) else { return Ok(None) };
     let held = || driven.held.clone();
     let decided = |decision| step_of(driven).map(|step| (step, decision)).into_iter().collect();
-    let again = |decisions, changes| drive::resume(setup, place, held(), decisions, changes, true).map(Some);
+    let again = |decisions, changes| {
+        drive::resume(setup, place, held(), decisions, changes, Way::Forward { keep: true }).map(Some)
+    };
     let retry = || if failure.report.code == UNKNOWN { decided(Decision::Retry) } else { Vec::new() };
     match choice {
         "retry" => again(retry(), Changes::Refuse),
@@ -115,8 +119,26 @@ fn act(setup: &Setup, driven: &Driven, choice: &str) -> Result<Option<Driven>> {
             });
             Ok(Some(back))
         }
+        "shell" => {
+            super::repl::after_failure(setup, place, held())?;
+            after_shell(setup, place, driven).map(Some)
+        }
         _ => Ok(None),
     }
+}
+
+/// Where the run stands once the operator has left the shell: it may have been brought to its end there.
+fn after_shell(setup: &Setup, place: &Place, driven: &Driven) -> Result<Driven> {
+    let (history, _) = place.history()?;
+    let state = history.state();
+    let outcome = Outcome {
+        script: driven.outcome.script.clone(),
+        seconds: driven.outcome.seconds,
+        failure: driven.outcome.failure.clone().filter(|_| state != State::Done),
+        is_partial: false,
+    };
+    let held = place.lock(Command::Resume, &setup.world.cancel, &|_| {})?;
+    Ok(Driven { outcome, held: Some(held), place: Some(place.clone()), state, history })
 }
 
 /// Opens the file the error points to, else the script, in the operator's editor.
@@ -126,24 +148,5 @@ fn edit(driven: &Driven) -> Result<()> {
         Some(place) => (PathBuf::from(place.file), place.line),
         None => (PathBuf::from(&driven.history.script), 1),
     };
-    if !file.is_file() {
-        let message = format!("{} is no file that could be edited: it is built into pgscript", file.display());
-        return Err(Error::refused("ui.built_in", message).hint(format!(
-            "write it out into the site's directory: pgscript eject {} DIRECTORY\n\
-             edit it there, then choose edit again",
-            driven.outcome.script
-        )));
-    }
-    let editor = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR")).unwrap_or_else(|_| "vi".into());
-    let mut words = editor.split_whitespace();
-    let program = words.next().unwrap_or("vi");
-    let status = Command::new(program).args(words).arg(format!("+{line}")).arg(&file).status();
-    match status {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(Error::failed("ui.editor", format!("{editor} ended with {status}")).hint("nothing was run")),
-        Err(error) => {
-            Err(Error::failed("ui.editor", format!("cannot start {editor}: {error}"))
-                .hint("name your editor in EDITOR"))
-        }
-    }
+    edit::script(&file, line, &driven.outcome.script)
 }

@@ -3,7 +3,8 @@
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Arguments, Exit, output};
+use super::{Arguments, Exit};
+use crate::ui::output;
 
 /// Writes completions for a shell to standard output.
 #[derive(Args, Debug)]

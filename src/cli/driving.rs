@@ -1,6 +1,5 @@
 //! What `run`, `resume` and `rollback` share: their options, the runtime around a script, and the last word about it.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,14 +7,14 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Format, Global, output, prompter, signals};
+use super::signals::{self, Handling};
+use super::{Exit, Format, Global, prompter};
 use crate::event::Event;
 use crate::run::drive::{Driven, Setup};
-use crate::run::history::State;
+use crate::run::last_word;
 use crate::run::log::{Both, Log};
-use crate::script::execute::{Aftermath, Failure};
 use crate::script::parameters::Given;
-use crate::script::steps;
+use crate::ui::output;
 use crate::ui::prompt::Terminal;
 use crate::ui::{self, human};
 use crate::world::{Cancel, Owner, Redactor, Result, live};
@@ -70,12 +69,26 @@ impl Driving {
         docker: Option<String>,
         drive: impl FnOnce(&Setup) -> Result<Driven>,
     ) -> anyhow::Result<Exit> {
+        self.with_setup(global, given, docker, Handling::Run, |setup| {
+            drive(setup).map(|driven| tell(&driven, self.format, setup))
+        })
+    }
+
+    /// Makes everything a run or a session needs, for `work`.
+    pub fn with_setup(
+        &self,
+        global: Global,
+        given: Given,
+        docker: Option<String>,
+        handling: Handling,
+        work: impl FnOnce(&Setup) -> Result<Exit>,
+    ) -> anyhow::Result<Exit> {
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = threads.context("cannot start the runtime")?;
         let (cancel, redactor) = (Cancel::default(), Redactor::default());
-        signals::listen(&runtime, cancel.clone())?;
+        signals::listen(&runtime, cancel.clone(), handling)?;
         let setup = self.setup(&runtime, global, given, docker, cancel, redactor)?;
-        let result = drive(&setup).map(|driven| tell(&driven, self.format, &setup));
+        let result = work(&setup);
         // A primitive that does not let go must not hold up the prompt.
         runtime.shutdown_timeout(std::time::Duration::from_millis(200));
         Ok(result?)
@@ -124,96 +137,15 @@ fn tell(driven: &Driven, format: Format, setup: &Setup) -> Exit {
     let (script, seconds, exit_code) = (driven.outcome.script.clone(), driven.outcome.seconds, exit.code());
     let mut object = failure.to_json();
     object["run"] = driven.place.as_ref().map(|place| place.id.clone()).into();
-    object["next"] = json!(ways_on(driven).into_iter().map(|(command, _)| command).collect::<Vec<_>>());
+    object["next"] = json!(last_word::ways_on(driven).into_iter().map(|(command, _)| command).collect::<Vec<_>>());
     setup.listener.hear(&Event::RunFailed { script, seconds, exit_code, failure: object });
     if format == Format::Text {
-        output::complain(&setup.world.redactor.redact(&block(driven, failure, setup)));
+        output::complain(&setup.world.redactor.redact(&last_word::render(
+            driven,
+            failure,
+            setup,
+            &human::seconds(seconds),
+        )));
     }
     exit
-}
-
-/// What can be typed next, and what it does.
-pub fn ways_on(driven: &Driven) -> Vec<(String, &'static str)> {
-    let Some(place) = &driven.place else { return Vec::new() };
-    let id = &place.id;
-    let rollback = |meaning| (format!("pgscript rollback {id}"), meaning);
-    if asks_operator(driven) {
-        return Vec::new();
-    }
-    if is_back(driven) && driven.state != State::RolledBack {
-        return vec![rollback("once the journal can be written: lets it know that everything is back")];
-    }
-    match driven.state {
-        State::Failed | State::Interrupted => vec![
-            (format!("pgscript resume {id}"), "goes on where it stopped"),
-            rollback("puts everything back as it was"),
-        ],
-        State::RollingBack => vec![rollback("goes on putting back")],
-        // A rollback that was refused or declined.
-        State::Done => vec![rollback("goes back to what was before the run")],
-        State::NotBegun | State::RolledBack => Vec::new(),
-    }
-}
-
-/// Whether going on was refused with a question: the hint has the commands that answer it.
-fn asks_operator(driven: &Driven) -> bool {
-    driven.outcome.failure.as_ref().is_some_and(|failure| steps::REFUSALS.contains(&failure.report.code.as_str()))
-}
-
-fn is_back(driven: &Driven) -> bool {
-    let aftermath = driven.outcome.failure.as_ref().map(|failure| &failure.aftermath);
-    matches!(aftermath, Some(Aftermath::PutBack(steps)) if steps.is_complete())
-}
-
-/// What happened, to what, what has been put back, what to type next.
-fn block(driven: &Driven, failure: &Failure, setup: &Setup) -> String {
-    let mut out = format!("\n{}", failure.report.render());
-    let step = failure.step.as_ref().map(|step| format!(" in step `{step}`")).unwrap_or_default();
-    let seconds = human::seconds(driven.outcome.seconds);
-    let _ = match failure.aftermath {
-        Aftermath::Stands => writeln!(out, "\n✗ stopped after {seconds}"),
-        _ => writeln!(out, "\n✗ failed{step} after {seconds}"),
-    };
-    aftermath(&failure.aftermath, &mut out);
-    let advice = failure.advice();
-    if let Some(recovery) = advice {
-        let _ = writeln!(out, "  next: {}", recovery.replace('\n', "\n        "));
-    }
-    let ways = ways_on(driven);
-    let width = ways.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
-    for (number, (command, meaning)) in ways.iter().enumerate() {
-        let head = if number == 0 && advice.is_none() { "next:" } else { "or:  " };
-        let _ = writeln!(out, "  {head} {command:<width$}   {meaning}");
-    }
-    if asks_operator(driven) {
-        out.push_str("  next: one of the commands above\n");
-    }
-    if let Some(place) = driven.place.as_ref().filter(|_| !ways.is_empty() || asks_operator(driven)) {
-        let _ = writeln!(out, "  where it stands: pgscript status {}", place.id);
-        if let Some(url) = &setup.docker {
-            let _ = writeln!(out, "  (the engine is {url}, as before)");
-        }
-    }
-    out
-}
-
-fn aftermath(aftermath: &Aftermath, out: &mut String) {
-    match aftermath {
-        Aftermath::Unchanged => out.push_str("  nothing was changed\n"),
-        Aftermath::Untouched => {}
-        Aftermath::Kept => out.push_str("  nothing was put back\n"),
-        Aftermath::Stands => out.push_str("  nothing was done: the run stands where it stood\n"),
-        Aftermath::Committed(step) => {
-            let _ = writeln!(out, "  step `{step}` had begun, so nothing was put back by itself");
-        }
-        Aftermath::PutBack(steps) if steps.is_complete() => out.push_str("  everything is back as it was\n"),
-        Aftermath::PutBack(steps) => {
-            for (step, reason) in &steps.failed {
-                let _ = writeln!(out, "  could not put back `{step}`: {reason}");
-            }
-            for step in &steps.left {
-                let _ = writeln!(out, "  not put back: `{step}`");
-            }
-        }
-    }
 }

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Exit, output};
+use super::Exit;
 use crate::script::errors::did_you_mean;
 use crate::script::shipped::{self, Shipped};
+use crate::ui::output;
 use crate::world::{Error, Result};
 
 /// Writes a shipped script or module out, to be edited; never over an existing file.

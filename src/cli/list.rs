@@ -5,9 +5,10 @@ use std::path::Path;
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Format, output};
+use super::{Exit, Format};
 use crate::script::loader::Places;
 use crate::script::shipped::{self, Kind};
+use crate::ui::output;
 use crate::world::{Error, Result};
 
 /// Lists the scripts there are to run, with where each comes from.

@@ -5,10 +5,11 @@ mod choices;
 mod completions;
 mod driving;
 mod eject;
+mod eval;
 mod exit;
 mod list;
-mod output;
 mod prompter;
+mod repl;
 mod resume;
 mod rollback;
 mod run;
@@ -29,6 +30,7 @@ use crate::run::history::History;
 use crate::run::store::Store;
 use crate::script::errors::Report;
 use crate::script::loader::Places;
+use crate::ui::output;
 use crate::world::{Error, Result};
 
 /// How to show a result or what happens.
@@ -60,6 +62,8 @@ enum Command {
     Run(run::Run),
     Resume(resume::Resume),
     Rollback(rollback::Rollback),
+    Repl(repl::Repl),
+    Eval(eval::Eval),
     Runs(runs::Runs),
     Status(status::Status),
     Check(check::Check),
@@ -103,6 +107,8 @@ Examples:
   pgscript status                                where the last run stands: is the data safe, where, what to type
   pgscript resume                                goes on with a run that failed or was cut off
   pgscript rollback                              puts a run back, also one that is done
+  pgscript repl --run upgrade-7                  a shell in a half-finished run: one safe thing at a time
+  pgscript eval 'docker::containers()'           one expression, without a shell
   pgscript eject upgrade.rhai /etc/pgscript      writes it out, to be edited";
     format!("{examples}\n\nExit codes:\n{}", Exit::table())
 }
@@ -123,6 +129,8 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Run(run) => run.execute(global),
         Command::Resume(resume) => resume.execute(global),
         Command::Rollback(rollback) => rollback.execute(global),
+        Command::Repl(repl) => repl.execute(global),
+        Command::Eval(eval) => eval.execute(global),
         Command::Runs(runs) => runs.execute(&global),
         Command::Status(status) => status.execute(&global),
         Command::Check(check) => check.execute(global.places),

@@ -6,6 +6,7 @@ use super::driving::Driving;
 use super::{Exit, Global, choices};
 use crate::run::drive::{self, Changes};
 use crate::run::history::State;
+use crate::script::execute::Way;
 use crate::script::parameters::Given;
 
 /// Goes on with a run that failed or was cut off: finished steps are not run again, the first other one is.
@@ -60,7 +61,8 @@ impl Resume {
         let changes = changes(self.accept_changes, self.as_recorded);
         self.driving.drive(global, Given::default(), history.docker, |setup| {
             let asks = choices::are_offered(&self.driving);
-            let driven = drive::resume(setup, &place, None, decisions, changes, self.keep || asks)?;
+            let driven =
+                drive::resume(setup, &place, None, decisions, changes, Way::Forward { keep: self.keep || asks })?;
             if asks { choices::offer(setup, driven, self.keep) } else { Ok(driven) }
         })
     }

@@ -7,11 +7,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::driving::Driving;
 use super::resume::changes;
-use super::{Exit, Global, output};
+use super::{Exit, Global};
 use crate::run::drive;
 use crate::run::history::{History, State};
 use crate::run::store::{Driver, Place};
 use crate::script::parameters::Given;
+use crate::ui::output;
 use crate::ui::prompt::Terminal;
 use crate::world::{Error, Result};
 
@@ -39,7 +40,9 @@ impl Rollback {
             Some(name) => global.store.find(name)?,
             // Never one before it: who types this after a run that has put itself back does not mean an older one.
             None => {
-                let wanted = |h: &History| h.effects > 0 || matches!(h.state(), State::Failed | State::Interrupted);
+                let wanted = |h: &History| {
+                    h.effects > 0 && !h.is_session() || matches!(h.state(), State::Failed | State::Interrupted)
+                };
                 drive::newest(&global.store, wanted, "has changed anything")?
             }
         };

@@ -3,8 +3,9 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Exit, Format, Global, output};
+use super::{Exit, Format, Global};
 use crate::run::store::Place;
+use crate::ui::output;
 use crate::ui::table;
 use crate::world::{Error, Result};
 

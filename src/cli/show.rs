@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use rhai::EvalAltResult;
 
-use super::{Exit, Format, output};
+use super::{Exit, Format};
 use crate::event::Silent;
 use crate::script::describe;
 use crate::script::engine::Language;
@@ -13,6 +13,7 @@ use crate::script::errors;
 use crate::script::loader::Places;
 use crate::script::source::Source;
 use crate::script::tree::Tree;
+use crate::ui::output;
 use crate::world::Error;
 
 /// Shows what a script is for, its parameters and steps, without running it; or what scripts may call.

@@ -1,17 +1,16 @@
 //! `pgscript status [RUN]`
 
-use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 
-use super::{Exit, Format, Global, output};
+use super::{Exit, Format, Global};
 use crate::event::Silent;
 use crate::run::status::{Seen, Status as Standing};
 use crate::run::store::Place;
-use crate::world::container::ContainerFilter;
-use crate::world::{Cancel, Error, Owner, Redactor, World, live};
+use crate::ui::output;
+use crate::world::{Cancel, Error, Owner, Redactor, live};
 
 /// Says where a run stands: whether the data is safe, where it is, and what to type.
 #[derive(Args, Debug)]
@@ -24,9 +23,6 @@ pub struct Status {
     #[arg(long, value_name = "URL", env = "DOCKER_HOST", hide_env_values = true)]
     docker: Option<String>,
 }
-
-/// A frightened operator gets the answer that the journal has, rather than wait for an engine that does not answer.
-const PATIENCE: Duration = Duration::from_millis(600);
 
 impl Status {
     pub fn execute(self, global: &Global) -> anyhow::Result<Exit> {
@@ -47,7 +43,11 @@ impl Status {
 
 fn newest(global: &Global) -> crate::world::Result<Place> {
     let root = global.store.root().display();
-    global.store.runs()?.pop().ok_or_else(|| {
+    let mut runs = global.store.runs()?;
+    // What was tried by hand meanwhile is not what a frightened operator asks about.
+    let is_run = |place: &Place| !place.history().is_ok_and(|(history, _)| history.is_session());
+    let newest = runs.iter().rposition(is_run).or(runs.len().checked_sub(1));
+    newest.map(|index| runs.swap_remove(index)).ok_or_else(|| {
         Error::usage("run.not_found", format!("no runs in {root}")).hint("--store names another run store")
     })
 }
@@ -65,18 +65,8 @@ fn look(docker: Option<String>) -> anyhow::Result<Seen> {
         owner,
     };
     let world = live::world(context, docker);
-    let (sender, receiver) = mpsc::channel();
-    let cancel = world.cancel.clone();
-    std::thread::spawn(move || sender.send(ask(&world)));
-    let seen = receiver.recv_timeout(PATIENCE).unwrap_or_default();
-    cancel.cancel();
+    let seen = Seen::now(&world);
+    world.cancel.cancel();
     runtime.shutdown_timeout(Duration::from_millis(50));
     Ok(seen)
-}
-
-fn ask(world: &World) -> Seen {
-    let volumes = world.containers.volumes(None).ok().map(|all| all.into_iter().map(|v| v.name).collect());
-    let containers = world.containers.containers(&ContainerFilter::default()).ok();
-    let containers = containers.map(|all| all.into_iter().map(|c| (c.id, c.state)).collect());
-    Seen { volumes, containers }
 }

@@ -69,21 +69,21 @@ pub struct Driven {
 pub fn run(setup: &Setup, source: Source, keep: bool) -> Result<Driven> {
     let script = match &source.origin {
         Origin::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
-        Origin::BuiltIn => source.name.clone(),
+        Origin::BuiltIn | Origin::Input => source.name.clone(),
     };
     let recorder = Recorder::new(identity(setup, Command::Run, script, Changes::Refuse)?);
     attempt(setup, recorder, Steps::default(), source, Way::Forward { keep })
 }
 
-/// Goes on with a run: finished steps give their recorded values, the first other one runs. `held` is the run's lock,
-/// where this process has it already.
+/// Goes on with a run, all the way or by one step: finished steps give their recorded values, the first other one runs.
+/// `held` is the run's lock, where this process has it already.
 pub fn resume(
     setup: &Setup,
     place: &Place,
     held: Option<Held>,
     decisions: Vec<(String, Decision)>,
     changes: Changes,
-    keep: bool,
+    way: Way,
 ) -> Result<Driven> {
     let held = held.map_or_else(|| take(setup, place, Command::Resume), Ok)?;
     let history = place.sound_history()?;
@@ -95,21 +95,49 @@ pub fn resume(
     for (step, decision) in decisions {
         recorder.write(Entry::Decided { step, decision })?;
     }
-    attempt(&setup, recorder, Steps::replaying(false), source, Way::Forward { keep })
+    tell_by_hand(&setup, &history, "what they did is not done again, and taken as it is");
+    let steps = if way == Way::OneStep { Steps::one_only() } else { Steps::replaying(false) };
+    attempt(&setup, recorder, steps, source, way)
 }
 
 /// Puts back the steps of a run, the last one first. `held` as for [`resume`].
 pub fn rollback(setup: &Setup, place: &Place, held: Option<Held>, changes: Changes) -> Result<Driven> {
+    back(setup, place, held, changes, Way::Back)
+}
+
+/// Puts back the last step that can be, which must be `step` where that is named. A resumed run does it again.
+pub fn undo(
+    setup: &Setup,
+    place: &Place,
+    held: Option<Held>,
+    step: Option<String>,
+    changes: Changes,
+) -> Result<Driven> {
+    back(setup, place, held, changes, Way::BackOne(step))
+}
+
+fn back(setup: &Setup, place: &Place, held: Option<Held>, changes: Changes, way: Way) -> Result<Driven> {
     let held = held.map_or_else(|| take(setup, place, Command::Rollback), Ok)?;
     let history = place.sound_history()?;
     refuse_rollback(place, &history)?;
     let (recorder, source, setup) = reopen(setup, place, held, &history, Command::Rollback, changes)?;
     recorder.relock(&setup.world)?;
     sweep(&setup.world)?;
-    attempt(&setup, recorder, Steps::replaying(true), source, Way::Back)
+    tell_by_hand(&setup, &history, "what they did is not put back by this");
+    attempt(&setup, recorder, Steps::replaying(true), source, way)
 }
 
-fn identity(setup: &Setup, command: Command, script: String, changes: Changes) -> Result<Identity> {
+/// Whoever takes a run up again hears of what was done to it by hand.
+fn tell_by_hand(setup: &Setup, history: &History, consequence: &str) {
+    let inputs = history.by_hand.iter().filter(|input| !input.commands.is_empty());
+    let lines: Vec<_> = inputs.map(|input| format!("  {}", input.text.lines().next().unwrap_or_default())).collect();
+    if !lines.is_empty() {
+        let text = format!("done by hand in this run ({consequence}):\n{}", lines.join("\n"));
+        setup.listener.hear(&Event::Warn { text });
+    }
+}
+
+pub(super) fn identity(setup: &Setup, command: Command, script: String, changes: Changes) -> Result<Identity> {
     Ok(Identity {
         store: setup.store.clone(),
         command,
@@ -125,7 +153,7 @@ fn identity(setup: &Setup, command: Command, script: String, changes: Changes) -
     })
 }
 
-fn take(setup: &Setup, place: &Place, command: Command) -> Result<Held> {
+pub(super) fn take(setup: &Setup, place: &Place, command: Command) -> Result<Held> {
     setup.store.check_private()?;
     place.lock(command, &setup.world.cancel, &|driver| {
         let (pid, id, lock) = (driver.pid, &place.id, place.lock_file());
@@ -145,6 +173,7 @@ fn refuse_resume(place: &Place, history: &History) -> Result<()> {
     let over = |what: &str| Error::refused("run.over", format!("run {id} {what}: there is nothing to resume"));
     match history.state() {
         State::NotBegun => Err(not_begun(place)),
+        State::Session => Err(session(place)),
         State::Done => Err(over("is done").hint(format!("to go back: pgscript rollback {id}"))),
         State::RolledBack => {
             Err(over("was put back")
@@ -185,8 +214,18 @@ fn refuse_rollback(place: &Place, history: &History) -> Result<()> {
         State::RolledBack => Err(Error::refused("run.over", format!("run {id} was put back already"))
             .hint("everything is as it was before the run")),
         State::NotBegun => Err(not_begun(place)),
+        State::Session => Err(session(place)),
         _ => Ok(()),
     }
+}
+
+/// What was done by hand is neither done again nor put back by itself.
+fn session(place: &Place) -> Error {
+    let id = &place.id;
+    Error::refused("run.session", format!("{id} is a session: what was done in it was done by hand")).hint(format!(
+        "nothing was done. What that was: pgscript status {id}
+to go on by hand: pgscript repl --run {id}"
+    ))
 }
 
 /// A run that was killed before its journal named its script has done nothing.
@@ -223,7 +262,7 @@ fn reopen(
 }
 
 /// What a killed process has left running in helper containers would work against its successor.
-fn sweep(world: &World) -> Result<()> {
+pub(super) fn sweep(world: &World) -> Result<()> {
     let Some(run) = world.owner.name() else { return Ok(()) };
     let labels = vec![format!("{LABEL_RUN}={run}"), LABEL_HELPER.to_owned()];
     let found = match world.containers.containers(&ContainerFilter { labels, ..ContainerFilter::default() }) {
@@ -262,9 +301,9 @@ fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way:
         Err(error) if error.kind == Kind::Unavailable => {}
         settled => settled?,
     }
-    let outcome = execute::execute(session, setup.places.clone(), source, way)?;
+    let outcome = execute::execute(session, setup.places.clone(), source, way.clone())?;
     let error = outcome.failure.as_ref().map(Failure::reason);
-    let ending = ending(outcome.failure.as_ref(), way, &recorder.history());
+    let ending = ending(&outcome, &way, &recorder.history());
     let is_over = match ending {
         Some(ending) => matches!(ending, Ending::Done | Ending::PutBack),
         // A rollback of a finished run that was refused or declined has taken the lock again.
@@ -296,9 +335,11 @@ fn give_back(setup: &Setup, recorder: &Recorder) {
 }
 
 /// `None` where the process has left the run as it was: it was refused, or a rollback declined.
-fn ending(failure: Option<&Failure>, way: Way, history: &History) -> Option<Ending> {
-    match (failure.map(|failure| &failure.aftermath), way) {
-        (None, Way::Forward { .. }) => Some(Ending::Done),
+fn ending(outcome: &Outcome, way: &Way, history: &History) -> Option<Ending> {
+    match (outcome.failure.as_ref().map(|failure| &failure.aftermath), way) {
+        (_, Way::BackOne(_)) => None,
+        (None, _) if outcome.is_partial => Some(Ending::Stopped),
+        (None, Way::Forward { .. } | Way::OneStep) => Some(Ending::Done),
         (None, Way::Back) => Some(Ending::PutBack),
         (Some(Aftermath::PutBack(steps)), _) if steps.is_complete() => Some(Ending::PutBack),
         (Some(Aftermath::PutBack(_)), _) => Some(Ending::PartlyPutBack),
@@ -306,7 +347,7 @@ fn ending(failure: Option<&Failure>, way: Way, history: &History) -> Option<Endi
         // What has changed nothing has nothing to go on with.
         (Some(Aftermath::Unchanged), _) if history.effects == 0 => Some(Ending::PutBack),
         (Some(Aftermath::Unchanged), _) => None,
-        (Some(_), Way::Forward { .. }) => Some(Ending::Failed),
+        (Some(_), Way::Forward { .. } | Way::OneStep) => Some(Ending::Failed),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::journal::Line;
 use crate::script::evidence::Fact;
-use crate::script::record::{Command, Decision, Ending, Entry, Past, Reason, undo_of};
+use crate::script::record::{Command, Decision, Ending, Entry, Past, Reason, is_by_hand, undo_of};
 
 /// A run's past, folded from its entries.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,8 @@ pub struct History {
     /// Paths in the order in which they were first begun.
     pub order: Vec<String>,
     pub steps: HashMap<String, Step>,
+    /// What was done by hand in sessions, in its order.
+    pub by_hand: Vec<Input>,
     /// Facts in their order, with the number of their line.
     pub facts: Vec<Fact>,
     pub overrides: Vec<String>,
@@ -55,6 +57,20 @@ pub struct Frozen {
     pub sha256: String,
     /// Relative to the run's directory.
     pub file: PathBuf,
+}
+
+/// What an operator typed in a session, as far as it acted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// `#3`
+    pub step: String,
+    pub text: String,
+    /// RFC 3339
+    pub at: String,
+    /// Announced by it, as an operator would type them.
+    pub commands: Vec<String>,
+    /// [`StepState::Begun`] while it is under way, and after a kill.
+    pub state: StepState,
 }
 
 /// Where a step stands.
@@ -112,6 +128,15 @@ impl History {
             Entry::Locked { stack } if !self.locks.contains(&stack) => self.locks.push(stack),
             Entry::Locked { .. } => {}
             Entry::Ended { outcome, error, .. } => (self.ending, self.error) = (Some(outcome), error),
+            Entry::Input { step, text } => {
+                let state = StepState::Begun;
+                self.by_hand.push(Input { step, text, at: self.last_at.clone(), commands: Vec::new(), state });
+            }
+            Entry::Done { ref step, .. } | Entry::Failed { ref step, .. } | Entry::Started { ref step }
+                if is_by_hand(step) =>
+            {
+                self.apply_by_hand(line.entry);
+            }
             entry @ (Entry::Started { .. } | Entry::Done { .. } | Entry::Failed { .. } | Entry::Decided { .. }) => {
                 self.apply_step(entry);
             }
@@ -124,6 +149,8 @@ impl History {
             Entry::Started { step } => {
                 (self.ending, self.error) = (None, None);
                 self.close_effects(&step);
+                self.undone.remove(&step);
+                self.not_undone.remove(&step);
                 if !self.steps.contains_key(&step) {
                     self.order.push(step.clone());
                 }
@@ -144,8 +171,45 @@ impl History {
         }
     }
 
+    /// What is done by hand leaves the run's own steps, and how its last process left it, as they are.
+    fn apply_by_hand(&mut self, entry: Entry) {
+        let (step, state) = match entry {
+            Entry::Done { step, value, .. } => (step, StepState::Done(value)),
+            Entry::Failed { step, error } => (step, StepState::Failed(error)),
+            _ => return,
+        };
+        self.close_effects(&step);
+        if let Some(input) = self.by_hand.iter_mut().find(|input| input.step == step) {
+            input.state = state;
+        }
+    }
+
+    /// One step is put back by hand. A resumed run does it again, and with it what came after it: of that it knows
+    /// only that it was done before this.
+    fn begin_undo_alone(&mut self, step: &str) {
+        let Some(at) = self.order.iter().position(|path| path == step) else { return };
+        for path in self.order.split_off(at + 1) {
+            let known = self.steps.remove(&path).filter(|known| known.changed && !is_inside(&path, step));
+            if known.is_some() {
+                let last_effect = Some(format!("do what it had done before `{step}` was put back"));
+                self.steps.insert(path, Step { changed: true, last_effect, ..Step::default() });
+            }
+        }
+        let known = self.steps.entry(step.to_owned()).or_default();
+        (known.state, known.decision, known.last_effect) = (StepState::Begun, None, Some("put it back".into()));
+        self.ending = self.ending.map(|_| Ending::Failed);
+    }
+
+    fn end_undo_alone(&mut self, step: &str) {
+        self.order.retain(|path| path != step);
+        self.steps.remove(step);
+        self.undone.insert(step.to_owned());
+    }
+
     fn apply_undo(&mut self, entry: Entry) {
         match entry {
+            Entry::UndoStarted { step } if self.going_back.is_none() => self.begin_undo_alone(&step),
+            Entry::UndoDone { step } if self.going_back.is_none() => self.end_undo_alone(&step),
             Entry::GoingBack { automatic } => {
                 (self.ending, self.error) = (None, None);
                 self.going_back = Some(self.going_back.unwrap_or(automatic) && automatic);
@@ -175,6 +239,12 @@ impl History {
     /// A change inside a step is one of every step around it.
     fn effect(&mut self, n: u64, step: &str, command: String) {
         self.effects += 1;
+        if is_by_hand(step) {
+            let outermost = step.split(" / ").next();
+            if let Some(input) = self.by_hand.iter_mut().find(|input| Some(input.step.as_str()) == outermost) {
+                input.commands.push(command.clone());
+            }
+        }
         let ends = step.match_indices(" / ").map(|(at, _)| at).chain([step.len()]);
         for path in ends.map(|end| &step[..end]) {
             if let Some(known) = self.steps.get_mut(path) {
@@ -227,12 +297,19 @@ impl History {
         }
     }
 
+    /// Whether it is no script's run, but what an operator did by hand.
+    pub fn is_session(&self) -> bool {
+        self.sources.is_empty() && !self.by_hand.is_empty()
+    }
+
     pub fn state(&self) -> State {
         match (self.going_back, self.ending) {
+            _ if self.is_session() => State::Session,
             _ if self.sources.is_empty() => State::NotBegun,
             (_, Some(Ending::PutBack)) => State::RolledBack,
             (Some(_), _) => State::RollingBack,
             (None, Some(Ending::Done)) => State::Done,
+            (None, Some(Ending::Stopped)) => State::Interrupted,
             (None, Some(_)) => State::Failed,
             (None, None) => State::Interrupted,
         }
@@ -248,10 +325,12 @@ fn is_inside(path: &str, outer: &str) -> bool {
 pub enum State {
     /// Its process ended before the journal named the script: nothing was changed.
     NotBegun,
+    /// No script: an operator has worked by hand. There is nothing to go on with or to put back.
+    Session,
     Done,
     /// A step failed or was cancelled; nothing was put back.
     Failed,
-    /// Its process ended without a word: a kill, a power cut.
+    /// Its process ended without a word, by a kill or a power cut; or when it had run the one step it was to run.
     Interrupted,
     /// Some steps were put back, others not yet.
     RollingBack,
@@ -262,6 +341,7 @@ impl State {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotBegun => "not begun",
+            Self::Session => "session",
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Interrupted => "interrupted",
@@ -272,7 +352,7 @@ impl State {
 
     /// Nothing is left to go on with.
     pub fn is_over(self) -> bool {
-        matches!(self, Self::NotBegun | Self::Done | Self::RolledBack)
+        matches!(self, Self::NotBegun | Self::Session | Self::Done | Self::RolledBack)
     }
 }
 
@@ -352,6 +432,45 @@ mod tests {
         assert_eq!(with(Decision::Accept(value.clone())).past("a"), Past::Done { value, changed: true });
         let again = history([cut_off.clone(), vec![decided(Decision::Retry), started("a")]].concat());
         assert_eq!(again.past("a"), Past::Unknown { last: "act in a".into() });
+    }
+
+    fn done(step: &str) -> Entry {
+        Entry::Done { step: step.into(), value: Value::Null, seconds: 0.0 }
+    }
+
+    #[test]
+    fn what_is_done_by_hand_is_kept_beside_the_steps_and_ends_nothing() {
+        let ended = Entry::Ended { outcome: Ending::Failed, error: None, journal_seconds: 0.0 };
+        let input = Entry::Input { step: "#1".into(), text: "docker::stop(db)".into() };
+        let run = vec![source(), started("a"), failed("a"), ended, input, effect("#1")];
+        let known = history(run.clone());
+        assert_eq!(known.state(), State::Failed);
+        assert_eq!((known.by_hand[0].state.clone(), known.open_effects.len()), (StepState::Begun, 1));
+        let inside = vec![started("#1 / b"), effect("#1 / b"), done("#1 / b"), done("#1")];
+        let known = history([run, inside].concat());
+        assert_eq!(known.by_hand[0].commands, ["act in #1", "act in #1 / b"]);
+        assert_eq!(known.by_hand[0].state, StepState::Done(Value::Null));
+        assert!(known.open_effects.is_empty() && !known.is_session());
+        assert_eq!((known.state(), known.order), (State::Failed, vec!["a".to_owned()]));
+    }
+
+    #[test]
+    fn a_step_that_was_put_back_alone_is_new_and_what_came_after_it_is_in_question() {
+        let undo = |step: &str| (Entry::UndoStarted { step: step.into() }, Entry::UndoDone { step: step.into() });
+        let steps = ["a", "b", "b / c", "d"].map(|step| vec![started(step), effect(step), done(step)]).concat();
+        let ended = Entry::Ended { outcome: Ending::Done, error: None, journal_seconds: 0.0 };
+        let run = [vec![source()], steps, vec![started("e"), done("e"), ended]].concat();
+        let (begun, over) = undo("b");
+        let half = history([run.clone(), vec![begun.clone()]].concat());
+        assert_eq!(half.past("b"), Past::Unknown { last: "put it back".into() });
+        assert_eq!((half.state(), half.order.clone()), (State::Failed, vec!["a".to_owned(), "b".to_owned()]));
+        let whole = history([run, vec![begun, over, started("b")]].concat());
+        assert_eq!(whole.order, ["a", "b"]);
+        assert_eq!(
+            (whole.past("b"), whole.past("b / c"), whole.past("e")),
+            (Past::Again { changed: false }, Past::New, Past::New)
+        );
+        assert!(matches!(whole.past("d"), Past::Unknown { .. }) && whole.undone.is_empty());
     }
 
     #[test]

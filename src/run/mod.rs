@@ -3,15 +3,18 @@
 //!
 //! [`store`] knows the runs of this machine, [`journal`] their lines, [`history`] what the lines say. [`recorder`] writes
 //! while a script runs and answers what earlier processes of the run have recorded. [`drive`] runs, resumes and rolls
-//! back; [`status`] tells a person where a run stands.
+//! back, [`session`] is for work by hand; [`status`] tells a person where a run stands.
 
 pub mod drive;
 pub mod frozen;
 pub mod history;
 pub mod journal;
+pub mod last_word;
 pub mod lock;
 pub mod log;
 pub mod recorder;
+pub mod session;
 pub mod status;
 pub mod stop;
 pub mod store;
+pub mod told;

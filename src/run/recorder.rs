@@ -76,8 +76,18 @@ enum Pending {
 
 struct Open {
     place: Place,
-    journal: Journal,
-    held: Held,
+    writer: Writer,
+}
+
+enum Writer {
+    Writing {
+        journal: Journal,
+        held: Held,
+    },
+    /// The run is only looked at: what would be written is dropped.
+    Reading,
+    /// Another recorder of this process writes now.
+    Retired,
 }
 
 impl Recorder {
@@ -85,6 +95,19 @@ impl Recorder {
     pub fn new(identity: Identity) -> Self {
         let state = State { redactor: identity.redactor.clone(), ..State::default() };
         Self { identity, state: Mutex::new(state) }
+    }
+
+    /// For a run that is only looked at: what would be written is dropped.
+    pub fn reading(identity: Identity, place: Place, history: History) -> Self {
+        let recorder = Self::new(identity);
+        {
+            let mut state = recorder.state();
+            state.recorded.clone_from(&history.sources);
+            state.sequence = history.outermost().cloned().collect();
+            state.history = history;
+            state.open = Some(Open { place, writer: Writer::Reading });
+        }
+        recorder
     }
 
     /// For a run that has a past; `held` is its lock.
@@ -116,14 +139,28 @@ impl Recorder {
         self.state().open.as_ref().map(|open| open.place.clone())
     }
 
+    /// From now on another recorder of this process writes the journal: this one must not.
+    pub fn retire(&self) {
+        if let Some(open) = &mut self.state().open {
+            open.writer = Writer::Retired;
+        }
+    }
+
     /// The run's lock.
     pub fn held(&self) -> Option<Held> {
-        self.state().open.as_ref().map(|open| open.held.clone())
+        match &self.state().open.as_ref()?.writer {
+            Writer::Writing { held, .. } => Some(held.clone()),
+            _ => None,
+        }
     }
 
     /// Seconds spent on writing the journal.
     pub fn journal_seconds(&self) -> f64 {
-        self.state().open.as_ref().map_or(0.0, |open| open.journal.spent().as_secs_f64())
+        let state = self.state();
+        match state.open.as_ref().map(|open| &open.writer) {
+            Some(Writer::Writing { journal, .. }) => journal.spent().as_secs_f64(),
+            _ => 0.0,
+        }
     }
 
     fn changed_sequence(&self, state: &State, recorded: &[String]) -> Error {
@@ -144,7 +181,7 @@ impl Recorder {
     /// The command of this process, as it is typed again.
     fn again(&self, state: &State) -> String {
         let command = match self.identity.command {
-            Command::Run | Command::Resume => "resume",
+            Command::Run | Command::Resume | Command::Repl => "resume",
             Command::Rollback => "rollback",
         };
         let run = state.open.as_ref().map_or("RUN", |open| open.place.id.as_str());
@@ -190,8 +227,11 @@ impl Recorder {
         // Two stores may well have a run of the same name.
         self.identity.owner.set(&format!("{host}:{directory}"));
         self.identity.log.open(&place.dir.join("log.jsonl"))?;
-        state.open = Some(Open { place, journal, held });
-        self.identity.listener.hear(&Event::RunKept { run: id.clone(), directory });
+        state.open = Some(Open { place, writer: Writer::Writing { journal, held } });
+        // Who works by hand in a run knows where it is.
+        if is_new || command != Command::Repl {
+            self.identity.listener.hear(&Event::RunKept { run: id.clone(), directory });
+        }
         if is_new {
             let version = env!("CARGO_PKG_VERSION").to_owned();
             append(state, Entry::Run { id, script, version, docker, site })?;
@@ -247,7 +287,7 @@ fn freeze(state: &mut State, key: &str, source: &Source) -> Result<()> {
     store::write_new(&open.place.dir.join(&file), source.text.as_bytes())?;
     let origin = match &source.origin {
         Origin::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
-        Origin::BuiltIn => source.origin.to_string(),
+        Origin::BuiltIn | Origin::Input => source.origin.to_string(),
     };
     let (id, name, sha256) = (source.id.clone(), key.to_owned(), frozen::sha256(&source.text));
     append(state, Entry::Source { id, name, origin, sha256, frozen: file }).map(|_| ())
@@ -265,9 +305,18 @@ fn append(state: &mut State, entry: Entry) -> Result<u64> {
         state.pending.push(Pending::Entry(entry));
         return Ok(0);
     };
-    let n = open.journal.append(entry.clone())?;
+    let n = match &mut open.writer {
+        Writer::Writing { journal, .. } => journal.append(entry.clone())?,
+        Writer::Reading => return Ok(0),
+        Writer::Retired => return Err(retired()),
+    };
     state.history.apply(Line { n, at: journal::now(), entry });
     Ok(n)
+}
+
+fn retired() -> Error {
+    Error::refused("run.moved_on", "the run has moved on within this input")
+        .hint("type the rest as an input of its own: it then goes by where the run stands now")
 }
 
 /// Whether a process does something with this entry, rather than look.
@@ -282,7 +331,9 @@ fn redacted(mut entry: Entry, redactor: &Redactor) -> Entry {
         | Entry::UndoFailed { error, .. }
         | Entry::Settled { error: Some(error), .. }
         | Entry::Ended { error: Some(error), .. } => error.message = redactor.redact(&error.message),
-        Entry::Answer { question: text, .. } | Entry::Recovery { text } => *text = redactor.redact(text),
+        Entry::Answer { question: text, .. } | Entry::Recovery { text } | Entry::Input { text, .. } => {
+            *text = redactor.redact(text);
+        }
         _ => {}
     }
     entry
@@ -291,7 +342,7 @@ fn redacted(mut entry: Entry, redactor: &Redactor) -> Entry {
 impl Record for Recorder {
     fn write(&self, entry: Entry) -> Result<u64> {
         let mut state = self.state();
-        if matches!(entry, Entry::Started { .. }) {
+        if matches!(entry, Entry::Started { .. } | Entry::Input { .. }) {
             self.create(&mut state)?;
         }
         if is_going_on(&entry) {

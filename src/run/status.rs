@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::history::{History, State, StepState};
+use super::history::{History, Input, State, StepState};
 use super::journal::Damage;
 use super::store::{Driver, Place};
 use crate::script::evidence::Fact;
+use crate::world::World;
+use crate::world::container::ContainerFilter;
 
 /// Everything there is to say about a run.
 #[derive(Debug, Serialize)]
@@ -32,6 +36,8 @@ pub struct Status {
     /// Containers that the run keeps down, and what they are now.
     pub held: Vec<Held>,
     pub overrides: Vec<String>,
+    /// What was done by hand in sessions, in its order.
+    pub by_hand: Vec<ByHand>,
     pub damage: Option<String>,
     pub next: Vec<Next>,
 }
@@ -42,6 +48,17 @@ pub struct StepStatus {
     /// `done`, `failed`, `cut off`, `under way`, `put back`, or `not put back`.
     pub state: &'static str,
     pub seconds: Option<f64>,
+}
+
+/// What an operator typed, and what it did.
+#[derive(Debug, Serialize)]
+pub struct ByHand {
+    pub text: String,
+    /// RFC 3339
+    pub at: String,
+    /// `done`, `failed: …`, `cut off`, or `under way`.
+    pub state: String,
+    pub commands: Vec<String>,
 }
 
 /// A copy of the data.
@@ -79,6 +96,26 @@ pub struct Seen {
     pub containers: Option<BTreeMap<String, String>>,
 }
 
+/// A frightened operator gets the answer that the journal has, rather than wait for an engine that does not answer.
+const PATIENCE: Duration = Duration::from_millis(600);
+
+impl Seen {
+    /// What the engine shows, if it shows it soon.
+    pub fn now(world: &World) -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let world = world.clone();
+        std::thread::spawn(move || sender.send(Self::ask(&world)));
+        receiver.recv_timeout(PATIENCE).unwrap_or_default()
+    }
+
+    fn ask(world: &World) -> Self {
+        let volumes = world.containers.volumes(None).ok().map(|all| all.into_iter().map(|v| v.name).collect());
+        let containers = world.containers.containers(&ContainerFilter::default()).ok();
+        let containers = containers.map(|all| all.into_iter().map(|c| (c.id, c.state)).collect());
+        Self { volumes, containers }
+    }
+}
+
 impl Status {
     pub fn new(place: &Place, history: &History, damage: Option<&Damage>, seen: &Seen) -> Self {
         let driver = place.driver();
@@ -109,11 +146,24 @@ impl Status {
             copies,
             held: held(history, seen),
             overrides: history.overrides.clone(),
+            by_hand: history.by_hand.iter().map(|input| ByHand::of(input, driver.is_some())).collect(),
             damage: damage
                 .map(|damage| format!("line {} of the journal can't be trusted: {}", damage.line, damage.what)),
             next: next(place, history, damage, driver.as_ref()),
             driver,
         }
+    }
+}
+
+impl ByHand {
+    fn of(input: &Input, is_running: bool) -> Self {
+        let state = match &input.state {
+            StepState::Done(_) => "done".to_owned(),
+            StepState::Failed(error) => format!("failed: {}", error.message),
+            StepState::Begun if is_running => "under way".to_owned(),
+            StepState::Begun => "cut off".to_owned(),
+        };
+        Self { text: input.text.clone(), at: input.at.clone(), state, commands: input.commands.clone() }
     }
 }
 
@@ -305,9 +355,13 @@ fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Optio
         let meaning = "brings the old server back without the journal, from the artefacts";
         return place.rollback_without_journal().map(|command| say(command, meaning)).into_iter().collect();
     }
+    let by_hand = |meaning| say(format!("pgscript repl --run {id}"), meaning);
     match history.state() {
         State::NotBegun => Vec::new(),
-        State::Failed | State::Interrupted => vec![resume(), rollback("puts everything back as it was")],
+        State::Session => vec![by_hand("goes on by hand")],
+        State::Failed | State::Interrupted => {
+            vec![resume(), rollback("puts everything back as it was"), by_hand("a shell in it: one thing at a time")]
+        }
         State::RollingBack => vec![rollback("goes on putting back")],
         State::Done if history.cleaned || history.effects == 0 => Vec::new(),
         State::Done => vec![rollback("goes back to what was before; says first what that costs")],
@@ -392,6 +446,15 @@ impl Status {
         }
         for Held { name, state } in &self.held {
             let _ = writeln!(out, "  {name}{}", state.as_ref().map(|s| format!(" ({s})")).unwrap_or_default());
+        }
+        if !self.by_hand.is_empty() {
+            out.push_str("\nDone by hand:\n");
+        }
+        for input in &self.by_hand {
+            let _ = writeln!(out, "  {:<9} {}  {}", input.state, input.at, input.text.replace('\n', "\n    "));
+            for command in &input.commands {
+                let _ = writeln!(out, "            $ {command}");
+            }
         }
         for loss in &self.overrides {
             let _ = writeln!(out, "\nThe operator allowed to lose {loss}.");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Map, OptimizationLevel, Token};
 
-use super::api::{self, Reference};
+use super::api::{self, Reference, Registrar};
 use super::loader::{Loader, Places};
 use super::session::Session;
 use super::source::{Source, Sources, definition};
@@ -38,10 +38,20 @@ pub struct Language {
 impl Language {
     /// Without a session scripts can be read and checked, not run.
     pub fn new(places: Places, listener: Arc<dyn Listener>, session: Option<Arc<Session>>) -> Self {
+        Self::with(places, listener, session, |_| {})
+    }
+
+    /// As [`Language::new`], with further functions, which `extend` declares.
+    pub fn with(
+        places: Places,
+        listener: Arc<dyn Listener>,
+        session: Option<Arc<Session>>,
+        extend: impl FnOnce(&mut Registrar<'_>),
+    ) -> Self {
         let mut engine = Engine::new();
         limit(&mut engine);
         allow_default(&mut engine);
-        let reference = Arc::new(api::register(&mut engine, session.clone()));
+        let reference = Arc::new(api::register(&mut engine, session.clone(), extend));
         errors_have_codes(&mut engine);
         let sources = Sources::default();
         let reserved = Arc::new(reference.global_names());

@@ -30,10 +30,12 @@ pub struct Outcome {
     pub seconds: f64,
     /// `None` when it ended well.
     pub failure: Option<Failure>,
+    /// It was to run one step only, and there are more.
+    pub is_partial: bool,
 }
 
 /// What went wrong, and what became of the steps.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     pub report: Report,
     /// The innermost step that failed.
@@ -60,12 +62,16 @@ pub enum Aftermath {
 }
 
 /// Which way a script is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// To its end. `keep`: a failure before the commit step does not put back what was done.
     Forward { keep: bool },
+    /// By one outermost step; a failure puts nothing back.
+    OneStep,
     /// Through the steps that are recorded, to put them back.
     Back,
+    /// Through the steps that are recorded, to put back one: the last one, which must be this, if it is named.
+    BackOne(Option<String>),
 }
 
 /// Runs a script on a thread with a large stack and waits for it.
@@ -80,24 +86,46 @@ fn run(session: &Arc<Session>, places: Places, source: &Source, way: Way) -> Res
     let begun = Instant::now();
     let language = Language::new(places, session.listener.clone(), Some(session.clone()));
     let script = source.name.clone();
+    let mut is_partial = false;
     let failure = mistake(&language, source).or_else(|| {
-        let entered = language.loader.enter(source).map_err(Into::into);
-        let ended = entered.and_then(|()| start(session, &language, source));
+        let ended = start(session, &language, source, &mut Scope::new());
         let ended = ended.and_then(|()| Ok(session.record.finish()?));
-        match way {
-            Way::Forward { keep } => ended.err().map(|error| fail(session, &language, source, &error, keep)),
-            Way::Back => go_back(session, &language, source, ended).err().map(|failure| *failure),
+        match &way {
+            Way::OneStep if ended.as_ref().is_err_and(|error| steps::is_end_of_replay(error)) => {
+                is_partial = true;
+                None
+            }
+            Way::OneStep => ended.err().map(|error| fail(session, &language, source, &error, true)),
+            Way::Forward { keep } => ended.err().map(|error| fail(session, &language, source, &error, *keep)),
+            Way::Back | Way::BackOne(_) => {
+                go_back(session, &language, source, ended, &way).err().map(|failure| *failure)
+            }
         }
     });
     let seconds = begun.elapsed().as_secs_f64();
-    if failure.is_none() {
+    if failure.is_none() && !is_partial {
         let script = script.clone();
-        session.emit(match way {
-            Way::Forward { .. } => Event::RunDone { script, seconds },
-            Way::Back => Event::RunPutBack { script, seconds },
-        });
+        match way {
+            Way::Forward { .. } | Way::OneStep => session.emit(Event::RunDone { script, seconds }),
+            Way::Back => session.emit(Event::RunPutBack { script, seconds }),
+            Way::BackOne(_) => {}
+        }
     }
-    Ok(Outcome { script, seconds, failure })
+    Ok(Outcome { script, seconds, failure, is_partial })
+}
+
+/// The script's own variables at the point to which its recorded steps lead. The session must only read; what stops
+/// the script before that point is no error here, only fewer variables.
+pub fn variables(session: Arc<Session>, places: Places, source: Source) -> Result<Scope<'static>> {
+    let thread = std::thread::Builder::new().name("script".into()).stack_size(STACK);
+    let running = thread.spawn(move || {
+        let language = Language::new(places, session.listener.clone(), Some(session.clone()));
+        let mut scope = Scope::new();
+        let _ = start(&session, &language, &source, &mut scope);
+        scope
+    });
+    let running = running.map_err(|e| Error::io("start", "the script's thread", &e))?;
+    Ok(running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }
 
 /// What `check` finds wrong must not be found out in the middle of an outage.
@@ -113,14 +141,20 @@ fn mistake(language: &Language, source: &Source) -> Option<Failure> {
     Some(Failure { report, step: None, aftermath: Aftermath::Unchanged, recovery: None })
 }
 
-fn start(session: &Session, language: &Language, source: &Source) -> Result<(), Box<EvalAltResult>> {
+fn start(
+    session: &Session,
+    language: &Language,
+    source: &Source,
+    scope: &mut Scope<'static>,
+) -> Result<(), Box<EvalAltResult>> {
+    language.loader.enter(source)?;
     let ast = language.compile(source)?;
     language.loader.note_aliases(source, &ast)?;
     let description = describe::describe(language, source, Tree::new(&ast));
     refuse_unknown(session, language, &description)?;
     let (script, origin) = (source.name.clone(), source.origin.to_string());
     session.emit(Event::RunStarted { script, origin, parameters: given(session, &description) });
-    language.engine.run_ast_with_scope(&mut Scope::new(), &ast)
+    language.engine.run_ast_with_scope(scope, &ast)
 }
 
 /// A misspelt `--set tp=17` must not be found out after the outage, by its default. A parameters file may serve all
@@ -175,6 +209,7 @@ fn go_back(
     language: &Language,
     source: &Source,
     ended: Result<(), Box<EvalAltResult>>,
+    way: &Way,
 ) -> Result<(), Box<Failure>> {
     let report = |error: &EvalAltResult| errors::report(error, &source.id, &language.sources, &language.reference);
     let unchanged = |error: Box<EvalAltResult>| {
@@ -192,7 +227,12 @@ fn go_back(
     if !session.record.is_going_back() {
         steps::look_before_rollback(session, &language.engine).map_err(unchanged)?;
     }
-    let outcome = steps::put_back(session, &language.engine, false);
+    let outcome = match way {
+        Way::BackOne(step) => {
+            steps::put_back_one(session, &language.engine, step.as_deref()).map_err(|error| unchanged(error.into()))?
+        }
+        _ => steps::put_back(session, &language.engine, false),
+    };
     if outcome.is_complete() {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use rhai::{EvalAltResult, ParseErrorType};
 
 use super::api::{Reference, type_name};
 use super::errors::did_you_mean;
-use super::source::Sources;
+use super::source::{Origin, Sources};
 
 /// A clearer message than the engine's, where there is one.
 pub fn message(error: &EvalAltResult, sources: &Sources, reference: &Reference) -> Option<String> {
@@ -75,6 +75,12 @@ fn parsing(error: &ParseErrorType, source: &str, sources: &Sources, reference: &
 /// Names that stand in the same text; the engine does not say which are in scope.
 fn variable(name: &str, source: &str, sources: &Sources) -> Option<String> {
     let source = sources.get(source)?;
+    if source.origin == Origin::Input && source.text.trim_start().starts_with("fn ") {
+        return Some(format!(
+            "a function sees no variables from outside: give it `{name}` as an argument, or make it a constant and \
+             write `global::{name}`"
+        ));
+    }
     let words = source.text.split(|c: char| !c.is_alphanumeric() && c != '_');
     let words = words.filter(|word| *word != name && !word.is_empty() && !word.starts_with(|c: char| c.is_numeric()));
     let declared = words.filter(|word| declares(&source.text, word));

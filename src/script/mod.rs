@@ -16,6 +16,7 @@ pub mod flow;
 pub mod guards;
 pub mod handles;
 pub mod hints;
+pub mod interactive;
 pub mod ledger;
 pub mod loader;
 pub mod mutation;

@@ -50,6 +50,11 @@ pub enum Entry {
     Started {
         step: String,
     },
+    /// What an operator typed in a session is about to act; the step's name is that of [`by_hand`].
+    Input {
+        step: String,
+        text: String,
+    },
     /// A primitive is about to act; `command` is what an operator would type for it.
     Effect {
         step: String,
@@ -123,6 +128,8 @@ pub enum Command {
     Run,
     Resume,
     Rollback,
+    /// An operator works by hand.
+    Repl,
 }
 
 /// How a process left a run.
@@ -137,6 +144,8 @@ pub enum Ending {
     PutBack,
     /// Some steps could not be put back.
     PartlyPutBack,
+    /// It was to run one step, and has.
+    Stopped,
 }
 
 /// An error as far as it is worth keeping.
@@ -188,6 +197,16 @@ impl Past {
             Self::Unknown { .. } => true,
         }
     }
+}
+
+/// What the journal calls the `number`th input of a session. No script's step can be called so.
+pub fn by_hand(number: usize) -> String {
+    format!("#{number}")
+}
+
+/// Whether a step, or the one it stands in, is an input of a session.
+pub fn is_by_hand(path: &str) -> bool {
+    path.starts_with('#')
 }
 
 /// What the journal calls the undo of a step where it says who announced an effect.

@@ -57,10 +57,17 @@ impl Session {
             return Err(Error::refused("script.outside_step", format!("outside a step: {command}"))
                 .hint("wrap it: step(\"name\", || { … }); what changes the outside world belongs in a step"));
         };
+        self.announce_input()?;
         let announced = self.write(Entry::Effect { step, command: self.world.redactor.redact(&command) })?;
         self.steps().mark_changed();
         self.emit(Event::Effect { command });
         Ok(announced)
+    }
+
+    /// An input of a session that is about to act is journalled, once.
+    pub fn announce_input(&self) -> Result<()> {
+        let input = self.steps().unwritten_input();
+        input.map_or(Ok(()), |input| self.write(input).map(|_| ()))
     }
 
     /// A script that is only read to be put back, and has come by all steps that were begun, must not wait or ask.

@@ -12,6 +12,8 @@ use rhai::{AST, Position};
 pub enum Origin {
     File(PathBuf),
     BuiltIn,
+    /// An operator typed it.
+    Input,
 }
 
 impl fmt::Display for Origin {
@@ -19,6 +21,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::BuiltIn => f.write_str(crate::event::BUILT_IN),
+            Self::Input => f.write_str("typed"),
         }
     }
 }
@@ -44,7 +47,7 @@ impl Source {
     pub fn directory(&self) -> Option<&Path> {
         match &self.origin {
             Origin::File(path) => path.parent(),
-            Origin::BuiltIn => None,
+            Origin::BuiltIn | Origin::Input => None,
         }
     }
 }
@@ -107,6 +110,25 @@ impl Sources {
         }
     }
 
+    /// As [`Sources::add_functions`] for an input of a session: a function takes the place of the one of the same name
+    /// that an earlier input has defined.
+    pub fn redefine(&self, id: &str, ast: &AST) {
+        let is_input = |known: &Known, id: &str| known.files.get(id).is_some_and(|s| s.origin == Origin::Input);
+        {
+            let mut known = self.write();
+            for function in ast.iter_functions() {
+                let mut defined_in = known.functions.remove(function.name).unwrap_or_default();
+                defined_in.retain(|other| !is_input(&known, other));
+                known.functions.insert(function.name.to_owned(), defined_in);
+                let inputs: Vec<_> = known.signatures.keys().filter(|(id, _)| is_input(&known, id)).cloned().collect();
+                for key in inputs.into_iter().filter(|(_, name)| name == function.name) {
+                    known.signatures.remove(&key);
+                }
+            }
+        }
+        self.add_functions(id, ast);
+    }
+
     pub fn get(&self, id: &str) -> Option<Source> {
         self.read().files.get(id).cloned()
     }
@@ -126,6 +148,13 @@ impl Sources {
     pub fn signatures(&self, name: &str) -> Vec<String> {
         let known = self.read();
         known.signatures.iter().filter(|((_, n), _)| n == name).flat_map(|(_, list)| list.clone()).collect()
+    }
+
+    /// Parameter lists of the functions that a source defines (closures left out).
+    pub fn functions_of(&self, id: &str) -> Vec<String> {
+        let known = self.read();
+        let of = known.signatures.iter().filter(|((source, name), _)| source == id && !name.starts_with("anon$"));
+        of.flat_map(|(_, list)| list.clone()).collect()
     }
 
     /// Names of script functions (closures left out).

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::api::ScriptResult;
 use super::api::call::Call;
-use super::record::{Entry, Past, Reason, undo_of};
+use super::record::{self, Entry, Past, Reason, undo_of};
 use super::session::Session;
 use super::{errors, handles};
 use crate::event::Event;
@@ -42,6 +42,19 @@ pub struct Steps {
     replay_only: bool,
     /// How many bodies are gone through only for the undo closures of the steps inside them.
     reading: usize,
+    /// What is typed in a session acts in a step of its own, which is journalled once it acts.
+    input: Option<Input>,
+    /// Only one outermost step is to run.
+    one_only: bool,
+    /// Whether an outermost step has run.
+    has_run: bool,
+}
+
+/// An input of a session, under way.
+struct Input {
+    step: String,
+    text: String,
+    is_written: bool,
 }
 
 /// A script's function with what it can see: its module may long have been left.
@@ -85,6 +98,35 @@ impl Steps {
     /// For a run with a past: `replay_only` stops where that ends.
     pub fn replaying(replay_only: bool) -> Self {
         Self { replaying: true, replay_only, ..Self::default() }
+    }
+
+    /// For a run that goes on by one outermost step.
+    pub fn one_only() -> Self {
+        Self { one_only: true, ..Self::replaying(false) }
+    }
+
+    /// For the `number`th input of a session.
+    pub fn by_hand(number: usize, text: &str) -> Self {
+        let step = record::by_hand(number);
+        let input = Some(Input { step: step.clone(), text: text.to_owned(), is_written: false });
+        Self { input, under_way: vec![step], ..Self::default() }
+    }
+
+    /// What the journal has to know before the input under way acts; `None` once it does.
+    pub fn unwritten_input(&mut self) -> Option<Entry> {
+        let input = self.input.as_mut().filter(|input| !input.is_written)?;
+        input.is_written = true;
+        Some(Entry::Input { step: input.step.clone(), text: input.text.clone() })
+    }
+
+    /// The step of the input under way, if it has come to act.
+    pub fn written_input(&self) -> Option<&str> {
+        self.input.as_ref().filter(|input| input.is_written).map(|input| input.step.as_str())
+    }
+
+    /// Whether another outermost step must not run now.
+    fn is_enough(&self) -> bool {
+        self.one_only && self.has_run && self.under_way.len() == 1
     }
 
     /// Whether effects are allowed now: in a step, or while steps are put back.
@@ -264,6 +306,7 @@ fn pass(call: &Call<'_>, path: &str, body: &FnPtr, options: StepOptions) -> Scri
             look_inside(call, path, body);
             return Err(end_of_replay());
         }
+        _ if session.steps().is_enough() => return Err(end_of_replay()),
         Past::Unknown { last } => match find_out(call, path, &options, &last)? {
             Some(value) => value,
             None => perform(call, path, body)?,
@@ -368,6 +411,8 @@ pub fn is_refusal(error: &EvalAltResult) -> bool {
 fn perform(call: &Call<'_>, path: &str, body: &FnPtr) -> ScriptResult {
     let session = call.session;
     session.steps().end_replay();
+    session.steps().has_run = true;
+    session.announce_input()?;
     let step = path.to_owned();
     session.write(Entry::Started { step: step.clone() })?;
     session.emit(Event::StepStarted { path: step.clone() });
@@ -470,6 +515,25 @@ pub fn put_back(session: &Session, engine: &Engine, automatic: bool) -> PutBack 
         }
     }
     outcome
+}
+
+/// Runs the one undo closure whose turn it is: that of `step`, or, where that is `None`, of whatever step it is.
+pub fn put_back_one(session: &Session, engine: &Engine, step: Option<&str>) -> Result<PutBack> {
+    session.world.cancel.rearm();
+    let undo = session.steps().start_undoing().into_iter().find(|undo| !session.record.is_undone(&undo.path));
+    let Some(undo) = undo else {
+        return Err(Error::refused("run.no_undo", "no step is left that could be put back"));
+    };
+    if step.is_some_and(|step| step != undo.path) {
+        let message = format!("step `{}` is not the one to put back now", step.unwrap_or_default());
+        return Err(Error::refused("run.no_undo", message).hint(format!(
+            "nothing was done. Steps are put back in reverse order, those that have a way back of their own; the next              one is `{}`",
+            undo.path
+        )));
+    }
+    let mut outcome = PutBack::default();
+    run_undo(session, engine, undo, &mut outcome);
+    Ok(outcome)
 }
 
 fn run_undo(session: &Session, engine: &Engine, undo: Undo, outcome: &mut PutBack) {

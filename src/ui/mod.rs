@@ -8,6 +8,7 @@ pub mod human;
 pub mod json;
 pub mod meter;
 pub mod narrator;
+pub mod output;
 pub mod plain;
 pub mod prompt;
 pub mod redacting;

@@ -68,8 +68,13 @@ pub struct Reference {
     pub properties: Vec<Property>,
 }
 
-/// Registers everything with an engine. Without a session the functions are known, but can't be called.
-pub fn register(engine: &mut Engine, session: Option<Arc<Session>>) -> Reference {
+/// Registers everything with an engine, and what `extend` adds. Without a session the functions are known, but can't be
+/// called.
+pub fn register(
+    engine: &mut Engine,
+    session: Option<Arc<Session>>,
+    extend: impl FnOnce(&mut Registrar<'_>),
+) -> Reference {
     let mut registrar = Registrar::new(engine, session);
     script::register(&mut registrar);
     docker::register(&mut registrar);
@@ -80,6 +85,7 @@ pub fn register(engine: &mut Engine, session: Option<Arc<Session>>) -> Reference
     host::register(&mut registrar);
     run::register(&mut registrar);
     ui::register(&mut registrar);
+    extend(&mut registrar);
     registrar.finish()
 }
 
@@ -277,7 +283,7 @@ mod tests {
     use super::*;
 
     fn reference() -> Reference {
-        register(&mut Engine::new(), None)
+        register(&mut Engine::new(), None, |_| {})
     }
 
     #[test]

@@ -1,0 +1,93 @@
+//! The last word about a run that failed: what happened, what was put back, what to type next.
+
+use std::fmt::Write as _;
+
+use super::drive::{Driven, Setup};
+use super::history::State;
+use crate::script::execute::{Aftermath, Failure};
+use crate::script::steps;
+
+/// What can be typed next, and what it does.
+pub fn ways_on(driven: &Driven) -> Vec<(String, &'static str)> {
+    let Some(place) = &driven.place else { return Vec::new() };
+    let id = &place.id;
+    let rollback = |meaning| (format!("pgscript rollback {id}"), meaning);
+    if asks_operator(driven) {
+        return Vec::new();
+    }
+    if is_back(driven) && driven.state != State::RolledBack {
+        return vec![rollback("once the journal can be written: lets it know that everything is back")];
+    }
+    match driven.state {
+        State::Failed | State::Interrupted => vec![
+            (format!("pgscript resume {id}"), "goes on where it stopped"),
+            rollback("puts everything back as it was"),
+        ],
+        State::RollingBack => vec![rollback("goes on putting back")],
+        // A rollback that was refused or declined.
+        State::Done => vec![rollback("goes back to what was before the run")],
+        State::NotBegun | State::Session | State::RolledBack => Vec::new(),
+    }
+}
+
+/// Whether going on was refused with a question: the hint has the commands that answer it.
+fn asks_operator(driven: &Driven) -> bool {
+    driven.outcome.failure.as_ref().is_some_and(|failure| steps::REFUSALS.contains(&failure.report.code.as_str()))
+}
+
+fn is_back(driven: &Driven) -> bool {
+    let aftermath = driven.outcome.failure.as_ref().map(|failure| &failure.aftermath);
+    matches!(aftermath, Some(Aftermath::PutBack(steps)) if steps.is_complete())
+}
+
+/// What happened, to what, what has been put back, what to type next. `seconds` is how long it took, for people.
+pub fn render(driven: &Driven, failure: &Failure, setup: &Setup, seconds: &str) -> String {
+    let mut out = format!("\n{}", failure.report.render());
+    let step = failure.step.as_ref().map(|step| format!(" in step `{step}`")).unwrap_or_default();
+    let _ = match failure.aftermath {
+        Aftermath::Stands => writeln!(out, "\n✗ stopped after {seconds}"),
+        _ => writeln!(out, "\n✗ failed{step} after {seconds}"),
+    };
+    aftermath(&failure.aftermath, &mut out);
+    let advice = failure.advice();
+    if let Some(recovery) = advice {
+        let _ = writeln!(out, "  next: {}", recovery.replace('\n', "\n        "));
+    }
+    let ways = ways_on(driven);
+    let width = ways.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+    for (number, (command, meaning)) in ways.iter().enumerate() {
+        let head = if number == 0 && advice.is_none() { "next:" } else { "or:  " };
+        let _ = writeln!(out, "  {head} {command:<width$}   {meaning}");
+    }
+    if asks_operator(driven) {
+        out.push_str("  next: one of the commands above\n");
+    }
+    if let Some(place) = driven.place.as_ref().filter(|_| !ways.is_empty() || asks_operator(driven)) {
+        let _ = writeln!(out, "  where it stands: pgscript status {}", place.id);
+        if let Some(url) = &setup.docker {
+            let _ = writeln!(out, "  (the engine is {url}, as before)");
+        }
+    }
+    out
+}
+
+fn aftermath(aftermath: &Aftermath, out: &mut String) {
+    match aftermath {
+        Aftermath::Unchanged => out.push_str("  nothing was changed\n"),
+        Aftermath::Untouched => {}
+        Aftermath::Kept => out.push_str("  nothing was put back\n"),
+        Aftermath::Stands => out.push_str("  nothing was done: the run stands where it stood\n"),
+        Aftermath::Committed(step) => {
+            let _ = writeln!(out, "  step `{step}` had begun, so nothing was put back by itself");
+        }
+        Aftermath::PutBack(steps) if steps.is_complete() => out.push_str("  everything is back as it was\n"),
+        Aftermath::PutBack(steps) => {
+            for (step, reason) in &steps.failed {
+                let _ = writeln!(out, "  could not put back `{step}`: {reason}");
+            }
+            for step in &steps.left {
+                let _ = writeln!(out, "  not put back: `{step}`");
+            }
+        }
+    }
+}

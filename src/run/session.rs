@@ -1,0 +1,298 @@
+//! Work by hand: a session of its own, or one that is part of a run. Each input is a step; what acts is journalled, so
+//! that the guards go by all that was proved, and a later resume takes into account what was done.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rhai::Scope;
+use serde_json::Value;
+
+use super::drive::{self, Setup};
+use super::frozen;
+use super::history::History;
+use super::journal::Damage;
+use super::recorder::Recorder;
+use super::store::{Held, Place};
+use crate::event::Silent;
+use crate::script::evidence::Evidence;
+use crate::script::execute;
+use crate::script::parameters::Parameters;
+use crate::script::record::{Command, Entry, Known, Owner, Past, Record};
+use crate::script::session::{Prompter, Session};
+use crate::script::source::Source;
+use crate::script::steps::Steps;
+use crate::script::witness;
+use crate::world::{Error, Kind, Result, World};
+
+/// What the runs of sessions are called.
+pub const NAME: &str = "repl";
+
+/// A session of an operator.
+pub struct Desk {
+    pub session: Arc<Session>,
+    /// The run that it is part of.
+    pub place: Option<Place>,
+    /// What the run had come to when the session took it up.
+    pub history: History,
+    pub damage: Option<Damage>,
+    /// Why nothing can be changed; `None` where it can.
+    pub read_only: Option<Error>,
+    recorder: Arc<Recorder>,
+}
+
+/// Opens a session: one of its own, or one in a run, whose lock may be `held` by this process already. A run that
+/// another process drives can only be looked at; one with a damaged journal too, but the session is one of its own then.
+pub fn open(setup: &Setup, place: Option<&Place>, held: Option<Held>) -> Result<Desk> {
+    let Some(place) = place else { return alone(setup, None, History::default(), None) };
+    let (history, damage) = place.history()?;
+    if damage.is_some() {
+        return alone(setup, Some(place), history, damage);
+    }
+    let held = match held.map_or_else(|| drive::take(setup, place, Command::Repl), Ok) {
+        Ok(held) => held,
+        Err(error) if error.code == "run.driven" => return look_on(setup, place, history, error),
+        Err(error) => return Err(error),
+    };
+    let identity = drive::identity(setup, Command::Repl, history.script.clone(), drive::Changes::Refuse)?;
+    let recorder = Arc::new(Recorder::resume(identity, place.clone(), held)?);
+    without_engine(recorder.relock(&setup.world))?;
+    without_engine(drive::sweep(&setup.world))?;
+    let history = recorder.history();
+    let session = session(setup, &recorder, &history, None);
+    without_engine(witness::settle(&session))?;
+    Ok(Desk { session, place: Some(place.clone()), history, damage: None, read_only: None, recorder })
+}
+
+fn alone(setup: &Setup, place: Option<&Place>, history: History, damage: Option<Damage>) -> Result<Desk> {
+    let identity = drive::identity(setup, Command::Repl, NAME.to_owned(), drive::Changes::Refuse)?;
+    let recorder = Arc::new(Recorder::new(identity));
+    // What a damaged journal has proved counts for nothing.
+    let session = session(setup, &recorder, &History::default(), None);
+    Ok(Desk { session, place: place.cloned(), history, damage, read_only: None, recorder })
+}
+
+fn look_on(setup: &Setup, place: &Place, history: History, driven: Error) -> Result<Desk> {
+    let identity = drive::identity(setup, Command::Repl, history.script.clone(), drive::Changes::Refuse)?;
+    let recorder = Arc::new(Recorder::reading(identity, place.clone(), history.clone()));
+    let session = session(setup, &recorder, &history, Some(driven.clone()));
+    Ok(Desk { session, place: Some(place.clone()), history, damage: None, read_only: Some(driven), recorder })
+}
+
+/// An engine that does not answer is no reason not to open the shell: that may be what it is opened for.
+fn without_engine(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind == Kind::Unavailable => Ok(()),
+        other => other,
+    }
+}
+
+fn session(setup: &Setup, recorder: &Arc<Recorder>, history: &History, read_only: Option<Error>) -> Arc<Session> {
+    let losses = [history.overrides.clone(), setup.losses.clone()].concat();
+    Arc::new(Session {
+        world: setup.world.clone(),
+        listener: setup.listener.clone(),
+        prompter: setup.prompter.clone(),
+        parameters: Parameters::new(setup.given.clone()),
+        steps: Mutex::new(Steps::default()),
+        evidence: Evidence::new(&history.facts, losses),
+        record: Arc::new(ByHand { recorder: recorder.clone(), read_only }),
+    })
+}
+
+impl Desk {
+    /// The next input is a step of its own, number `history.by_hand.len() + 1` of the run.
+    pub fn begin(&self, text: &str) {
+        let number = self.recorder.history().by_hand.len() + 1;
+        *self.session.steps() = Steps::by_hand(number, text);
+    }
+
+    /// The input has come to its end. Gives whether it has acted.
+    pub fn end(&self, error: Option<&Error>) -> Result<bool> {
+        let written = self.session.steps().written_input().map(str::to_owned);
+        *self.session.steps() = Steps::default();
+        let Some(step) = written else { return Ok(false) };
+        let entry = match error {
+            None => Entry::Done { step, value: Value::Null, seconds: 0.0 },
+            Some(error) => Entry::Failed { step, error: error.into() },
+        };
+        match self.recorder.write(entry) {
+            // What drove the run within this input has written its own last word.
+            Err(error) if error.code != "run.moved_on" => Err(error),
+            _ => Ok(true),
+        }
+    }
+
+    /// Journals what the operator allowed to be lost, before anything acts.
+    pub fn allow(&self, losses: &[String]) -> Result<()> {
+        let known = self.recorder.history().overrides;
+        let new = losses.iter().filter(|loss| !known.contains(loss));
+        new.cloned().try_for_each(|loss| self.recorder.write(Entry::Override { loss }).map(|_| ()))
+    }
+
+    /// The operator's decision about a step, for the next resume.
+    pub fn decide(&self, entry: Entry) -> Result<()> {
+        self.session.record.write(entry).map(|_| ())
+    }
+
+    /// Lets go of the journal, so that the run can be driven; the session has to be opened again after that. Gives the
+    /// run's lock.
+    pub fn release(&self) -> Option<Held> {
+        let held = self.recorder.held();
+        self.recorder.retire();
+        held
+    }
+
+    /// Where the session, or the run it is part of, is kept; `None` while it has not acted.
+    pub fn kept_in(&self) -> Option<Place> {
+        self.recorder.kept_in()
+    }
+
+    /// What the journal says by now.
+    pub fn now(&self) -> History {
+        self.recorder.history()
+    }
+
+    /// The operator leaves. A stack that nobody works on any more is free again.
+    pub fn leave(&self) -> Result<()> {
+        if self.read_only.is_none() && self.recorder.history().state().is_over() {
+            without_engine(self.recorder.unlock(&self.session.world))?;
+        }
+        Ok(())
+    }
+}
+
+/// The variables that the run's script had where it was stopped: it is read once more, as it was then, up to where
+/// its recorded steps end. Nothing is done, nobody is asked.
+pub fn variables(setup: &Setup, place: &Place, history: &History) -> Result<Scope<'static>> {
+    let mut setup = setup.clone();
+    setup.places = setup.places.with_frozen(frozen::all(place, history)?);
+    setup.listener = Arc::new(Silent);
+    setup.prompter = Arc::new(Nobody);
+    let source = setup.places.script(&history.script)?;
+    let identity = drive::identity(&setup, Command::Repl, history.script.clone(), drive::Changes::AsRecorded)?;
+    let recorder = Arc::new(Recorder::reading(identity, place.clone(), history.clone()));
+    let session = Session {
+        world: setup.world.clone(),
+        listener: setup.listener.clone(),
+        prompter: setup.prompter.clone(),
+        parameters: Parameters::new(setup.given.clone()),
+        steps: Mutex::new(Steps::replaying(true)),
+        evidence: Evidence::new(&history.facts, Vec::new()),
+        record: recorder,
+    };
+    execute::variables(Arc::new(session), setup.places.clone(), source)
+}
+
+/// A script that is only read asks nobody.
+struct Nobody;
+
+impl Nobody {
+    fn refuse<T>(&self) -> Result<T> {
+        Err(Error::refused("run.past_record", "the script asks here, and it is only read"))
+    }
+}
+
+impl Prompter for Nobody {
+    fn confirm(&self, _: &str) -> Result<bool> {
+        self.refuse()
+    }
+
+    fn manual(&self, _: &str) -> Result<()> {
+        self.refuse()
+    }
+
+    fn ask(&self, _: &str, _: &str, _: bool) -> Result<String> {
+        self.refuse()
+    }
+}
+
+/// A run's memory for what is done by hand: it is written like everything else, but the script's own past, its
+/// texts, parameters and answers are none of its business.
+struct ByHand {
+    recorder: Arc<Recorder>,
+    read_only: Option<Error>,
+}
+
+impl ByHand {
+    fn writable(&self) -> Result<()> {
+        match &self.read_only {
+            Some(error) => {
+                let message = format!("{}: this session can only look", error.message);
+                Err(Error { message, ..error.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Record for ByHand {
+    fn write(&self, entry: Entry) -> Result<u64> {
+        // What a look has proved is worth knowing; who only looks on keeps it to himself.
+        if !matches!(entry, Entry::Fact(_)) {
+            self.writable()?;
+        }
+        self.recorder.write(entry)
+    }
+
+    fn source(&self, _: &str, _: &Source) -> Result<()> {
+        Ok(())
+    }
+
+    fn past(&self, _: &str) -> Result<Past> {
+        Ok(Past::New)
+    }
+
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    fn finish(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn has_inner(&self, _: &str) -> bool {
+        false
+    }
+
+    fn is_going_back(&self) -> bool {
+        false
+    }
+
+    fn is_undone(&self, _: &str) -> bool {
+        false
+    }
+
+    fn parameter(&self, _: &str) -> Option<Value> {
+        None
+    }
+
+    fn answer(&self, _: &str) -> Option<bool> {
+        None
+    }
+
+    fn place(&self) -> Result<(String, PathBuf)> {
+        self.recorder.place()
+    }
+
+    fn lock(&self, world: &World, stack: &str, take_over: bool) -> Result<()> {
+        self.writable()?;
+        self.recorder.lock(world, stack, take_over)
+    }
+
+    fn runs(&self) -> Result<Vec<Known>> {
+        self.recorder.runs()
+    }
+
+    fn forget(&self, run: &str) -> Result<()> {
+        self.writable()?;
+        self.recorder.forget(run)
+    }
+
+    fn owner(&self, artefact: &Path) -> Result<Option<Owner>> {
+        self.recorder.owner(artefact)
+    }
+
+    fn keeper(&self, volume: &str) -> Result<Option<Owner>> {
+        self.recorder.keeper(volume)
+    }
+}
