@@ -1,6 +1,6 @@
 //! Inputs one after the other, as a session types them: what one defines, the next ones see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{
     AST, Caches, Dynamic, EvalAltResult, ImmutableString, Locked, ModuleResolver, Position, Scope, Shared, Stmt,
@@ -47,21 +47,19 @@ impl Workspace {
 
     /// Each name once: what a later definition hides would be kept for ever.
     fn compact(&mut self) {
-        let mut last: BTreeMap<String, usize> = BTreeMap::new();
-        for (index, (name, ..)) in self.scope.iter_raw().enumerate() {
-            last.insert(name.to_owned(), index);
-        }
-        if last.len() == self.scope.len() {
+        let mut known = BTreeSet::new();
+        // The engine gives the newest first.
+        let newest = self.scope.iter_raw().filter(|(name, ..)| known.insert((*name).to_owned()));
+        let kept: Vec<_> = newest.map(|(name, constant, value)| (name.to_owned(), constant, value.clone())).collect();
+        if kept.len() == self.scope.len() {
             return;
         }
-        let old = std::mem::take(&mut self.scope);
-        for (index, (name, constant, value)) in old.iter_raw().enumerate() {
-            if last.get(name) == Some(&index) {
-                match constant {
-                    true => self.scope.push_constant_dynamic(name, value.clone()),
-                    false => self.scope.push_dynamic(name, value.clone()),
-                };
-            }
+        self.scope = Scope::new();
+        for (name, constant, value) in kept.into_iter().rev() {
+            match constant {
+                true => self.scope.push_constant_dynamic(name, value),
+                false => self.scope.push_dynamic(name, value),
+            };
         }
     }
 

@@ -527,7 +527,8 @@ pub fn put_back_one(session: &Session, engine: &Engine, step: Option<&str>) -> R
     if step.is_some_and(|step| step != undo.path) {
         let message = format!("step `{}` is not the one to put back now", step.unwrap_or_default());
         return Err(Error::refused("run.no_undo", message).hint(format!(
-            "nothing was done. Steps are put back in reverse order, those that have a way back of their own; the next              one is `{}`",
+            "nothing was done. Steps are put back in reverse order, those that have a way back of their own; the next \
+             one is `{}`",
             undo.path
         )));
     }

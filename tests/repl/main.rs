@@ -1,0 +1,38 @@
+//! The recovery shell as an operator meets it, without an engine: inputs that are piped in, and a pseudo terminal.
+
+mod by_hand;
+mod piped;
+#[path = "../place/mod.rs"]
+mod place;
+
+use std::io::Write;
+
+use place::{Place, Ran, ran};
+
+/// One step done, one failed half way, one to come; each can be put back.
+const SCRIPT: &str = r#"
+let where = "one";
+let first = step("one", || { host::write(where, "1"); 42 }, #{ undo: || host::remove_file("one") });
+let second = step("two", || {
+    if !host::exists("two") { host::write("two", "2"); }
+    if !host::exists("mended") { fail("a.b", "it broke"); }
+    "ran"
+}, #{ repeatable: true, undo: || if host::exists("two") { host::remove_file("two") } });
+step("three", || host::write("three", "3"), #{ undo: || host::remove_file("three") });
+ui::say("came to the end");
+"#;
+
+/// The script has failed in its second step, and nothing was put back.
+fn failed() -> Place {
+    let place = Place::new(SCRIPT);
+    place.run(&["--keep"]).expect(1, &["it broke"]);
+    place
+}
+
+/// The shell with these inputs on its standard input.
+fn type_in(place: &Place, arguments: &[&str], inputs: &str) -> Ran {
+    let mut command = place.command(&[&["repl"], arguments].concat());
+    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(inputs.as_bytes()).unwrap();
+    ran(child.wait_with_output().unwrap())
+}
