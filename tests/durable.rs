@@ -15,6 +15,8 @@ mod kills;
 mod menu;
 #[path = "durable/processes.rs"]
 mod processes;
+#[path = "terminal/mod.rs"]
+mod terminal;
 #[path = "durable/told.rs"]
 mod told;
 #[path = "durable/unknown.rs"]
