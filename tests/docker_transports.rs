@@ -17,6 +17,10 @@ use pgscript::world::container::{ExecSpec, Streams};
 use pgscript::world::live::{self, Context};
 use pgscript::world::{Cancel, Error, Owner, Redactor};
 use tempfile::TempDir;
+use terminal::Seat;
+
+#[path = "terminal/mod.rs"]
+mod terminal;
 
 const IMAGE: &str = "pgscript-test/postgres:17";
 const ALIAS: &str = "ssh://pgscript-test-alias";
@@ -262,14 +266,13 @@ fn what_ssh_complains_of_is_the_error_and_nothing_is_asked() {
     ] {
         let begun = Instant::now();
         let mut command = ssh.pgscript(&format!("ssh://{host}"), "docker::info();");
-        // On a terminal, where a question could be asked.
-        let quoted = format!("{:?}", command.get_args().collect::<Vec<_>>()).replace(['[', ']', ','], " ");
-        let line = format!("{} {quoted}", env!("CARGO_BIN_EXE_pgscript"));
-        let mut on_terminal = Command::new("script");
-        on_terminal.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null());
-        for output in [command.output().unwrap(), ssh.dress(&mut on_terminal).output().unwrap()] {
-            let said = text(&output).replace(['\r', '\n'], " ");
-            assert!(!output.status.success(), "{said}");
+        let output = command.output().unwrap();
+        // On a terminal a question could be asked.
+        let mut terminal = Seat::new(&command).start();
+        let code = terminal.wait();
+        for (said, code) in [(text(&output), output.status.code()), (terminal.text(), Some(code))] {
+            let said = said.replace(['\r', '\n'], " ");
+            assert_eq!(code, Some(5), "{said}");
             for expected in ["docker.unreachable", words, "hint", &format!("ssh {host} docker version")] {
                 assert!(said.contains(expected), "no `{expected}` in {said}");
             }

@@ -17,6 +17,8 @@ mod menu;
 mod place;
 #[path = "durable/processes.rs"]
 mod processes;
+#[path = "terminal/mod.rs"]
+mod terminal;
 #[path = "durable/told.rs"]
 mod told;
 #[path = "durable/unknown.rs"]

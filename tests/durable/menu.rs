@@ -1,8 +1,6 @@
 //! A run that fails in front of an operator: what is offered, and what each choice does.
 
-use std::io::{Read, Write};
-use std::sync::{Arc, Mutex};
-
+use super::terminal::{Seat, Terminal};
 use super::*;
 
 const SCRIPT: &str = r#"
@@ -11,68 +9,15 @@ step("two", || { if !host::exists("mended") { fail("a.b", "it broke"); } host::w
 ui::say("came to the end");
 "#;
 
-/// The program at a pseudo terminal (that of `script`), as an operator sits at it.
-struct AtTerminal {
-    child: Child,
-    seen: Arc<Mutex<String>>,
-    /// How much of it was read before.
-    read: usize,
+/// The program as an operator sits at it, on a terminal where lines are typed.
+fn at_terminal(place: &Place, arguments: &[&str]) -> Terminal {
+    seat(place, arguments).kind("dumb").start()
 }
 
-impl AtTerminal {
-    fn start(place: &Place, arguments: &[&str]) -> Self {
-        Self::start_on(place, arguments, "dumb")
-    }
-
-    /// On a terminal of this kind: where it is not `dumb`, keys are read one by one.
-    fn start_on(place: &Place, arguments: &[&str], kind: &str) -> Self {
-        let words = [&[env!("CARGO_BIN_EXE_pgscript")], arguments].concat();
-        let mut command = Command::new("script");
-        command.args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"]);
-        let of_program = place.command(&[]);
-        command.env_clear().envs(of_program.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("TERM", kind).env("SHELL", "/bin/sh").env("EDITOR", place.path("editor"));
-        command.current_dir(place.path("work")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("script of util-linux");
-        let (mut out, seen) = (child.stdout.take().unwrap(), Arc::new(Mutex::new(String::new())));
-        let told = seen.clone();
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(n @ 1..) = out.read(&mut bytes) {
-                told.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..n]));
-            }
-        });
-        Self { child, seen, read: 0 }
-    }
-
-    /// Waits for these words after those that were waited for before; gives all that came since.
-    #[track_caller]
-    fn read(&mut self, words: &str) -> String {
-        let begun = Instant::now();
-        loop {
-            let seen = self.seen.lock().unwrap().clone();
-            if let Some(at) = seen[self.read..].find(words) {
-                let text = seen[self.read..self.read + at + words.len()].to_owned();
-                self.read += text.len();
-                return text;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(10), "{words:?} did not come:\n{}", &seen[self.read..]);
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn type_line(&mut self, line: &str) {
-        let mut keys = self.child.stdin.as_ref().unwrap();
-        keys.write_all(format!("{line}\r").as_bytes()).unwrap();
-    }
-
-    /// What came after all that was read, and the exit code.
-    fn end(mut self) -> (String, i32) {
-        let code = self.child.wait().unwrap().code().unwrap();
-        std::thread::sleep(Duration::from_millis(50));
-        let seen = self.seen.lock().unwrap();
-        (seen[self.read..].to_owned(), code)
-    }
+fn seat(place: &Place, arguments: &[&str]) -> Seat {
+    let mut command = place.command(arguments);
+    command.env("SHELL", "/bin/sh").env("EDITOR", place.path("editor"));
+    Seat::new(&command)
 }
 
 const ASKED: &str = "what now? ";
@@ -93,7 +38,7 @@ const RUN: &[&str] = &["run", "../main.rhai"];
 #[test]
 fn each_choice_is_explained_in_a_line_and_nothing_is_put_back_meanwhile() {
     let place = place();
-    let mut terminal = AtTerminal::start(&place, RUN);
+    let mut terminal = at_terminal(&place, RUN);
     let asked = terminal.read(ASKED);
     for words in [
         "error[a.b]: it broke",
@@ -107,8 +52,8 @@ fn each_choice_is_explained_in_a_line_and_nothing_is_put_back_meanwhile() {
     }
     assert_eq!(place.files().len(), 1);
     terminal.type_line("nonsense");
-    terminal.read("please type one of the words");
-    terminal.read(ASKED);
+    terminal.expect("please type one of the words");
+    terminal.expect(ASKED);
     terminal.type_line("quit");
     let (text, code) = terminal.end();
     assert_eq!(code, 1, "{text}");
@@ -120,14 +65,14 @@ fn each_choice_is_explained_in_a_line_and_nothing_is_put_back_meanwhile() {
 #[test]
 fn retry_runs_the_failed_step_again_as_often_as_it_takes() {
     let place = place();
-    let mut terminal = AtTerminal::start(&place, RUN);
-    terminal.read(ASKED);
+    let mut terminal = at_terminal(&place, RUN);
+    terminal.expect(ASKED);
     terminal.type_line("retry");
-    terminal.read("it broke");
-    terminal.read(ASKED);
+    terminal.expect("it broke");
+    terminal.expect(ASKED);
     place.write("work/mended", "");
     terminal.type_line("r");
-    terminal.read("came to the end");
+    terminal.expect("came to the end");
     assert_eq!(terminal.end().1, 0);
     place.expect_state("main-1", "done");
 }
@@ -135,10 +80,10 @@ fn retry_runs_the_failed_step_again_as_often_as_it_takes() {
 #[test]
 fn skip_leaves_the_failed_step_out() {
     let place = place();
-    let mut terminal = AtTerminal::start(&place, RUN);
-    terminal.read(ASKED);
+    let mut terminal = at_terminal(&place, RUN);
+    terminal.expect(ASKED);
     terminal.type_line("skip");
-    terminal.read("came to the end");
+    terminal.expect("came to the end");
     assert_eq!(terminal.end().1, 0);
     assert!(!place.path("work/two").exists());
     assert_eq!(place.entries(1, "decided")[0]["step"], "two");
@@ -147,11 +92,11 @@ fn skip_leaves_the_failed_step_out() {
 #[test]
 fn edit_opens_the_script_and_goes_on_with_what_was_changed() {
     let place = place();
-    let mut terminal = AtTerminal::start(&place, RUN);
-    terminal.read(ASKED);
+    let mut terminal = at_terminal(&place, RUN);
+    terminal.expect(ASKED);
     terminal.type_line("edit");
-    terminal.read("accepted change");
-    terminal.read("came to the end");
+    terminal.expect("accepted change");
+    terminal.expect("came to the end");
     assert_eq!(terminal.end().1, 0);
     assert_eq!(place.read("work/two"), "2");
     assert!(place.read("main.rhai").contains("edited"));
@@ -161,26 +106,26 @@ fn edit_opens_the_script_and_goes_on_with_what_was_changed() {
 fn an_editor_that_fails_or_breaks_the_script_leads_to_the_question_again() {
     let place = place();
     place.write("editor", "#!/bin/sh\nexit 3\n");
-    let mut terminal = AtTerminal::start(&place, RUN);
-    terminal.read(ASKED);
+    let mut terminal = at_terminal(&place, RUN);
+    terminal.expect(ASKED);
     terminal.type_line("edit");
-    terminal.read("ended with exit status: 3");
-    terminal.read(ASKED);
+    terminal.expect("ended with exit status: 3");
+    terminal.expect(ASKED);
     place.write("editor", "#!/bin/sh\necho 'let = 1;' >> \"$2\"\n");
     terminal.type_line("edit");
-    terminal.read("script.syntax");
-    terminal.read(ASKED);
+    terminal.expect("script.syntax");
+    terminal.expect(ASKED);
     place.write("editor", "#!/bin/sh\nsed -i '/let = 1;/d; s/!host::exists(\"mended\")/false/' \"$2\"\n");
     terminal.type_line("edit");
-    terminal.read("came to the end");
+    terminal.expect("came to the end");
     assert_eq!(terminal.end().1, 0);
 }
 
 #[test]
 fn back_puts_everything_back_and_the_run_has_failed_all_the_same() {
     let place = place();
-    let mut terminal = AtTerminal::start(&place, RUN);
-    terminal.read(ASKED);
+    let mut terminal = at_terminal(&place, RUN);
+    terminal.expect(ASKED);
     terminal.type_line("back");
     let (text, code) = terminal.end();
     assert_eq!(code, 1, "{text}");
@@ -192,11 +137,8 @@ fn back_puts_everything_back_and_the_run_has_failed_all_the_same() {
 #[test]
 fn leaving_the_question_with_ctrl_c_leaves_everything_as_it_is() {
     let place = place();
-    let mut terminal = AtTerminal::start_on(&place, RUN, "xterm");
-    terminal.read(ASKED);
-    // Only once the keys are read one by one.
-    std::thread::sleep(Duration::from_millis(300));
-    terminal.type_line("\x03");
+    let mut terminal = seat(&place, RUN).kind("xterm").start();
+    terminal.expect(ASKED).until_keys().type_keys("\x03");
     let (text, code) = terminal.end();
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("pgscript resume main-1"), "{text}");
@@ -208,11 +150,11 @@ fn leaving_the_question_with_ctrl_c_leaves_everything_as_it_is() {
 fn a_program_that_the_failed_step_left_behind_does_not_keep_the_operator_from_going_on() {
     let place = place();
     place.edit("main.rhai", "fail(\"a.b\"", "host::run([\"sh\", \"-c\", \"sleep 8 >/dev/null 2>&1 &\"]); fail(\"a.b\"");
-    let mut terminal = AtTerminal::start(&place, RUN);
-    terminal.read(ASKED);
+    let mut terminal = at_terminal(&place, RUN);
+    terminal.expect(ASKED);
     place.write("work/mended", "");
     terminal.type_line("retry");
-    terminal.read("came to the end");
+    terminal.expect("came to the end");
     assert_eq!(terminal.end().1, 0);
 }
 
@@ -222,12 +164,12 @@ fn the_question_about_a_step_that_was_cut_off_is_answered_at_the_terminal() {
         let place = place();
         place.write("work/mended", "");
         place.run_killed_in("write two");
-        let mut terminal = AtTerminal::start(&place, &["resume"]);
+        let mut terminal = at_terminal(&place, &["resume"]);
         let asked = terminal.read(ASKED);
         assert!(asked.contains("run.unknown_step") && asked.contains("about to: write two"), "{asked}");
         assert!(asked.contains("  skip   leave step `two` out"), "{asked}");
         terminal.type_line(choice);
-        terminal.read("came to the end");
+        terminal.expect("came to the end");
         assert_eq!(terminal.end().1, 0);
         assert_eq!(place.path("work/two").exists(), runs);
     }
@@ -242,19 +184,19 @@ fn a_failure_outside_of_steps_offers_nothing_to_skip() {
         "if !host::exists(\"ready\") { fail(\"c.d\", \"not ready\"); }\nui::say(\"came",
     );
     place.write("work/mended", "");
-    let mut terminal = AtTerminal::start(&place, RUN);
+    let mut terminal = at_terminal(&place, RUN);
     let asked = terminal.read(ASKED);
     assert!(asked.contains("retry  go on from where it stopped") && !asked.contains("skip "), "{asked}");
     place.write("work/ready", "");
     terminal.type_line("retry");
-    terminal.read("came to the end");
+    terminal.expect("came to the end");
     assert_eq!(terminal.end().1, 0);
 }
 
 #[test]
 fn a_run_that_changed_nothing_has_nothing_to_choose() {
     let place = Place::new("step(\"check\", || refuse(\"a.b\", \"too old\"));");
-    let (text, code) = AtTerminal::start(&place, RUN).end();
+    let (text, code) = at_terminal(&place, RUN).end();
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("nothing was changed") && !text.contains(ASKED), "{text}");
 }

@@ -7,6 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use terminal::Seat;
+
+#[path = "../terminal/mod.rs"]
+mod terminal;
+
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// How a run of pgscript ended.
@@ -335,34 +340,20 @@ pub fn run(command: &mut Command) -> Run {
 /// A run at a terminal of its own: as soon as each question is on the screen, its answer is typed.
 #[track_caller]
 pub fn at_terminal(command: &Command, answers: &[(&str, &str)]) -> Run {
-    let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap().replace('\'', "'\\''"));
-    let words = [command.get_program()].into_iter().chain(command.get_args()).map(quoted);
-    let mut terminal = Command::new("script");
-    terminal.args(["--quiet", "--return", "--flush", "--command", &words.collect::<Vec<_>>().join(" "), "/dev/null"]);
+    let mut own = Command::new(command.get_program());
+    own.args(command.get_args()).envs(std::env::vars_os());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => terminal.env(name, value),
-            None => terminal.env_remove(name),
+            Some(value) => own.env(name, value),
+            None => own.env_remove(name),
         };
     }
-    let mut child = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut typed, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let (mut text, mut seen, mut answers) = (Vec::new(), 0, answers.iter());
-    let mut next = answers.next();
-    let mut bytes = [0; 4096];
-    while let Ok(length @ 1..) = shown.read(&mut bytes) {
-        text.extend_from_slice(&bytes[..length]);
-        let unseen = String::from_utf8_lossy(&text[seen..]).into_owned();
-        if let Some((question, answer)) = next
-            && unseen.split_once(question).is_some_and(|(_, rest)| rest.contains("(yes/no)"))
-        {
-            typed.write_all(format!("{answer}\r").as_bytes()).unwrap();
-            (seen, next) = (text.len(), answers.next());
-        }
+    let mut terminal = Seat::new(&own).patience(Duration::from_secs(180)).start();
+    for (question, answer) in answers {
+        terminal.expect(question).expect("(yes/no)").type_line(answer);
     }
-    let text = String::from_utf8_lossy(&text).into_owned();
-    assert!(next.is_none(), "{next:?} was not asked:\n{text}");
-    Run { code: child.wait().unwrap().code().unwrap_or(-1), text }
+    let code = terminal.wait();
+    Run { code, text: terminal.text() }
 }
 
 /// A run that is watched while it goes on.
