@@ -1,6 +1,8 @@
-//! Numbers for people: sizes, durations, rates.
+//! Numbers for people: sizes, durations, ages, rates.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 /// Bytes in decimal units: `999 B`, `1.2 GB`, `230 MB`.
 pub fn size(bytes: u64) -> String {
@@ -41,6 +43,36 @@ pub fn seconds(seconds: f64) -> String {
 /// What is still to come, in whole seconds: an estimate has no tenths.
 pub fn estimate(seconds: f64) -> String {
     if seconds < 10.0 { format!("{} s", seconds.ceil()) } else { self::seconds(seconds.ceil()) }
+}
+
+/// How long ago something was, in its largest unit: `just now`, `12 s ago`, `3 h ago`, `45 d ago`, `2 y ago`. What is
+/// still to come, by a clock that differs perhaps: `in 5 m`.
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second() - then.as_second();
+    let passed = seconds.unsigned_abs();
+    let text = match passed {
+        0 => return "just now".into(),
+        1..60 => format!("{passed} s"),
+        60..3600 => format!("{} m", passed / 60),
+        3600..86_400 => format!("{} h", passed / 3600),
+        // Up to two years: "1 y ago" would be anything between twelve and twenty-four months.
+        86_400..63_072_000 => format!("{} d", passed / 86_400),
+        _ => format!("{} y", passed / 31_536_000),
+    };
+    if seconds > 0 { format!("{text} ago") } else { format!("in {text}") }
+}
+
+/// A count with its thousands apart: `9 800`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 /// A count in an event's unit: bytes as [`size`], others as `12 tables`.
@@ -93,6 +125,29 @@ mod tests {
         }
         assert_eq!(seconds(f64::NAN), "0.0 s");
         assert_eq!([estimate(4.2), estimate(9.0), estimate(61.0)], ["5 s", "9 s", "1 m 01 s"]);
+    }
+
+    #[test]
+    fn an_age_has_one_unit_and_may_lie_ahead() {
+        let now: Timestamp = "2026-05-01T12:00:00Z".parse().unwrap();
+        let cases = [
+            ("2026-05-01T12:00:00Z", "just now"),
+            ("2026-05-01T11:59:01Z", "59 s ago"),
+            ("2026-05-01T11:00:01Z", "59 m ago"),
+            ("2026-05-01T08:59:00Z", "3 h ago"),
+            ("2026-04-30T11:00:00Z", "1 d ago"),
+            ("2025-05-01T12:00:00Z", "365 d ago"),
+            ("2023-05-01T12:00:00Z", "3 y ago"),
+            ("2026-05-01T12:05:30Z", "in 5 m"),
+        ];
+        for (then, text) in cases {
+            assert_eq!(age(then.parse().unwrap(), now), text);
+        }
+    }
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!([0, 999, 9_800, 1_234_567].map(count), ["0", "999", "9 800", "1 234 567"]);
     }
 
     #[test]

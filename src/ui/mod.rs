@@ -15,6 +15,7 @@ pub mod redacting;
 pub mod style;
 pub mod table;
 pub mod terminal;
+pub mod wrap;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;

@@ -31,6 +31,12 @@ impl fmt::Display for Secret {
     }
 }
 
+/// Whether the value under this name is a secret, for all that its name tells: `POSTGRES_PASSWORD`, `api_key`.
+pub fn is_named(name: &str) -> bool {
+    let name = name.to_uppercase();
+    ["PASS", "SECRET", "TOKEN", "KEY"].iter().any(|word| name.contains(word))
+}
+
 /// Replaces every known secret in a text. Everything shown, logged or written as an event passes here once.
 #[derive(Clone, Default)]
 pub struct Redactor(Arc<RwLock<Vec<Arc<str>>>>);

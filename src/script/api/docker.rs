@@ -10,7 +10,7 @@ use super::{Namespace, Registrar, ScriptResult, values};
 use crate::script::evidence::Fact;
 use crate::script::{guards, witness};
 use crate::world::container::{Container, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, Network, Output};
-use crate::world::{Error, Result, Secret};
+use crate::world::{Error, Result, Secret, secret};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -126,7 +126,7 @@ fn find(ns: &mut Namespace<'_, '_>) {
             let c: Container = call.get("container")?;
             let name = call.string("name")?;
             let Some(value) = c.variable(&name) else { return Ok(Dynamic::UNIT) };
-            if !["PASS", "SECRET", "TOKEN", "KEY"].iter().any(|word| name.to_uppercase().contains(word)) {
+            if !secret::is_named(&name) {
                 return Ok(value.to_owned().into());
             }
             let secret = Secret::new(value);
