@@ -55,7 +55,7 @@ fn looks(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         shared,
         "status() -> string",
         "Where the run stands: whether the data is safe, where it is, what is stopped, what to type.",
-        |shared, _| Ok(in_session(&status(shared)?.render(), &shared.place()?.id).into()),
+        |shared, _| Ok(status(shared)?.render().into()),
     );
     declare(
         ns,
@@ -242,14 +242,20 @@ fn logs(ns: &mut Namespace<'_, '_>, shared: &Shared) {
     );
 }
 
-fn status(shared: &Shared) -> Result<Status> {
+/// Where the run stands, with what to type in the session.
+pub fn status(shared: &Shared) -> Result<Status> {
     let place = shared.place()?;
     let (desk, world) = {
         let state = shared.state();
         (state.desk.clone(), state.setup.world.clone())
     };
     let history = if desk.damage.is_some() { desk.history.clone() } else { desk.now() };
-    Ok(Status::new(&place, &history, desk.damage.as_ref(), &Seen::now(&world)))
+    let mut status = Status::new(&place, &history, desk.damage.as_ref(), &Seen::now(&world));
+    status.next.retain(|next| !next.command.starts_with("pgscript repl"));
+    for next in &mut status.next {
+        next.command = in_session(&next.command, &place.id);
+    }
+    Ok(status)
 }
 
 #[derive(Serialize)]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rhai::Dynamic;
 
+use super::api;
 use super::bench::{Bench, Typed};
 use super::commands;
 use super::editor::{Editor, Read, scan};
@@ -13,7 +14,6 @@ use super::show;
 use super::surroundings::Around;
 use crate::run::drive::Setup;
 use crate::run::history::State;
-use crate::run::status::{Seen, Status};
 use crate::run::store::{Held, Place, Store};
 use crate::script::api::values;
 use crate::script::engine::STACK;
@@ -238,7 +238,7 @@ impl Shell {
 
     fn greet(&self) {
         let desk = self.bench.shared.state().desk.clone();
-        let Some(place) = &desk.place else {
+        if desk.place.is_none() {
             output::print(&format!(
                 "pgscript {}: help explains, Tab completes, Ctrl-D leaves\n",
                 env!("CARGO_PKG_VERSION")
@@ -247,9 +247,11 @@ impl Shell {
                 output::print(&format!("{place} is unfinished: .run {place} goes there\n"));
             }
             return;
-        };
-        let status = Status::new(place, &desk.now(), desk.damage.as_ref(), &Seen::now(&self.start.setup.world));
-        output::print(&commands::in_session(&status.render(), &place.id));
+        }
+        match api::status(&self.bench.shared) {
+            Ok(status) => output::print(&status.render()),
+            Err(error) => _ = self.complain(&Report::from(&error)),
+        }
         if let Some(error) = &desk.read_only {
             output::print(&format!("\n{}: you can look, not change anything\n", error.message));
         }

@@ -118,7 +118,8 @@ impl Seen {
 
 impl Status {
     pub fn new(place: &Place, history: &History, damage: Option<&Damage>, seen: &Seen) -> Self {
-        let driver = place.driver();
+        // Who asks from within a session is no process that one would have to wait for.
+        let driver = place.driver().filter(|driver| driver.pid != std::process::id());
         let state = match (&driver, damage) {
             (Some(_), _) => "running",
             (None, Some(_)) => "damaged",
@@ -336,8 +337,9 @@ fn held(history: &History, seen: &Seen) -> Vec<Held> {
     let state =
         |id: &str| seen.containers.as_ref().map(|known| known.get(id).cloned().unwrap_or_else(|| "gone".to_owned()));
     let held = held.into_iter().map(|(id, name)| Held { name: name.to_owned(), state: state(id) });
-    // What a deploy has started since is not kept down any more.
-    held.filter(|held| !history.state().is_over() || held.state.as_deref() != Some("running")).collect()
+    // What a deploy has started or replaced since is not kept down any more.
+    let is_free = |held: &Held| matches!(held.state.as_deref(), Some("running" | "gone"));
+    held.filter(|held| !history.state().is_over() || !is_free(held)).collect()
 }
 
 fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Option<&Driver>) -> Vec<Next> {

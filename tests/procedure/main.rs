@@ -3,5 +3,8 @@
 //! `tests/stack/engine.sh ensure` and `tests/stack/images.sh 13 15 17 18` must have run; `make test` does that.
 
 mod faults;
+mod recovery;
 mod stack;
+#[path = "../terminal/mod.rs"]
+mod terminal;
 mod upgrades;

@@ -153,6 +153,13 @@ impl Stack {
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     }
 
+    /// The application's, as the deployment has it.
+    pub fn password(&self) -> String {
+        let text = std::fs::read_to_string(self.dir.join("postgres.env")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("POSTGRES_PASSWORD="));
+        line.expect("a password").trim_matches(['"', '\'']).to_owned()
+    }
+
     pub fn major(&self) -> String {
         self.sql("primero_production", "SELECT current_setting('server_version_num')::int / 10000")
     }
@@ -334,7 +341,7 @@ pub fn pgscript(args: &[&str]) -> Command {
 
 pub fn run(command: &mut Command) -> Run {
     let (code, stdout, stderr) = output(command);
-    Run { code, text: stdout + &stderr }
+    Run { code, text: stdout + stderr.as_str() }
 }
 
 /// A run at a terminal of its own: as soon as each question is on the screen, its answer is typed.

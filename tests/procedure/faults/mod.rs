@@ -2,7 +2,7 @@
 //!
 //! Before the old volume is put aside, a failed run puts everything back by itself ([`before`] looks at that).
 
-mod after;
+pub mod after;
 mod before;
 mod cancelled;
 mod crashes;

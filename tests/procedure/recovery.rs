@@ -1,0 +1,189 @@
+//! Nights that went wrong, and an operator at the shell: each story ends with the application writing and all data there.
+//! `docs/recovery.md` walks through the same five.
+
+use std::time::Duration;
+
+use crate::faults::after::Site;
+use crate::stack::Stack;
+use crate::terminal::{Seat, Terminal};
+
+/// Long enough for a restore on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The shell in the run of the upgrade, in front of an operator.
+struct Shell {
+    terminal: Terminal,
+    prompt: &'static str,
+}
+
+impl Shell {
+    /// Opens it; gives what it says first.
+    #[track_caller]
+    fn open(stack: &Stack, prompt: &'static str) -> (Self, String) {
+        let command = stack.pgscript(&["repl", "--run", "upgrade-1"]);
+        let terminal =
+            Seat::new(&command).env("PATH", &std::env::var("PATH").unwrap()).size(120, 40).patience(PATIENCE);
+        let mut shell = Self { terminal: terminal.start(), prompt };
+        let greeting = shell.terminal.read(prompt);
+        (shell, greeting)
+    }
+
+    /// Types a line and waits for the next prompt; it must have said each of these.
+    #[track_caller]
+    fn enter(&mut self, line: &str, said: &[&str]) -> String {
+        self.terminal.until_keys().type_line(line);
+        let text = self.terminal.read(&format!("\n{}", self.prompt));
+        for part in said {
+            assert!(text.contains(part), "{line}: {part:?} was not said:\n{text}");
+        }
+        text
+    }
+
+    /// As [`Shell::enter`], with another prompt from then on.
+    #[track_caller]
+    fn goes_on(&mut self, line: &str, prompt: &'static str, said: &[&str]) -> String {
+        self.prompt = prompt;
+        self.enter(line, said)
+    }
+
+    #[track_caller]
+    fn leave(mut self) -> String {
+        self.terminal.until_keys().type_line("exit");
+        let (text, code) = self.terminal.end();
+        assert_eq!(code, 0, "{text}");
+        text
+    }
+}
+
+const INTERRUPTED: &str = "upgrade-1 (interrupted)> ";
+const FAILED: &str = "upgrade-1 (failed)> ";
+const DONE: &str = "upgrade-1 (done)> ";
+
+#[test]
+fn after_the_volume_was_removed() {
+    let site = Site::up();
+    let mut run = crate::stack::Watched::start(site.stack.upgrade_command(17, &["--set", "keep_volume=no"]));
+    run.until("deploy the new version");
+    run.kill();
+    assert_eq!(site.stack.kept_volumes(), Vec::<String>::new());
+
+    let (mut shell, greeting) = Shell::open(&site.stack, INTERRUPTED);
+    for said in ["Your data is safe, in 2 complete copies", "backup of the volume", "dump of the cluster", ".resume"] {
+        assert!(greeting.contains(said), "{said:?} was not said:\n{greeting}");
+    }
+    shell.enter(".copies", &["volume.tar.zst", "read to its end, checksum right"]);
+    // The last copies of the data are not for a slip of the finger, at the shell neither.
+    shell.enter("host::remove_file(backup.path)", &["error[guard.", "--allow-data-loss"]);
+    shell.enter("volume::verify(backup)", &[]);
+    shell.enter(".next", &["deploy the new version"]);
+    shell.enter(".step", &["✓  8 deploy the new version", "stopped before the next step"]);
+    shell.enter(".next", &["step `stop the application again` begins"]);
+    shell.goes_on(".resume", DONE, &["upgrade-1 is done now"]);
+    shell.leave();
+    site.has_moved_on();
+}
+
+#[test]
+fn in_the_middle_of_the_restore() {
+    let site = Site::up();
+    let mut run = site.upgrade_until("restore the dump");
+    run.until("pg_restore");
+    run.kill();
+
+    let (mut shell, greeting) = Shell::open(&site.stack, INTERRUPTED);
+    assert!(greeting.contains("Your data is safe") && greeting.contains("cut off"), "{greeting}");
+    shell.enter(".next", &["step `restore the dump` was cut off", "it runs again; it can be run twice"]);
+    shell.enter("target.database", &["primero"]);
+    shell.terminal.until_keys().type_line(".sql postgres");
+    shell.terminal.expect("=#");
+    shell.terminal.type_line("SELECT 6 * 7 AS answer;");
+    shell.terminal.expect("42");
+    shell.terminal.type_line("\\q");
+    shell.terminal.expect(shell.prompt);
+    shell.enter(".retry restore", &["✓ 10 restore the dump", "stopped before the next step"]);
+    shell.goes_on(".resume", DONE, &["compare old and new", "upgrade-1 is done now"]);
+    let text = shell.leave();
+    assert!(!text.contains("unfinished"), "{text}");
+    site.has_moved_on();
+}
+
+#[test]
+fn deploy_failed_because_of_a_wrong_inventory() {
+    let site = Site::up();
+    let command = site.stack.upgrade_command(17, &[]);
+    let seat = Seat::new(&command).env("PATH", &std::env::var("PATH").unwrap()).size(120, 40).patience(PATIENCE);
+    let mut terminal = seat.start();
+    terminal.expect("back up the volume");
+    site.stack.inventory("primero_postgres_version: \"17\"", "primero_postgres_version: \"15\"");
+    let asked = terminal.read("what now? ");
+    assert!(asked.contains("shell  open a shell here"), "{asked}");
+    terminal.until_keys().type_line("shell");
+    terminal.expect(FAILED);
+    let mut shell = Shell { terminal, prompt: FAILED };
+    // The script's own variables, at the point where it failed.
+    shell.enter("site.to", &["17"]);
+    shell.enter(".next", &["step `deploy the new version` runs again; it had failed"]);
+    site.stack.inventory("primero_postgres_version: \"15\"", "primero_postgres_version: \"17\"");
+    shell.goes_on(".retry", INTERRUPTED, &["✓  8 deploy the new version", "stopped before the next step"]);
+    shell.goes_on(".resume", DONE, &["upgrade-1 is done now"]);
+    shell.leave();
+    site.has_moved_on();
+}
+
+#[test]
+fn password_wrong_after_the_upgrade() {
+    let site = Site::up();
+    let password = site.stack.password();
+    site.is_upgraded(site.stack.upgrade(17, &[]));
+    site.stack.sql("primero_production", "ALTER ROLE primero PASSWORD 'of somebody else'");
+
+    let (mut shell, _) = Shell::open(&site.stack, DONE);
+    shell.enter(&format!(".logs {}-application-1 5", site.stack.name), &["password authentication failed"]);
+    shell.enter("let now = docker::containers(#{ project: project, service: \"postgres\" })[0];", &[]);
+    shell.enter("let server = psql::server(now, #{ user: \"primero\" });", &[]);
+    shell.terminal.until_keys().type_line("let password = param(\"password\", #{ type: \"secret\" });");
+    shell.terminal.expect("password: ");
+    shell.terminal.until_keys().type_line(&password);
+    shell.terminal.expect(shell.prompt);
+    shell.enter(
+        "psql::login(server, \"primero\", password, \"primero_production\")",
+        &["password authentication failed"],
+    );
+    shell.enter("psql::set_password(server, \"primero\", password)", &[]);
+    shell.enter("psql::login(server, \"primero\", password, \"primero_production\")", &[]);
+    let all = shell.terminal.text();
+    shell.leave();
+    assert!(!all.contains(&password), "the password was shown");
+    site.stack.writes();
+    site.has_moved_on();
+    let status = site.stack.status();
+    assert!(status.contains("Done by hand") && status.contains("psql::set_password"), "{status}");
+    let kept = ["journal.jsonl", "log.jsonl"].map(|file| site.stack.base.join("upgrade-1").join(file));
+    for file in kept.into_iter().chain([site.stack.base.join("history")]) {
+        assert!(!std::fs::read_to_string(&file).unwrap().contains(&password), "{} holds the password", file.display());
+    }
+}
+
+#[test]
+fn roll_back_after_completion() {
+    let site = Site::up();
+    site.is_upgraded(site.stack.upgrade(17, &[]));
+    site.stack.sql("primero_production", "INSERT INTO cases SELECT 2001, 'written late'");
+
+    let (mut shell, greeting) = Shell::open(&site.stack, DONE);
+    assert!(greeting.contains(".rollback"), "{greeting}");
+    shell.terminal.until_keys().type_line(".rollback");
+    let cost = shell.terminal.read("Dump the new server first");
+    assert!(cost.contains("public.cases"), "{cost}");
+    shell.terminal.until_keys().type_line("yes");
+    shell.terminal.expect("Bring back PostgreSQL 13");
+    shell.terminal.until_keys().type_line("yes");
+    shell.terminal.expect("upgrade-1 is rolled back now");
+    shell.prompt = "upgrade-1 (rolled back)> ";
+    shell.terminal.expect(shell.prompt);
+    shell.enter(".next", &["everything is as it was"]);
+    shell.leave();
+    site.is_back();
+    let late = site.stack.artefacts().join("written-since");
+    assert!(late.exists(), "what was written late is kept in a dump");
+}
