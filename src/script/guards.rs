@@ -216,8 +216,7 @@ pub fn release(session: &Session, container: &Container) -> Result<()> {
 
 /// The server that a deploy brought in the place of the old one, maybe on a volume of another name.
 fn is_named_cluster(container: &Container) -> bool {
-    let is_anonymous = |volume: &str| volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit());
-    witness::is_database(container) && witness::data_volume(container).is_some_and(|volume| !is_anonymous(volume))
+    witness::is_database(container) && witness::data_volume(container).is_some_and(|v| !witness::is_anonymous(v))
 }
 
 /// Before a container joins a network: nobody may reach a restored server before it was compared.

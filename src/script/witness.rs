@@ -40,6 +40,11 @@ pub fn data_volume(container: &Container) -> Option<&str> {
     data_mount(container).filter(|m| m.kind == "volume").map(|m| m.name.as_str())
 }
 
+/// Whether nobody has named a volume: it goes with its container, and holds nobody's database.
+pub fn is_anonymous(volume: &str) -> bool {
+    volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Volumes that a container can write to.
 pub fn volumes_of(container: &Container) -> impl Iterator<Item = &str> {
     let writable = container.mounts.iter().filter(|m| m.kind == "volume" && !m.read_only);
@@ -120,9 +125,7 @@ pub fn remember(session: &Session, container: &Container) -> Result<()> {
 /// States whose database the container holds.
 fn cluster(session: &Session, container: &Container) -> Result<()> {
     let Some(volume) = data_volume(container).filter(|_| is_database(container)) else { return Ok(()) };
-    // A volume that nobody has named goes with its container, and holds nobody's database.
-    let is_anonymous = volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if container.project.is_empty() || is_anonymous {
+    if container.project.is_empty() || is_anonymous(volume) {
         return Ok(());
     }
     state_cluster(session, volume, &container.project)

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cancel::Cancel;
 use super::error::Result;
 
 /// Labels that Compose puts on what it creates; how a stack is found, never by a container's name.
@@ -103,7 +105,7 @@ impl Container {
     }
 }
 
-/// Which containers: all conditions given must hold. Every state counts, also `created` and `exited`.
+/// Which containers: all conditions given must hold. Without `running` every state counts, also `created` and `exited`.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerFilter {
     pub project: Option<String>,
@@ -112,6 +114,15 @@ pub struct ContainerFilter {
     pub volume: Option<String>,
     /// `label` or `label=value`.
     pub labels: Vec<String>,
+    /// Only those that run.
+    pub running: bool,
+}
+
+/// What there is by name, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    pub containers: Vec<String>,
+    pub volumes: Vec<String>,
 }
 
 /// What to create. With `like`, an inspect answer, everything not set here is taken from it
@@ -216,7 +227,13 @@ pub struct Volume {
 /// `docker.image_missing`, `docker.timeout`, `docker.failed`, and name the object.
 pub trait ContainerEngine: Send + Sync {
     fn info(&self) -> Result<EngineInfo>;
+    /// The same engine over the same connection, for what is asked beside a run: nobody hears of it, and `cancel` ends
+    /// it, not the run's.
+    fn beside(&self, cancel: Cancel) -> Arc<dyn ContainerEngine>;
 
+    /// The names of all containers, whatever their state, and of all volumes, at the cost of two requests. pgscript's
+    /// helper containers are left out.
+    fn names(&self) -> Result<Names>;
     fn containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>>;
     fn container(&self, container: &str) -> Result<Container>;
     fn create(&self, spec: &ContainerSpec) -> Result<Container>;

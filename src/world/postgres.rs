@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::container::Container;
 use super::content::Content;
 use super::error::Result;
 use super::secret::Secret;
@@ -22,6 +23,22 @@ pub struct Server {
     pub password: Option<Secret>,
     /// Database to connect to when none is named.
     pub database: String,
+}
+
+impl Server {
+    /// The server that the official image starts in a container: the role of its `POSTGRES_USER` unless `user` says
+    /// otherwise, and the database of its `POSTGRES_DB`, else the one that is called as the role.
+    pub fn of(container: &Container, user: Option<String>) -> Self {
+        let set = |name| container.variable(name).map(str::to_owned);
+        let user = user.or_else(|| set("POSTGRES_USER")).unwrap_or_else(|| "postgres".into());
+        Self {
+            container: container.id.clone(),
+            container_name: container.name.clone(),
+            database: set("POSTGRES_DB").unwrap_or_else(|| user.clone()),
+            user,
+            password: None,
+        }
+    }
 }
 
 /// A server's version.

@@ -85,6 +85,7 @@ fn find(ns: &mut Namespace<'_, '_>) {
                 service: o.string("service")?,
                 volume: o.string("volume")?,
                 labels: o.strings("labels")?,
+                running: false,
             };
             let found = call.world().containers.containers(&filter)?;
             Ok(found.into_iter().map(Dynamic::from).collect::<Array>().into())

@@ -43,13 +43,13 @@ fn server(ns: &mut Namespace<'_, '_>) {
         |call| {
             let c: Container = call.get("container")?;
             let o = call.options("options", &["user", "database", "password"])?;
-            let user = o.string("user")?.or_else(|| c.variable("POSTGRES_USER").map(str::to_owned));
-            let user = user.unwrap_or_else(|| "postgres".into());
-            let database = o.string("database")?.or_else(|| c.variable("POSTGRES_DB").map(str::to_owned));
-            let password = o.secret("password")?;
-            password.iter().for_each(|p| call.world().redactor.learn(p));
-            let database = database.unwrap_or_else(|| user.clone());
-            Ok(Dynamic::from(Server { container: c.id, container_name: c.name, user, password, database }))
+            let mut server = Server::of(&c, o.string("user")?);
+            server.password = o.secret("password")?;
+            server.password.iter().for_each(|p| call.world().redactor.learn(p));
+            if let Some(database) = o.string("database")? {
+                server.database = database;
+            }
+            Ok(Dynamic::from(server))
         },
     );
     ns.function(

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use bollard::models::ContainerUpdateBody;
+use bollard::models::{ContainerSummary, ContainerUpdateBody};
 use bollard::query_parameters::*;
 use futures_util::StreamExt;
 
@@ -38,6 +38,20 @@ impl Docker {
         containers.retain(|c| filter.volume.as_deref().is_none_or(|volume| holds(c, volume)));
         containers.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(containers)
+    }
+
+    /// Nothing is inspected: whoever types a name waits for this.
+    pub(super) async fn list_names(&self) -> Result<Names> {
+        let all = ListContainersOptionsBuilder::new().all(true).build();
+        let client = self.client().await?;
+        let containers =
+            async { client.list_containers(Some(all)).await.map_err(during("list the names of containers")) };
+        let (containers, volumes) = tokio::try_join!(containers, self.list_volumes(None))?;
+        let is_helper =
+            |c: &ContainerSummary| c.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_HELPER));
+        let mut containers: Vec<_> = containers.into_iter().filter(|c| !is_helper(c)).filter_map(own_name).collect();
+        containers.sort();
+        Ok(Names { containers, volumes: volumes.into_iter().map(|v| v.name).collect() })
     }
 
     pub(super) async fn inspect_container(&self, container: &str) -> Result<Container> {
@@ -128,11 +142,20 @@ impl Docker {
     }
 }
 
+/// `/primero-postgres-1`. The others are what linked containers call it: `/app/database`.
+fn own_name(summary: ContainerSummary) -> Option<String> {
+    let names = summary.names?;
+    names.iter().filter_map(|name| name.strip_prefix('/')).find(|name| !name.contains('/')).map(str::to_owned)
+}
+
 fn server_filters(filter: &ContainerFilter) -> HashMap<&'static str, Vec<String>> {
     let mut labels = filter.labels.clone();
     labels.extend(filter.project.iter().map(|project| format!("{LABEL_PROJECT}={project}")));
     labels.extend(filter.service.iter().map(|service| format!("{LABEL_SERVICE}={service}")));
     let mut filters = HashMap::from([("label", labels)]);
     filters.extend(filter.volume.iter().map(|volume| ("volume", vec![volume.clone()])));
+    if filter.running {
+        filters.insert("status", vec!["running".to_owned()]);
+    }
     filters
 }

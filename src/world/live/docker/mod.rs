@@ -30,6 +30,8 @@ use tokio::sync::{OnceCell, RwLock};
 
 use self::connection::Connection;
 use super::Context;
+use crate::event::Silent;
+use crate::world::Cancel;
 use crate::world::container::*;
 use crate::world::error::{Error, Result};
 
@@ -37,7 +39,7 @@ use crate::world::error::{Error, Result};
 pub struct Docker {
     context: Context,
     docker_host: Option<String>,
-    connection: OnceCell<Connection>,
+    connection: Arc<OnceCell<Connection>>,
     /// Held for reading by each change that the engine is about to make; see [`Docker::change`].
     under_way: Arc<RwLock<()>>,
 }
@@ -45,7 +47,7 @@ pub struct Docker {
 impl Docker {
     /// `docker_host` as in `DOCKER_HOST`, which it overrides.
     pub fn new(context: Context, docker_host: Option<String>) -> Self {
-        Self { context, docker_host, connection: OnceCell::new(), under_way: Arc::default() }
+        Self { context, docker_host, connection: Arc::default(), under_way: Arc::default() }
     }
 
     /// A request that changes something. The engine carries it out also when nobody waits for the answer any more:
@@ -70,6 +72,17 @@ impl Docker {
 impl ContainerEngine for Docker {
     fn info(&self) -> Result<EngineInfo> {
         self.context.wait(self.engine_info())
+    }
+
+    fn beside(&self, cancel: Cancel) -> Arc<dyn ContainerEngine> {
+        let context = Context { cancel, listener: Arc::new(Silent), ..self.context.clone() };
+        // It waits for no change that the run has under way.
+        let (docker_host, connection, under_way) = (self.docker_host.clone(), self.connection.clone(), Arc::default());
+        Arc::new(Self { context, docker_host, connection, under_way })
+    }
+
+    fn names(&self) -> Result<Names> {
+        self.context.wait(self.list_names())
     }
 
     fn containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
