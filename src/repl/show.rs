@@ -437,7 +437,7 @@ impl View {
         let (text, _) = head(text, room.saturating_add(SLACK));
         let blotted = blot::blot(&clean(text), self.dots());
         let (shown, is_cut) = head(&blotted, room);
-        self.ascii(if is_cut { format!("{shown}{}", self.ellipsis()) } else { shown.to_owned() })
+        self.style.ascii(if is_cut { format!("{shown}{}", self.ellipsis()) } else { shown.to_owned() })
     }
 
     /// A text as a script would write it.
@@ -461,23 +461,7 @@ impl View {
                 c => out.push(c),
             }
         }
-        self.ascii(out)
-    }
-
-    /// Where the terminal shows no other characters: written as a script may write them.
-    fn ascii(&self, text: String) -> String {
-        if self.style.unicode || text.is_ascii() {
-            return text;
-        }
-        let mut out = String::with_capacity(text.len());
-        for c in text.chars() {
-            match u32::from(c) {
-                0..0x80 => out.push(c),
-                code @ 0x80..0x1_0000 => out.push_str(&format!("\\u{code:04x}")),
-                code => out.push_str(&format!("\\U{code:08x}")),
-            }
-        }
-        out
+        self.style.ascii(out)
     }
 }
 

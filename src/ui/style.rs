@@ -36,6 +36,22 @@ impl Style {
         if self.unicode { unicode } else { ascii }
     }
 
+    /// A text as the terminal can show it: without Unicode, other characters as a string of a script writes them.
+    pub fn ascii(self, text: String) -> String {
+        if self.unicode || text.is_ascii() {
+            return text;
+        }
+        let mut out = String::with_capacity(text.len());
+        for c in text.chars() {
+            match u32::from(c) {
+                0..0x80 => out.push(c),
+                code @ 0x80..0x1_0000 => out.push_str(&format!("\\u{code:04x}")),
+                code => out.push_str(&format!("\\U{code:08x}")),
+            }
+        }
+        out
+    }
+
     pub fn paint(self, paint: Paint, text: &str) -> String {
         let code = match paint {
             Paint::Dim => "2",
@@ -122,5 +138,11 @@ mod tests {
         assert_eq!(Style::plain(true).paint(Paint::Red, "x"), "x");
         assert_eq!(Style { colour: true, ..Style::plain(true) }.paint(Paint::Dim, "x"), "\x1b[2mx\x1b[0m");
         assert_eq!(Style::plain(false).mark(Mark::Done), "+");
+    }
+
+    #[test]
+    fn without_unicode_other_characters_are_written_out() {
+        assert_eq!(Style::plain(false).ascii("ä 𝄞".into()), r"\u00e4 \U0001d11e");
+        assert_eq!(Style::plain(true).ascii("ä".into()), "ä");
     }
 }
