@@ -6,8 +6,8 @@ use rhai::Dynamic;
 use serde::Serialize;
 
 use super::bench::{Shared, Typed};
-use super::commands::in_session;
-use super::edit;
+use super::commands::{self, in_session};
+use super::{edit, help};
 use crate::run::drive::{self, Changes};
 use crate::run::history::{History, State, StepState};
 use crate::run::status::{Seen, Status};
@@ -21,6 +21,7 @@ use crate::script::engine::Language;
 use crate::script::execute::Way;
 use crate::script::record::{Decision, Entry};
 use crate::script::tree::Tree;
+use crate::ui::style::Style;
 use crate::world::{Error, Result};
 
 /// Declares the namespace.
@@ -221,6 +222,21 @@ fn others(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         shared.go_to(place);
         Ok(Dynamic::UNIT)
     });
+    declare(
+        ns,
+        shared,
+        "help(topic: string = \"\") -> string",
+        "Explains a function, a namespace, a type, a command, or finds what has these words.",
+        |shared, call| {
+            let topic = if call.has("topic") { Some(call.string("topic")?) } else { None };
+            let (reference, functions) = {
+                let state = shared.state();
+                (state.reference.clone(), state.functions.clone())
+            };
+            let style = Style::of_terminal();
+            Ok(help::help(topic.as_deref(), &reference, &commands::ALL, &functions, style)?.into())
+        },
+    );
     declare(ns, shared, "exit()", "Leaves the shell, and says what is unfinished.", |shared, _| {
         shared.state().is_leaving = true;
         Ok(Dynamic::UNIT)

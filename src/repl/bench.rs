@@ -12,6 +12,7 @@ use crate::run::history::{History, StepState};
 use crate::run::session::{self, Desk};
 use crate::run::store::{Held, Place};
 use crate::run::{journal, last_word};
+use crate::script::api::Reference;
 use crate::script::engine::Language;
 use crate::script::handles;
 use crate::script::interactive::{self, Workspace};
@@ -48,6 +49,8 @@ pub struct State {
     pub next_input: Option<String>,
     /// Signatures and docstrings of the session's own functions, for `help`.
     pub functions: Vec<(String, String)>,
+    /// Everything a session may call, for `help`.
+    pub reference: Arc<Reference>,
 }
 
 /// The one state of a session.
@@ -139,9 +142,11 @@ impl Bench {
             typed: Vec::new(),
             next_input: None,
             functions: Vec::new(),
+            reference: Arc::default(),
         };
         let shared = Shared(Arc::new(Mutex::new(state)));
         let language = language(setup, &desk, &shared);
+        shared.state().reference = language.reference.clone();
         let mut bench = Self { shared, language, workspace: Workspace::default() };
         bench.load_variables();
         Ok(bench)

@@ -3,10 +3,11 @@
 /// A command, and the plain Rhai it stands for.
 #[derive(Clone, Copy, Debug)]
 pub struct Command {
-    /// `.undo`
+    /// With its dot: `.undo`.
     pub name: &'static str,
-    /// For people: `STEP`, `[N]`.
+    /// What the operator is to fill in: `STEP`, `[LINES]`; empty without any.
     pub arguments: &'static str,
+    /// What it does; lists show the first sentence.
     pub help: &'static str,
     /// `session::undo(STEP)`
     pub rhai: &'static str,

@@ -7,24 +7,12 @@ mod subject;
 mod topics;
 
 use self::subject::Subject;
+use super::commands::Command;
 use crate::script::api::Reference;
 use crate::script::errors::did_you_mean;
 use crate::ui::human;
 use crate::ui::style::Style;
 use crate::world::{Error, Result};
-
-/// A command of the session, `.undo STEP`.
-#[derive(Clone, Debug)]
-pub struct Command {
-    /// With its dot: `.undo`.
-    pub name: &'static str,
-    /// What the operator is to fill in: `STEP`; empty without any.
-    pub arguments: &'static str,
-    /// What it does; lists show the first sentence.
-    pub help: &'static str,
-    /// The same as plain Rhai, `session::undo("STEP")`; empty where there is no such thing.
-    pub rhai: &'static str,
-}
 
 /// Help on a topic: a namespace, a function, a handle type, a property, a command with its dot or without, a module, a
 /// page about the language, or words to search for. Without one, where to begin. Each line ends in a line's end.

@@ -8,6 +8,7 @@ pub mod bench;
 pub mod commands;
 pub mod edit;
 pub mod editor;
+pub mod help;
 pub mod names;
 pub mod save;
 pub mod shell;

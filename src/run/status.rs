@@ -339,7 +339,11 @@ fn held(history: &History, seen: &Seen) -> Vec<Held> {
     let held = held.into_iter().map(|(id, name)| Held { name: name.to_owned(), state: state(id) });
     // What a deploy has started or replaced since is not kept down any more.
     let is_free = |held: &Held| matches!(held.state.as_deref(), Some("running" | "gone"));
-    held.filter(|held| !history.state().is_over() || !is_free(held)).collect()
+    let mut held: Vec<_> = held.filter(|held| !history.state().is_over() || !is_free(held)).collect();
+    // A deploy makes another container of the same name: one line tells where that stands.
+    held.sort_by_key(|held| (held.name.clone(), held.state.as_deref() == Some("gone")));
+    held.dedup_by(|next, before| next.name == before.name);
+    held
 }
 
 fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Option<&Driver>) -> Vec<Next> {

@@ -73,7 +73,7 @@ fn after_the_volume_was_removed() {
     }
     shell.enter(".copies", &["volume.tar.zst", "read to its end, checksum right"]);
     // The last copies of the data are not for a slip of the finger, at the shell neither.
-    shell.enter("host::remove_file(backup.path)", &["error[guard.", "--allow-data-loss"]);
+    shell.enter("host::remove_dir(dir)", &["error[guard.", "--allow-data-loss"]);
     shell.enter("volume::verify(backup)", &[]);
     shell.enter(".next", &["deploy the new version"]);
     shell.enter(".step", &["✓  8 deploy the new version", "stopped before the next step"]);
@@ -94,7 +94,7 @@ fn in_the_middle_of_the_restore() {
     assert!(greeting.contains("Your data is safe") && greeting.contains("cut off"), "{greeting}");
     shell.enter(".next", &["step `restore the dump` was cut off", "it runs again; it can be run twice"]);
     shell.enter("target.database", &["primero"]);
-    shell.terminal.until_keys().type_line(".sql postgres");
+    shell.terminal.until_keys().type_line(&format!(".sql {}-postgres-1", site.stack.name));
     shell.terminal.expect("=#");
     shell.terminal.type_line("SELECT 6 * 7 AS answer;");
     shell.terminal.expect("42");
@@ -124,7 +124,11 @@ fn deploy_failed_because_of_a_wrong_inventory() {
     shell.enter("site.to", &["17"]);
     shell.enter(".next", &["step `deploy the new version` runs again; it had failed"]);
     site.stack.inventory("primero_postgres_version: \"15\"", "primero_postgres_version: \"17\"");
-    shell.goes_on(".retry", INTERRUPTED, &["✓  8 deploy the new version", "stopped before the next step"]);
+    shell.goes_on(
+        ".retry",
+        INTERRUPTED,
+        &["it is made anew", "✓  8 deploy the new version", "stopped before the next step"],
+    );
     shell.goes_on(".resume", DONE, &["upgrade-1 is done now"]);
     shell.leave();
     site.has_moved_on();
@@ -136,6 +140,7 @@ fn password_wrong_after_the_upgrade() {
     let password = site.stack.password();
     site.is_upgraded(site.stack.upgrade(17, &[]));
     site.stack.sql("primero_production", "ALTER ROLE primero PASSWORD 'of somebody else'");
+    site.stack.docker(&["restart", "--time", "1", &format!("{}-application-1", site.stack.name)]);
 
     let (mut shell, _) = Shell::open(&site.stack, DONE);
     shell.enter(&format!(".logs {}-application-1 5", site.stack.name), &["password authentication failed"]);
