@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod event;
+pub mod repl;
 pub mod run;
 pub mod script;
 pub mod ui;

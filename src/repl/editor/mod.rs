@@ -1,0 +1,3 @@
+//! The line editor of the recovery shell.
+
+pub mod scan;
