@@ -1,12 +1,14 @@
 //! Where the cursor stands in the text: what is being typed there, and which call it belongs to.
 
+use std::rc::Rc;
+
 use super::scan::{Kind, Scan, Token};
 
 /// The text before the cursor, scanned, and what comes after it.
 pub struct Cursor<'t> {
     pub text: &'t str,
     pub after: &'t str,
-    pub scan: Scan,
+    pub scan: Rc<Scan>,
 }
 
 /// What is being typed. `start` is the byte where it begins; it ends at the cursor.
@@ -57,7 +59,12 @@ pub enum Role<'t> {
 impl<'t> Cursor<'t> {
     pub fn new(line: &'t str, position: usize) -> Self {
         let (text, after) = line.split_at(position);
-        Self { text, after, scan: Scan::new(text) }
+        Self { text, after, scan: Rc::new(Scan::new(text)) }
+    }
+
+    /// The cursor at the end of a text that is scanned already.
+    pub fn at_end(text: &'t str, scan: Rc<Scan>) -> Self {
+        Self { text, after: "", scan }
     }
 
     /// A token's text.

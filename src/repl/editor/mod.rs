@@ -9,6 +9,8 @@ mod candidate;
 mod complete;
 mod cursor;
 mod files;
+mod highlight;
+mod hint;
 mod known;
 mod names;
 mod options;
