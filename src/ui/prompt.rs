@@ -107,7 +107,7 @@ fn answer(line: &str, default: Option<bool>) -> Option<bool> {
     }
 }
 
-fn terminal_error(error: impl std::fmt::Display) -> Error {
+pub(crate) fn terminal_error(error: impl std::fmt::Display) -> Error {
     Error::failed("ui.terminal", format!("cannot read from the terminal: {error}"))
 }
 
@@ -134,7 +134,11 @@ fn read_line(prompt: &str) -> Result<String> {
 fn read_secret(prompt: &str) -> Result<String> {
     let _hidden = Hidden::new();
     let stdin = io::stdin();
-    let _quiet = Quiet::new(stdin.as_fd())?;
+    let _quiet = Changed::new(stdin.as_fd(), OptionalActions::Flush, |modes| {
+        modes.local_modes &= !(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN);
+        modes.special_codes[SpecialCodeIndex::VMIN] = 1;
+        modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+    })?;
     bars::write(true, prompt);
     let read = keys(&mut stdin.lock());
     let _ = io::stderr().write_all(b"\n");
@@ -166,27 +170,31 @@ fn keys(source: &mut dyn Read) -> Result<String> {
     String::from_utf8(typed).map_err(|_| terminal_error("what was typed is not UTF-8"))
 }
 
-/// A terminal that shows nothing of what is typed, as long as this lives.
-struct Quiet<'a> {
+/// A terminal whose ways are changed as long as this lives.
+pub(crate) struct Changed<'a> {
     terminal: std::os::fd::BorrowedFd<'a>,
     before: Termios,
+    when: OptionalActions,
 }
 
-impl<'a> Quiet<'a> {
-    fn new(terminal: std::os::fd::BorrowedFd<'a>) -> Result<Self> {
+impl<'a> Changed<'a> {
+    /// `when` is what becomes of what was typed already, at the change and at its end.
+    pub(crate) fn new(
+        terminal: std::os::fd::BorrowedFd<'a>,
+        when: OptionalActions,
+        change: impl FnOnce(&mut Termios),
+    ) -> Result<Self> {
         let before = tcgetattr(terminal).map_err(terminal_error)?;
-        let mut quiet = before.clone();
-        quiet.local_modes &= !(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN);
-        quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
-        quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
-        tcsetattr(terminal, OptionalActions::Flush, &quiet).map_err(terminal_error)?;
-        Ok(Self { terminal, before })
+        let mut changed = before.clone();
+        change(&mut changed);
+        tcsetattr(terminal, when, &changed).map_err(terminal_error)?;
+        Ok(Self { terminal, before, when })
     }
 }
 
-impl Drop for Quiet<'_> {
+impl Drop for Changed<'_> {
     fn drop(&mut self) {
-        let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
+        let _ = tcsetattr(self.terminal, self.when, &self.before);
     }
 }
 

@@ -59,6 +59,9 @@ impl Style {
             Paint::Red => "1;31",
             Paint::Green => "32",
             Paint::Yellow => "33",
+            Paint::Magenta => "35",
+            Paint::Cyan => "36",
+            Paint::Underlined => "1;4",
         };
         if self.colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
@@ -82,6 +85,10 @@ pub enum Paint {
     Red,
     Green,
     Yellow,
+    Magenta,
+    Cyan,
+    /// And bold, for terminals that can't underline.
+    Underlined,
 }
 
 /// A terminal that understands no control sequences.

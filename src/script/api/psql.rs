@@ -76,7 +76,8 @@ fn questions(ns: &mut Namespace<'_, '_>) {
     );
     ns.function(
         "value(server: Server, sql: string, options: Map = #{}) -> any",
-        "The one value of a SELECT with one row and one column; `()` for NULL.\n\nErrors: `psql.not_one_value`.",
+        "The one value of a SELECT with one row and one column; `()` for NULL. Options as in `psql::query`.\n\n\
+         Errors: `psql.not_one_value`.",
         |call| {
             let mut rows = rows(call)?;
             let row = if rows.len() == 1 { rows.pop() } else { None };

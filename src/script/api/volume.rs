@@ -261,7 +261,8 @@ fn backups(ns: &mut Namespace<'_, '_>) {
     );
     ns.effect(
         "restore(backup: Backup, volume: Volume, options: Map = #{})",
-        "Gives an empty volume exactly the content of a backup: bytes, owners, modes, links and times.\n\n\
+        "Gives an empty volume exactly the content of a backup: bytes, owners, modes, links and times. Options: access \
+         (auto, mount_point, endpoint), image (one the site has, where a helper container is needed).\n\n\
          Errors: `volume.not_empty`, `volume.in_use`, `backup.damaged`.",
         |call| {
             let (backup, v): (Backup, Volume) = (call.get("backup")?, call.get("volume")?);
