@@ -9,7 +9,7 @@ use crate::run::history::State;
 use crate::run::store::Place;
 use crate::script::errors::Report;
 use crate::script::execute::{Aftermath, Failure, Outcome, Way};
-use crate::script::record::{Command, Decision};
+use crate::script::record::Decision;
 use crate::script::steps::PutBack;
 use crate::ui::output;
 use crate::ui::prompt::{Terminal, is_terminal};
@@ -121,14 +121,14 @@ fn act(setup: &Setup, driven: &Driven, choice: &str) -> Result<Option<Driven>> {
         }
         "shell" => {
             super::repl::after_failure(setup, place, held())?;
-            after_shell(setup, place, driven).map(Some)
+            after_shell(place, driven).map(Some)
         }
         _ => Ok(None),
     }
 }
 
 /// Where the run stands once the operator has left the shell: it may have been brought to its end there.
-fn after_shell(setup: &Setup, place: &Place, driven: &Driven) -> Result<Driven> {
+fn after_shell(place: &Place, driven: &Driven) -> Result<Driven> {
     let (history, _) = place.history()?;
     let state = history.state();
     let outcome = Outcome {
@@ -137,8 +137,7 @@ fn after_shell(setup: &Setup, place: &Place, driven: &Driven) -> Result<Driven> 
         failure: driven.outcome.failure.clone().filter(|_| state != State::Done),
         is_partial: false,
     };
-    let held = place.lock(Command::Resume, &setup.world.cancel, &|_| {})?;
-    Ok(Driven { outcome, held: Some(held), place: Some(place.clone()), state, history })
+    Ok(Driven { outcome, held: driven.held.clone(), place: Some(place.clone()), state, history })
 }
 
 /// Opens the file the error points to, else the script, in the operator's editor.

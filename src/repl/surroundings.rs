@@ -90,7 +90,7 @@ impl Surroundings for Around {
 
     fn commands(&self) -> Vec<CommandShape> {
         let shape = |command: &commands::Command| CommandShape {
-            name: command.name,
+            name: command.name.to_owned(),
             arguments: command.arguments.split_whitespace().map(kind).collect(),
         };
         commands::ALL.iter().map(shape).collect()

@@ -31,12 +31,30 @@ impl Shell {
     /// Types a line and waits for the next prompt; it must have said each of these.
     #[track_caller]
     fn enter(&mut self, line: &str, said: &[&str]) -> String {
-        self.terminal.until_keys().type_line(line);
-        let text = self.terminal.read(&format!("\n{}", self.prompt));
+        let before = self.terminal.text().len();
+        self.type_in(line);
+        self.until_prompt();
+        let text = self.terminal.text()[before..].to_owned();
         for part in said {
             assert!(text.contains(part), "{line}: {part:?} was not said:\n{text}");
         }
         text
+    }
+
+    /// Types a line; gives when it is on the screen and Enter was pressed.
+    #[track_caller]
+    fn type_in(&mut self, line: &str) {
+        self.terminal.until_keys().type_keys(line);
+        let end: String = line.chars().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect();
+        self.terminal.expect(&end);
+        self.terminal.type_keys("\r");
+    }
+
+    /// Waits until the shell waits for an input.
+    #[track_caller]
+    fn until_prompt(&mut self) {
+        let prompt = self.prompt.trim_end();
+        self.terminal.see_when("a prompt", |screen| screen.lines().last().is_some_and(|line| line.trim_end() == prompt));
     }
 
     /// As [`Shell::enter`], with another prompt from then on.
@@ -48,7 +66,7 @@ impl Shell {
 
     #[track_caller]
     fn leave(mut self) -> String {
-        self.terminal.until_keys().type_line("exit");
+        self.type_in("exit");
         let (text, code) = self.terminal.end();
         assert_eq!(code, 0, "{text}");
         text
@@ -94,12 +112,12 @@ fn in_the_middle_of_the_restore() {
     assert!(greeting.contains("Your data is safe") && greeting.contains("cut off"), "{greeting}");
     shell.enter(".next", &["step `restore the dump` was cut off", "it runs again; it can be run twice"]);
     shell.enter("target.database", &["primero"]);
-    shell.terminal.until_keys().type_line(&format!(".sql {}-postgres-1", site.stack.name));
+    shell.type_in(&format!(".sql {}-postgres-1", site.stack.name));
     shell.terminal.expect("=#");
     shell.terminal.type_line("SELECT 6 * 7 AS answer;");
     shell.terminal.expect("42");
     shell.terminal.type_line("\\q");
-    shell.terminal.expect(shell.prompt);
+    shell.until_prompt();
     shell.enter(".retry restore", &["✓ 10 restore the dump", "stopped before the next step"]);
     shell.goes_on(".resume", DONE, &["compare old and new", "upgrade-1 is done now"]);
     let text = shell.leave();
@@ -146,10 +164,10 @@ fn password_wrong_after_the_upgrade() {
     shell.enter(&format!(".logs {}-application-1 5", site.stack.name), &["password authentication failed"]);
     shell.enter("let now = docker::containers(#{ project: project, service: \"postgres\" })[0];", &[]);
     shell.enter("let server = psql::server(now, #{ user: \"primero\" });", &[]);
-    shell.terminal.until_keys().type_line("let password = param(\"password\", #{ type: \"secret\" });");
-    shell.terminal.expect("password: ");
-    shell.terminal.until_keys().type_line(&password);
-    shell.terminal.expect(shell.prompt);
+    shell.type_in("let password = param(\"password\", #{ type: \"secret\" });");
+    shell.terminal.expect("\npassword: ");
+    shell.terminal.type_line(&password);
+    shell.until_prompt();
     shell.enter(
         "psql::login(server, \"primero\", password, \"primero_production\")",
         &["password authentication failed"],
@@ -177,7 +195,7 @@ fn roll_back_after_completion() {
 
     let (mut shell, greeting) = Shell::open(&site.stack, DONE);
     assert!(greeting.contains(".rollback"), "{greeting}");
-    shell.terminal.until_keys().type_line(".rollback");
+    shell.type_in(".rollback");
     let cost = shell.terminal.read("Dump the new server first");
     assert!(cost.contains("public.cases"), "{cost}");
     shell.terminal.until_keys().type_line("yes");
@@ -185,7 +203,7 @@ fn roll_back_after_completion() {
     shell.terminal.until_keys().type_line("yes");
     shell.terminal.expect("upgrade-1 is rolled back now");
     shell.prompt = "upgrade-1 (rolled back)> ";
-    shell.terminal.expect(shell.prompt);
+    shell.until_prompt();
     shell.enter(".next", &["everything is as it was"]);
     shell.leave();
     site.is_back();

@@ -155,9 +155,7 @@ impl Stack {
 
     /// The application's, as the deployment has it.
     pub fn password(&self) -> String {
-        let text = std::fs::read_to_string(self.dir.join("postgres.env")).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("POSTGRES_PASSWORD="));
-        line.expect("a password").trim_matches(['"', '\'']).to_owned()
+        self.docker(&["exec", &self.container("application"), "printenv", "POSTGRES_PASSWORD"])
     }
 
     pub fn major(&self) -> String {
