@@ -224,7 +224,7 @@ impl Completion<'_> {
             ArgumentKind::File => there_are(Wanted::Files),
             ArgumentKind::Topic => return beginning_with(typed, self.topics(typed)),
             ArgumentKind::Variable => surroundings.variables().into_iter().map(|v| Candidate::new(v.name)).collect(),
-            ArgumentKind::Word(words) => words.iter().map(Candidate::new).collect(),
+            ArgumentKind::Word(words) => words.iter().map(|word| Candidate::new(*word)).collect(),
             ArgumentKind::Number | ArgumentKind::Text => Vec::new(),
         };
         if !is_last && self.cursor.after.is_empty() {

@@ -245,7 +245,14 @@ impl Known {
         }
         let of_session = || {
             let variables = self.surroundings.variables();
-            variables.into_iter().find(|variable| variable.name == name).map(|variable| variable.type_name)
+            variables.into_iter().find(|variable| variable.name == name).map(|variable| {
+                match variable.type_name.as_str() {
+                    // The engine's own names.
+                    "map" => "Map".to_owned(),
+                    "array" => "Array".to_owned(),
+                    _ => variable.type_name,
+                }
+            })
         };
         let type_name = match self.local(cursor, index, name, depth) {
             Some(local) => local?,

@@ -85,7 +85,7 @@ pub struct Variable {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandShape {
     /// With its dot: `.undo`.
-    pub name: String,
+    pub name: &'static str,
     pub arguments: Vec<ArgumentKind>,
 }
 
@@ -103,7 +103,7 @@ pub enum ArgumentKind {
     /// One of the session's variables.
     Variable,
     /// One of these words.
-    Word(Vec<String>),
+    Word(&'static [&'static str]),
     Number,
     Text,
 }
@@ -163,27 +163,25 @@ impl Editor {
     }
 
     /// Adds an input to the history, at once in its file too. One that begins with a blank, or is the one before again,
-    /// is left out, and so is all that comes from a pipe.
-    pub fn remember(&mut self, input: &str) {
+    /// is left out, and so is all that comes from a pipe. Gives a line for the operator, once, when the file can't be
+    /// written.
+    pub fn remember(&mut self, input: &str) -> Option<String> {
         if input.is_empty() || input.starts_with(char::is_whitespace) || self.last.as_deref() == Some(input) {
-            return;
+            return None;
         }
         match &mut self.source {
             // What is in memory only can't fail.
             Source::Edited(editor) => _ = editor.add_history_entry(input),
             Source::Plain => {}
-            Source::Pipe => return,
+            Source::Pipe => return None,
         }
         self.last = Some(input.to_owned());
-        if let Some(warning) = self.history.append(input) {
-            self.warning = Some(warning);
-        }
+        self.history.append(input)
     }
 
-    /// One line for the operator, once: what is wrong with the history. To be asked for after [`Editor::new`] and after
-    /// [`Editor::remember`].
-    pub fn warning(&mut self) -> Option<String> {
-        self.warning.take()
+    /// One line for the operator: what was wrong with the history's file at the start, and what became of it.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 }
 
@@ -307,10 +305,7 @@ mod testing {
         }
 
         fn commands(&self) -> Vec<CommandShape> {
-            let command = |name: &str, arguments: &[ArgumentKind]| CommandShape {
-                name: name.into(),
-                arguments: arguments.to_vec(),
-            };
+            let command = |name, arguments: &[ArgumentKind]| CommandShape { name, arguments: arguments.to_vec() };
             use ArgumentKind::*;
             vec![
                 command(".steps", &[]),
@@ -318,7 +313,7 @@ mod testing {
                 command(".save", &[File]),
                 command(".logs", &[Container, Number]),
                 command(".help", &[Topic]),
-                command(".format", &[Word(vec!["table".into(), "json".into()])]),
+                command(".format", &[Word(&["table", "json"])]),
             ]
         }
 

@@ -19,7 +19,7 @@ const DISABLED: u8 = 0;
 
 /// The next input of a pipe. One that the pipe's end cuts off comes as it is: evaluating it says what is missing.
 pub fn from_pipe() -> Result<Read> {
-    read(&mut io::stdin().lock(), &mut |_| {})
+    read(&mut io::stdin().lock(), b"\n", &mut |_| {})
 }
 
 /// The next input of a terminal, with a prompt before each of its lines.
@@ -33,7 +33,7 @@ pub fn from_terminal(prompt: &str) -> Result<Read> {
     let continued = format!("{:>width$}", "> ", width = prompt.chars().count());
     let mut ask = |is_first: bool| bars::write(true, if is_first { prompt } else { &continued });
     loop {
-        match read(&mut stdin.lock(), &mut ask) {
+        match read(&mut stdin.lock(), &[b'\n', INTERRUPT], &mut ask) {
             Err(error) if error.code == NOT_TEXT => bars::write(true, &format!("{error}; it was not taken\n")),
             Ok(Read::Interrupted) => {
                 bars::write(true, "\n");
@@ -46,27 +46,47 @@ pub fn from_terminal(prompt: &str) -> Result<Read> {
 
 const NOT_TEXT: &str = "ui.not_text";
 
-/// Reads lines until they are a complete input. `ask` is called before each, with whether it is the first.
-fn read(source: &mut dyn BufRead, ask: &mut dyn FnMut(bool)) -> Result<Read> {
+/// Reads lines, which end with one of these bytes, until they are a complete input. `ask` is called before each, with
+/// whether it is the first.
+fn read(source: &mut dyn BufRead, ends: &[u8], ask: &mut dyn FnMut(bool)) -> Result<Read> {
     let (mut text, mut scan) = (String::new(), Scan::default());
+    let mut is_first = true;
     loop {
-        ask(text.is_empty());
-        let mut line = Vec::new();
-        if source.read_until(b'\n', &mut line).map_err(terminal_error)? == 0 {
-            return Ok(if text.is_empty() { Read::End } else { Read::Input(text) });
-        }
-        if line.contains(&INTERRUPT) {
-            return Ok(Read::Interrupted);
+        ask(is_first);
+        let line = line(source, ends).map_err(terminal_error)?;
+        match line.last() {
+            None if is_first => return Ok(Read::End),
+            None => return Ok(Read::Input(text)),
+            Some(&INTERRUPT) if ends.contains(&INTERRUPT) => return Ok(Read::Interrupted),
+            Some(_) => {}
         }
         let line = String::from_utf8(line).map_err(|_| not_text())?;
-        let line = line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-        if !text.is_empty() {
+        if !is_first {
             text.push('\n');
         }
-        text.push_str(line);
+        text.push_str(line.strip_suffix('\n').map_or(line.as_str(), |line| line.strip_suffix('\r').unwrap_or(line)));
+        is_first = false;
         scan.extend(&text);
         if is_command(&text) || scan.is_complete(&text) {
             return Ok(Read::Input(text));
+        }
+    }
+}
+
+/// Bytes up to one of `ends`, that one included, or to the end of the source.
+fn line(source: &mut dyn BufRead, ends: &[u8]) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    loop {
+        let bytes = match source.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            bytes => bytes?,
+        };
+        let end = bytes.iter().position(|byte| ends.contains(byte)).map(|at| at + 1);
+        let taken = end.unwrap_or(bytes.len());
+        line.extend_from_slice(&bytes[..taken]);
+        source.consume(taken);
+        if end.is_some() || taken == 0 {
+            return Ok(line);
         }
     }
 }
@@ -79,11 +99,13 @@ fn not_text() -> Error {
 mod tests {
     use super::*;
 
-    /// All inputs of a pipe, and how often a line was asked for.
+    const TERMINAL: &[u8] = &[b'\n', INTERRUPT];
+
+    /// All inputs, and how often a line was asked for.
     fn inputs(mut source: &[u8]) -> (Vec<String>, usize) {
         let (mut inputs, mut asked) = (Vec::new(), 0);
         loop {
-            match read(&mut source, &mut |_| asked += 1).unwrap() {
+            match read(&mut source, TERMINAL, &mut |_| asked += 1).unwrap() {
                 Read::Input(text) => inputs.push(text),
                 Read::Interrupted => inputs.push("^C".into()),
                 Read::End => return (inputs, asked),
@@ -108,14 +130,16 @@ mod tests {
 
     #[test]
     fn an_interrupt_drops_what_was_entered() {
-        assert_eq!(inputs(b"f(\nx\x03\ny").0, ["^C", "y"]);
+        assert_eq!(inputs(b"f(\nx\x03y\n\x03").0, ["^C", "y", "^C"]);
+        let mut pipe = &b"a\x03b\n"[..];
+        assert_eq!(read(&mut pipe, b"\n", &mut |_| {}).unwrap(), Read::Input("a\x03b".into()));
     }
 
     #[test]
     fn what_is_no_text_is_refused_and_what_follows_is_read() {
         let mut source = &b"let x = \"\xe9\"\nnext\n"[..];
-        let error = read(&mut source, &mut |_| {}).unwrap_err();
+        let error = read(&mut source, b"\n", &mut |_| {}).unwrap_err();
         assert_eq!(error.code, NOT_TEXT);
-        assert_eq!(read(&mut source, &mut |_| {}).unwrap(), Read::Input("next".into()));
+        assert_eq!(read(&mut source, b"\n", &mut |_| {}).unwrap(), Read::Input("next".into()));
     }
 }
