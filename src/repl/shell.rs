@@ -123,8 +123,10 @@ impl Shell {
 
     /// What holds a secret is not kept.
     fn remember(&self, editor: &mut Editor, text: &str) {
-        if self.start.setup.world.redactor.redact(text) == text {
-            editor.remember(text);
+        if self.start.setup.world.redactor.redact(text) == text
+            && let Some(warning) = editor.remember(text)
+        {
+            output::complain(&format!("{warning}\n"));
         }
     }
 

@@ -39,9 +39,9 @@ impl Around {
 
     /// Takes the picture.
     pub fn look(&self, bench: &Bench) {
-        let mut known = Known::default();
+        let (mut known, engine) = (Known::default(), &bench.language.engine);
         for (name, _, value) in bench.workspace.scope.iter_raw() {
-            let type_name = type_name(value.type_name()).to_owned();
+            let type_name = type_name(engine.map_type_name(value.type_name())).to_owned();
             known.variables.push(Variable { name: name.to_owned(), type_name });
             if let Some(map) = value.read_lock::<Map>() {
                 known.keys.push((name.to_owned(), map.keys().take(KEYS).map(ToString::to_string).collect()));
@@ -90,7 +90,7 @@ impl Surroundings for Around {
 
     fn commands(&self) -> Vec<CommandShape> {
         let shape = |command: &commands::Command| CommandShape {
-            name: command.name.to_owned(),
+            name: command.name,
             arguments: command.arguments.split_whitespace().map(kind).collect(),
         };
         commands::ALL.iter().map(shape).collect()
@@ -106,6 +106,7 @@ fn kind(argument: &str) -> ArgumentKind {
         "FILE" => ArgumentKind::File,
         "TOPIC" => ArgumentKind::Topic,
         "LINES" => ArgumentKind::Number,
+        "--accept-changes" => ArgumentKind::Word(&["--accept-changes", "--as-recorded"]),
         _ => ArgumentKind::Text,
     }
 }

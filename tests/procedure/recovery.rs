@@ -1,7 +1,7 @@
 //! Nights that went wrong, and an operator at the shell: each story ends with the application writing and all data there.
 //! `docs/recovery.md` walks through the same five.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::faults::after::Site;
 use crate::stack::Stack;
@@ -44,9 +44,13 @@ impl Shell {
     /// Types a line; gives when it is on the screen and Enter was pressed.
     #[track_caller]
     fn type_in(&mut self, line: &str) {
+        let before = self.terminal.text().len();
         self.terminal.until_keys().type_keys(line);
-        let end: String = line.chars().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect();
-        self.terminal.expect(&end);
+        let begun = Instant::now();
+        while !self.terminal.text()[before..].contains(line) {
+            assert!(begun.elapsed() < PATIENCE, "{line:?} is not seen:\n{}", self.terminal.screen());
+            std::thread::sleep(Duration::from_millis(10));
+        }
         self.terminal.type_keys("\r");
     }
 
@@ -165,7 +169,7 @@ fn password_wrong_after_the_upgrade() {
     shell.enter("let now = docker::containers(#{ project: project, service: \"postgres\" })[0];", &[]);
     shell.enter("let server = psql::server(now, #{ user: \"primero\" });", &[]);
     shell.type_in("let password = param(\"password\", #{ type: \"secret\" });");
-    shell.terminal.expect("\npassword: ");
+    shell.terminal.expect("a secret  password: ");
     shell.terminal.type_line(&password);
     shell.until_prompt();
     shell.enter(
