@@ -1,2 +1,3 @@
 pub mod help;
+pub mod save;
 pub mod show;
