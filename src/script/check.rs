@@ -74,6 +74,12 @@ impl<'l> Checker<'l> {
         self.findings
     }
 
+    /// A script and what it imports, directly or not, by id. What can't be read is left out.
+    pub fn files(mut self, script: &Source) -> BTreeMap<String, File> {
+        self.read(script);
+        self.files
+    }
+
     /// Reads a source and what it imports, each once.
     fn read(&mut self, source: &Source) {
         if self.files.contains_key(&source.id) {

@@ -159,8 +159,13 @@ impl<'f> Flow<'f> {
 
     /// Whether a step's body, with everything it calls, changes the outside world. What steps in it change is theirs.
     pub fn changes(&self, step: &Step<'_>) -> bool {
+        self.changes_without(step, &HashSet::new())
+    }
+
+    /// As [`Flow::changes`], for all that `left_out` does not do: closures that only are kept, for one.
+    pub fn changes_without(&self, step: &Step<'_>, left_out: &HashSet<Node>) -> bool {
         let mut open: Vec<_> = step.body.into_iter().collect();
-        let mut seen = HashSet::new();
+        let mut seen = left_out.clone();
         while let Some(node) = open.pop() {
             if seen.insert(node) {
                 let links = self.links(node);
