@@ -5,7 +5,7 @@ use std::path::Path;
 use rhai::Dynamic;
 use serde::Serialize;
 
-use super::bench::{Shared, Typed};
+use super::bench::Shared;
 use super::commands::{self, in_session};
 use super::{edit, help};
 use crate::run::drive::{self, Changes};
@@ -213,7 +213,7 @@ fn others(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         "Writes what was typed in this session as a script that `pgscript run` takes, into a new private file.",
         |shared, call| {
             let path = call.path("file")?;
-            save(&path, &shared.state().typed)?;
+            save(&path, shared)?;
             Ok(path.display().to_string().into())
         },
     );
@@ -410,10 +410,14 @@ fn meant(history: &History, text: &str, wanted: impl Fn(&str) -> bool) -> Result
     Err(Error::usage("run.no_step", format!("no such step, or more than one: `{text}`")).hint(hint))
 }
 
-fn save(path: &Path, typed: &[Typed]) -> Result<()> {
+fn save(path: &Path, shared: &Shared) -> Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let failed = |e: std::io::Error| Error::io("write", path.display(), &e);
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(super::save::script(typed).as_bytes())).map_err(failed)
+    let (typed, places) = {
+        let state = shared.state();
+        (state.typed.clone(), state.setup.places.clone())
+    };
+    file.and_then(|mut file| file.write_all(super::save::script(&typed, &places).as_bytes())).map_err(failed)
 }

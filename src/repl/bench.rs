@@ -7,6 +7,7 @@ use rhai::{Map, Scope};
 
 use super::api;
 use super::commands::in_session;
+use super::save::Saved;
 use crate::run::drive::{Changes, Driven, Setup};
 use crate::run::history::{History, StepState};
 use crate::run::session::{self, Desk};
@@ -18,18 +19,6 @@ use crate::script::handles;
 use crate::script::interactive::{self, Workspace};
 use crate::ui::{human, output};
 use crate::world::{Error, Kind, Result};
-
-/// An input as it was typed, and what became of it.
-#[derive(Clone, Debug)]
-pub struct Typed {
-    pub text: String,
-    /// RFC 3339
-    pub at: String,
-    pub is_command: bool,
-    /// Whether it has changed the outside world.
-    pub has_acted: bool,
-    pub error: Option<String>,
-}
 
 /// Shared with the functions of [`api`].
 pub struct State {
@@ -44,7 +33,7 @@ pub struct State {
     /// The operator has edited the script, and wants it so.
     pub is_edited: bool,
     pub is_leaving: bool,
-    pub typed: Vec<Typed>,
+    pub typed: Vec<Saved>,
     /// For `edit`: the text to be typed next.
     pub next_input: Option<String>,
     /// Signatures and docstrings of the session's own functions, for `help`.

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rhai::Dynamic;
 
 use super::api;
-use super::bench::{Bench, Typed};
+use super::bench::Bench;
 use super::commands;
 use super::editor::{Editor, Read, scan};
+use super::save::Saved;
 use super::show;
 use super::surroundings::Around;
 use crate::run::drive::Setup;
@@ -167,8 +168,7 @@ impl Shell {
         let result = interactive::evaluate(&mut self.bench.language, &mut self.bench.workspace, &rhai);
         let error = result.as_ref().err().map(|report| error_of(report));
         let ended = desk.end(error.as_ref());
-        let has_acted = *ended.as_ref().unwrap_or(&true);
-        self.note(text, is_command, has_acted, error.as_ref());
+        self.note(text, is_command, *ended.as_ref().unwrap_or(&true), error.as_ref());
         match result {
             Ok(value) => self.show(&value, form),
             Err(report) => return Err(self.complain(&report)),
@@ -179,13 +179,13 @@ impl Shell {
         self.bench.shared.state().failed.map_or(Ok(()), Err)
     }
 
-    fn note(&self, text: &str, is_command: bool, has_acted: bool, error: Option<&Error>) {
+    fn note(&self, text: &str, is_command: bool, had_effect: bool, error: Option<&Error>) {
         let redactor = &self.start.setup.world.redactor;
-        self.bench.shared.state().typed.push(Typed {
+        self.bench.shared.state().typed.push(Saved {
             text: redactor.redact(text),
-            at: self.start.setup.world.host.now(),
+            when: self.start.setup.world.host.now(),
             is_command,
-            has_acted,
+            had_effect,
             error: error.map(|error| redactor.redact(&error.message)),
         });
     }

@@ -58,7 +58,8 @@ impl Shell {
     #[track_caller]
     fn until_prompt(&mut self) {
         let prompt = self.prompt.trim_end();
-        self.terminal.see_when("a prompt", |screen| screen.lines().last().is_some_and(|line| line.trim_end() == prompt));
+        self.terminal
+            .see_when("a prompt", |screen| screen.lines().last().is_some_and(|line| line.trim_end() == prompt));
     }
 
     /// As [`Shell::enter`], with another prompt from then on.
