@@ -1,6 +1,6 @@
 //! Reads an input, evaluates it, shows what it gave; until the operator leaves.
 
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -85,7 +85,9 @@ fn on_thread<T: Send + 'static>(start: Start, work: impl FnOnce(Shell) -> Result
     let running = thread.spawn(move || {
         let bench = Bench::open(&start.setup, start.place.as_ref(), start.held.clone())?;
         let shared = bench.shared.clone();
-        let result = work(Shell { bench, start, style: Style::of_terminal() });
+        let style = Style::of_terminal();
+        let style = Style { colour: style.colour && std::io::stdout().is_terminal(), ..style };
+        let result = work(Shell { bench, start, style });
         let desk = shared.state().desk.clone();
         result.and_then(|value| desk.leave().map(|()| value))
     });

@@ -108,14 +108,6 @@ fn spec(world: &World, stack: &str, claim: &Claim) -> Result<ContainerSpec> {
         Error::refused("docker.not_found", format!("no container belongs to Compose project {stack}"))
             .hint("the lock is taken on the project whose containers the run works on")
     })?;
-    let declared = world.containers.image(&image)?.map(|i| i.volumes).unwrap_or_default();
-    let tmpfs = |destination: &String| crate::world::container::Mount {
-        kind: "tmpfs".into(),
-        name: String::new(),
-        source: String::new(),
-        destination: destination.clone(),
-        read_only: false,
-    };
     Ok(ContainerSpec {
         name: Some(name(stack)),
         image: Some(image),
@@ -128,8 +120,6 @@ fn spec(world: &World, stack: &str, claim: &Claim) -> Result<ContainerSpec> {
             (LABEL_STORE.to_owned(), claim.store.clone()),
             (LABEL_SINCE.to_owned(), world.host.now()),
         ])),
-        // What the image declares as a volume would be created, and left behind.
-        mounts: declared.iter().map(tmpfs).collect(),
         network: Some("none".into()),
         ..ContainerSpec::default()
     })

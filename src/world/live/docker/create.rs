@@ -20,7 +20,7 @@ impl Docker {
     /// Creates the container and gives its id. Cancelled midway, the request is let come to its end and
     /// the container removed: a request once sent can't be taken back, and nobody would know of it.
     pub(super) fn create_settled(&self, spec: &ContainerSpec) -> Result<String> {
-        let spec = &self.owned(spec.clone());
+        let spec = &if is_helper(spec) { self.helper(spec.clone())? } else { spec.clone() };
         let mut creation = Box::pin(self.create_container(spec));
         let created = self.context.wait(&mut creation);
         if !created.as_ref().is_err_and(|e| e.kind == Kind::Cancelled) {
@@ -34,13 +34,23 @@ impl Docker {
         created
     }
 
-    /// A helper says on whose behalf it was made.
-    fn owned(&self, mut spec: ContainerSpec) -> ContainerSpec {
-        let labels = spec.labels.as_mut().filter(|labels| labels.contains_key(LABEL_HELPER));
-        if let (Some(labels), Some(owner)) = (labels, self.context.owner.name()) {
+    /// A helper says on whose behalf it was made. What its image declares as volumes would be created with it, and a kill
+    /// in the middle of that leaves them behind: it gets a tmpfs in their place.
+    fn helper(&self, mut spec: ContainerSpec) -> Result<ContainerSpec> {
+        if let (Some(labels), Some(owner)) = (spec.labels.as_mut(), self.context.owner.name()) {
             labels.insert(LABEL_RUN.to_owned(), owner.to_string());
         }
-        spec
+        let image = match &spec.image {
+            Some(image) => self.context.wait(self.inspect_image(image))?.map(convert::image),
+            None => None,
+        };
+        for destination in image.map(|image| image.volumes).unwrap_or_default() {
+            if spec.mounts.iter().all(|mount| mount.destination != destination) {
+                let (name, source) = (String::new(), String::new());
+                spec.mounts.push(Mount { kind: "tmpfs".into(), name, source, destination, read_only: false });
+            }
+        }
+        Ok(spec)
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<String> {
@@ -94,6 +104,10 @@ impl Docker {
         let config = serde_json::to_value(old.config).unwrap_or_default();
         Ok(ChosenImage { reference: wished.to_owned(), subtract: Some(config) })
     }
+}
+
+fn is_helper(spec: &ContainerSpec) -> bool {
+    spec.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_HELPER))
 }
 
 struct ChosenImage {

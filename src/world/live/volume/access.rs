@@ -126,24 +126,16 @@ impl Volumes {
                 .hint("name an image the engine has; the archive endpoint needs a container, which is never started")
         })?;
         let destination = format!("{MOUNT_PARENT}{MOUNT_NAME}");
-        let mut mounts = self.in_place_of_declared(&image)?;
-        mounts.push(mount("volume", volume, &destination));
         let spec = ContainerSpec {
             image: Some(image.clone()),
             entrypoint: Some(vec!["/never-started".into()]),
             labels: Some(BTreeMap::from([(LABEL_HELPER.into(), PURPOSE.into())])),
-            mounts,
+            mounts: vec![mount("volume", volume, &destination)],
             network: Some("none".into()),
             ..ContainerSpec::default()
         };
         let container = self.containers.create(&spec)?.id;
         Ok(Helper { engine: &*self.containers, cancel: &self.context.cancel, container, image })
-    }
-
-    /// Mounts over what an image declares as volumes: these would be created, filled from the image, and left behind.
-    pub fn in_place_of_declared(&self, image: &str) -> Result<Vec<Mount>> {
-        let declared = self.containers.image(image)?.map(|i| i.volumes).unwrap_or_default();
-        Ok(declared.iter().map(|path| mount("tmpfs", "", path)).collect())
     }
 }
 

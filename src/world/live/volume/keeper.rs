@@ -26,8 +26,6 @@ impl Volumes {
             (None, Some(user)) => user.image_id.clone(),
             (None, None) => self.any_image()?,
         };
-        let mut mounts = self.in_place_of_declared(&image)?;
-        mounts.push(mount("volume", volume, &format!("{MOUNT_PARENT}{MOUNT_NAME}")));
         for keeper in ended {
             self.containers.remove(&keeper.id, true)?;
         }
@@ -36,7 +34,7 @@ impl Volumes {
             image: Some(image),
             entrypoint: Some(vec!["/never-started".into()]),
             labels: Some(BTreeMap::from([(LABEL_HELPER.into(), KEEPER.into())])),
-            mounts,
+            mounts: vec![mount("volume", volume, &format!("{MOUNT_PARENT}{MOUNT_NAME}"))],
             network: Some("none".into()),
             ..ContainerSpec::default()
         })

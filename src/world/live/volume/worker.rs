@@ -57,8 +57,7 @@ impl Volumes {
 
 impl Worker<'_> {
     /// Runs a script as root of the host, with `arguments` as `$1`, `$2` …; its exit code is no error here.
-    pub fn run(&self, script: &str, arguments: &[&str], mut mounts: Vec<Mount>) -> Result<Output> {
-        mounts.extend(self.volumes.in_place_of_declared(&self.image)?);
+    pub fn run(&self, script: &str, arguments: &[&str], mounts: Vec<Mount>) -> Result<Output> {
         let argv = ["sh", "-c", script, "sh"].into_iter().chain(arguments.iter().copied());
         let labels = [(LABEL_HELPER, self.task.purpose), (LABEL_VOLUME, self.task.to)];
         let spec = ContainerSpec {
