@@ -4,6 +4,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
+use crate::world::live::terminal;
 use crate::world::{Cancel, Error, Result};
 
 /// Listens for SIGINT, SIGTERM and SIGHUP from now on.
@@ -21,6 +22,7 @@ pub fn listen(runtime: &Runtime, cancel: Cancel) -> Result<()> {
                 _ = hang_up.recv() => {},
             }
             if heard >= 3 {
+                terminal::restore();
                 std::process::exit(Exit::Killed.code().into());
             }
             cancel.cancel();
