@@ -255,6 +255,14 @@ fn over_ssh_streams_pass_both_ways_and_each_ends_by_itself() {
 }
 
 #[test]
+fn over_ssh_a_shell_is_used_as_at_a_terminal() {
+    let Some(ssh) = Ssh::start() else { return };
+    let things = Things::new("ssh-shell", &[]);
+    shell_is_used(&ssh.pgscript(ALIAS, &shell_script(&things)), &things);
+    ssh.assert_nothing_is_left();
+}
+
+#[test]
 fn what_ssh_complains_of_is_the_error_and_nothing_is_asked() {
     let Some(ssh) = Ssh::start() else { return };
     for (host, words) in [
@@ -470,6 +478,18 @@ fn over_tls_streams_pass_both_ways_and_each_ends_by_itself() {
 }
 
 #[test]
+fn over_tls_a_shell_is_used_as_at_a_terminal() {
+    let Some(tls) = Tls::start() else { return };
+    let things = Things::new("tls-shell", &[]);
+    let file = tls.dir.path().join("shell.rhai");
+    fs::write(&file, shell_script(&things)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
+    command.arg("run").arg(file).env("PATH", std::env::var("PATH").unwrap());
+    command.env("PGSCRIPT_STORE", tls.dir.path().join("runs"));
+    shell_is_used(tls.dress(&mut command, "client"), &things);
+}
+
+#[test]
 fn over_tls_a_wrong_or_missing_certificate_is_named() {
     let Some(tls) = Tls::start() else { return };
     let output = tls.probe("client");
@@ -500,6 +520,24 @@ fn in_a_child(test: &str, things: &Things, dress: impl Fn(&mut Command)) {
     dress(&mut child);
     let output = child.output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(things.running(), 0);
+}
+
+fn shell_script(things: &Things) -> String {
+    format!(r#"step("x", || print(`code ${{docker::container("{}").terminal()}}`));"#, things.container)
+}
+
+fn shell_is_used(command: &Command, things: &Things) {
+    const PROMPT: &str = ":/# ";
+    let mut terminal = Seat::new(command).size(90, 20).start();
+    terminal.expect("docker exec -it").expect(PROMPT).type_line("stty size").expect("20 90").expect(PROMPT);
+    let size = ["exec", &things.container, "stty", "-F", "/dev/pts/0", "size"];
+    terminal.resize(70, 10).see_when("its size over there", |_| run("docker", &size) == "10 70");
+    // What is typed is shown at once, a key at a time.
+    terminal.type_keys("e").expect("e").type_keys("c").expect("c").type_line("ho; sleep 4242");
+    terminal.see_when("that it sleeps", |_| things.running() == 2);
+    terminal.type_keys("\x03").expect("^C").expect(PROMPT).type_line("exit 7").expect("code 7");
+    assert_eq!(terminal.wait(), 0);
     assert_eq!(things.running(), 0);
 }
 

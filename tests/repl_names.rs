@@ -1,15 +1,12 @@
 //! Names of containers, volumes and databases, as they are offered to whoever types, against a real engine.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use gate::Gate;
 use pgscript::event::{Event, Listener};
 use pgscript::repl::names::Names;
 use pgscript::world::container::{ContainerSpec, LABEL_HELPER};
@@ -17,9 +14,11 @@ use pgscript::world::live::{self, Context};
 use pgscript::world::postgres::Server;
 use pgscript::world::{Cancel, Owner, Redactor, World};
 
+#[path = "gate/mod.rs"]
+mod gate;
+
 const IMAGE: &str = "pgscript-test/postgres:17";
 const LABEL: &str = "pgscript.test";
-const ENGINE: &str = "/var/run/docker.sock";
 /// Creating them takes its time.
 const MANY: usize = if cfg!(feature = "full-matrix") { 200 } else { 24 };
 
@@ -43,7 +42,7 @@ impl Listener for Heard {
 
 impl Stage {
     fn new() -> Self {
-        Self::at(&format!("unix://{ENGINE}"))
+        Self::at("unix:///var/run/docker.sock")
     }
 
     fn at(engine: &str) -> Self {
@@ -143,8 +142,8 @@ fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 
 #[test]
 fn the_names_of_many_containers_cost_two_requests() {
-    let requests = Arc::new(Mutex::new(String::new()));
-    let stage = Stage::at(&format!("tcp://{}", recording(requests.clone())));
+    let gate = Gate::opened();
+    let stage = Stage::at(&gate.url());
     let wanted: Vec<_> = (0..MANY).map(|number| format!("many-{number:03}")).collect();
     std::thread::scope(|scope| {
         for some in wanted.chunks(MANY.div_ceil(4)) {
@@ -153,10 +152,11 @@ fn the_names_of_many_containers_cost_two_requests() {
     });
     stage.container("helper", &[LABEL_HELPER]);
     let volumes = ["v2", "v1"].map(|suffix| stage.volume(suffix));
-    requests.lock().unwrap().clear();
+    gate.asked();
     let (names, took) = timed(|| stage.world.containers.names().unwrap());
     eprintln!("{} names of containers and {} of volumes in {took:?}", names.containers.len(), names.volumes.len());
-    assert_eq!(requests.lock().unwrap().matches("GET /").count(), 2, "{}", requests.lock().unwrap());
+    let asked = gate.asked();
+    assert_eq!(asked.matches("GET /").count(), 2, "{asked}");
     let containers: Vec<_> = wanted.iter().map(|suffix| format!("{}-{suffix}", stage.name)).collect();
     assert_eq!(stage.own(names.containers), containers);
     assert_eq!(stage.own(names.volumes), [volumes[1].clone(), volumes[0].clone()]);
@@ -171,50 +171,6 @@ fn a_linked_container_goes_by_its_own_name() {
     docker(&["start", &target]);
     docker(&["create", "--name", &linked, "--label", &label, "--link", &link, "--entrypoint", "true", IMAGE]);
     assert_eq!(stage.own(stage.world.containers.names().unwrap().containers), [linked, target]);
-}
-
-/// In front of the engine: writes down what is asked.
-fn recording(requests: Arc<Mutex<String>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        for client in listener.incoming().flatten() {
-            let requests = requests.clone();
-            let note = move |bytes: &[u8]| requests.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
-            let engine = UnixStream::connect(ENGINE).unwrap();
-            let (from_client, to_engine) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
-            std::thread::spawn(move || pump(from_client, to_engine, note));
-            std::thread::spawn(move || pump(engine, client, |_| {}));
-        }
-    });
-    address
-}
-
-trait End: Read + Write {
-    fn close(&self);
-}
-
-impl End for TcpStream {
-    fn close(&self) {
-        _ = self.shutdown(Shutdown::Write);
-    }
-}
-
-impl End for UnixStream {
-    fn close(&self) {
-        _ = self.shutdown(Shutdown::Write);
-    }
-}
-
-fn pump(mut from: impl End, mut to: impl End, note: impl Fn(&[u8])) {
-    let mut bytes = [0; 65536];
-    while let Ok(length @ 1..) = from.read(&mut bytes) {
-        note(&bytes[..length]);
-        if to.write_all(&bytes[..length]).is_err() {
-            break;
-        }
-    }
-    to.close();
 }
 
 // --- for whoever types --------------------------------------------------------------------------------------------
@@ -280,59 +236,11 @@ fn a_run_that_is_cancelled_does_not_keep_names_from_being_offered() {
     stage.cancel.rearm();
 }
 
-/// A socket in front of the engine that can be taken away, and fall silent.
-struct Gate {
-    _dir: tempfile::TempDir,
-    path: PathBuf,
-    is_open: Arc<AtomicBool>,
-    is_silent: Arc<AtomicBool>,
-    clients: Arc<Mutex<Vec<UnixStream>>>,
-}
-
-impl Gate {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("docker.sock");
-        Self { _dir: dir, path, is_open: Arc::default(), is_silent: Arc::default(), clients: Arc::default() }
-    }
-
-    fn open(&self) {
-        let listener = UnixListener::bind(&self.path).unwrap();
-        self.is_open.store(true, Ordering::SeqCst);
-        let (is_open, is_silent, clients) = (self.is_open.clone(), self.is_silent.clone(), self.clients.clone());
-        std::thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                if !is_open.load(Ordering::SeqCst) {
-                    return;
-                }
-                clients.lock().unwrap().push(client.try_clone().unwrap());
-                let engine = UnixStream::connect(ENGINE).unwrap();
-                let (from_client, to_engine) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
-                let is_silent = is_silent.clone();
-                let wait = move |_: &[u8]| {
-                    while is_silent.load(Ordering::SeqCst) {
-                        std::thread::sleep(Duration::from_millis(10));
-                    }
-                };
-                std::thread::spawn(move || pump(from_client, to_engine, wait));
-                std::thread::spawn(move || pump(engine, client, |_| {}));
-            }
-        });
-    }
-
-    fn close(&self) {
-        self.is_open.store(false, Ordering::SeqCst);
-        _ = UnixStream::connect(&self.path);
-        std::fs::remove_file(&self.path).unwrap();
-        self.clients.lock().unwrap().drain(..).for_each(|client| _ = client.shutdown(Shutdown::Both));
-    }
-}
-
 #[test]
 fn an_engine_that_is_away_silent_or_back_never_keeps_whoever_types_waiting() {
     const LONGEST: Duration = Duration::from_millis(450);
     let gate = Gate::new();
-    let stage = Stage::at(&format!("unix://{}", gate.path.display()));
+    let stage = Stage::at(&gate.url());
     let names = Names::new(stage.world.clone());
     let look = |what: &str| {
         let (found, took) = timed(|| (names.containers(), names.volumes()));
@@ -346,13 +254,13 @@ fn an_engine_that_is_away_silent_or_back_never_keeps_whoever_types_waiting() {
     let volume = stage.volume("v");
     until("the names", || look("there").1.contains(&volume).then_some(()));
     std::thread::sleep(Duration::from_millis(2100));
-    gate.is_silent.store(true, Ordering::SeqCst);
+    gate.be_silent(true);
     // The last that were known, and at once the second time.
     assert!(look("silent").1.contains(&volume));
     assert!(timed(|| names.volumes()).1 < Duration::from_millis(50));
     gate.close();
     until("that it is away", || look("away again").1.is_empty().then_some(()));
-    gate.is_silent.store(false, Ordering::SeqCst);
+    gate.be_silent(false);
     gate.open();
     until("the names", || look("back").1.contains(&volume).then_some(()));
     assert!(stage.heard.0.lock().unwrap().is_empty());

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
+use crate::world::live::terminal;
 use crate::world::{Cancel, Error, Result};
 
 /// What signals mean.
@@ -23,7 +24,10 @@ impl Handling {
     /// `heard` counts the signals from 1.
     fn act(&self, heard: usize, is_interrupt: bool, cancel: &Cancel, before: Option<&Termios>) {
         match self {
-            Self::Run if heard >= 3 => std::process::exit(Exit::Killed.code().into()),
+            Self::Run if heard >= 3 => {
+                terminal::restore();
+                std::process::exit(Exit::Killed.code().into());
+            }
             Self::Session { is_busy, is_ended } if !is_interrupt => {
                 is_ended.store(true, Ordering::SeqCst);
                 if !is_busy.load(Ordering::SeqCst) {

@@ -241,21 +241,6 @@ fn others(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         shared.state().is_leaving = true;
         Ok(Dynamic::UNIT)
     });
-    logs(ns, shared);
-}
-
-fn logs(ns: &mut Namespace<'_, '_>, shared: &Shared) {
-    declare(
-        ns,
-        shared,
-        "logs(container: string, lines: int = 100) -> string",
-        "The last lines that a container has written.",
-        |_, call| {
-            let count = if call.has("lines") { call.int("lines")? } else { 100 };
-            let text = call.world().containers.logs(&call.string("container")?, usize::try_from(count).unwrap_or(0))?;
-            Ok(text.into())
-        },
-    );
 }
 
 /// Where the run stands, with what to type in the session.

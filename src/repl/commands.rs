@@ -58,12 +58,17 @@ pub const ALL: [Command; 21] = [
     command(".undo", "[STEP]", "session::undo(\"STEP\")", "Puts back the last step, and nothing before it."),
     command(".rollback", "", "session::rollback()", "Puts back everything, as `pgscript rollback` does."),
     command(".edit", "", "session::edit()", "Opens the run's script in your editor, else your last input."),
-    command(".sql", "CONTAINER [DATABASE]", "session::sql(\"CONTAINER\")", "An interactive psql in a container."),
-    command(".sh", "CONTAINER", "session::sh(\"CONTAINER\")", "A shell in a container."),
+    command(
+        ".sql",
+        "CONTAINER [DATABASE]",
+        "psql::terminal(psql::server(docker::container(\"CONTAINER\")))",
+        "An interactive psql in a container.",
+    ),
+    command(".sh", "CONTAINER", "docker::terminal(docker::container(\"CONTAINER\"))", "A shell in a container."),
     command(
         ".logs",
         "CONTAINER [LINES]",
-        "session::logs(\"CONTAINER\", 100)",
+        "docker::logs(docker::container(\"CONTAINER\"), 100)",
         "The last lines that a container has written.",
     ),
     command(".save", "FILE", "session::save(\"FILE\")", "Writes this session as a script that can be run."),
@@ -92,6 +97,9 @@ pub fn find(line: &str) -> Option<(Result<&'static Command, String>, &str)> {
 pub fn rhai(command: &Command, rest: &str) -> String {
     let function = command.rhai.split('(').next().unwrap_or(command.rhai);
     let words: Vec<_> = rest.split_whitespace().collect();
+    if let (".sql" | ".sh" | ".logs", [container, further @ ..]) = (command.name, &words[..]) {
+        return at_container(command.name, container, further.first().copied());
+    }
     let arguments = match command.name {
         ".resume" => match rest {
             "--accept-changes" => "#{ accept_changes: true }".into(),
@@ -103,14 +111,22 @@ pub fn rhai(command: &Command, rest: &str) -> String {
             None => text(rest),
         },
         ".journal" => rest.to_owned(),
-        ".sql" => words.iter().map(|word| text(word)).collect::<Vec<_>>().join(", "),
-        ".logs" => match &words[..] {
-            [container, lines] => format!("{}, {lines}", text(container)),
-            _ => text(rest),
-        },
         _ => text(rest),
     };
     format!("{function}({arguments})")
+}
+
+/// What is done at a container that is named; how a terminal's program ended is nothing to show.
+fn at_container(command: &str, container: &str, further: Option<&str>) -> String {
+    let container = format!("docker::container({})", text(container));
+    match (command, further) {
+        (".sql", None) => format!("psql::terminal(psql::server({container}));"),
+        (".sql", Some(database)) => {
+            format!("psql::terminal(psql::server({container}), #{{ database: {} }});", text(database))
+        }
+        (".sh", _) => format!("docker::terminal({container});"),
+        (_, lines) => format!("docker::logs({container}, {})", lines.unwrap_or("100")),
+    }
 }
 
 /// A text in which the commands of the shell that drive `run` have their short forms: in the session they are typed so.
@@ -178,8 +194,11 @@ mod tests {
             (".accept 'count = \"x\"'", r#"session::accept("count", "x")"#),
             (".resume --accept-changes", "session::resume(#{ accept_changes: true })"),
             (".journal 50", "session::journal(50)"),
-            (".sql primero-postgres-1 primero", r#"session::sql("primero-postgres-1", "primero")"#),
-            (".logs primero-postgres-1 7", r#"session::logs("primero-postgres-1", 7)"#),
+            (".sql db", r#"psql::terminal(psql::server(docker::container("db")));"#),
+            (".sql db app", r#"psql::terminal(psql::server(docker::container("db")), #{ database: "app" });"#),
+            (".sh db", r#"docker::terminal(docker::container("db"));"#),
+            (".logs db", r#"docker::logs(docker::container("db"), 100)"#),
+            (".logs db 7", r#"docker::logs(docker::container("db"), 7)"#),
             ("help docker::stop", r#"session::help("docker::stop")"#),
             ("exit", "session::exit()"),
         ] {

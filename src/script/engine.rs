@@ -51,7 +51,7 @@ impl Language {
         let mut engine = Engine::new();
         limit(&mut engine);
         allow_default(&mut engine);
-        let reference = Arc::new(api::register(&mut engine, session.clone(), extend));
+        let reference = Arc::new(api::register_with(&mut engine, session.clone(), extend));
         errors_have_codes(&mut engine);
         let sources = Sources::default();
         let reserved = Arc::new(reference.global_names());

@@ -149,7 +149,7 @@ pub struct ContainerSpec {
     pub restart_policy: Option<String>,
 }
 
-/// A command in a running container: argv, never a shell string; never a terminal.
+/// A command in a running container: argv, never a shell string.
 #[derive(Clone, Debug, Default)]
 pub struct ExecSpec {
     pub argv: Vec<String>,
@@ -168,6 +168,20 @@ pub struct Streams<'a> {
     pub stdin: Option<&'a mut (dyn Read + Send)>,
     pub stdout: Option<&'a mut (dyn Write + Send)>,
     pub stderr: Option<&'a mut (dyn Write + Send)>,
+}
+
+/// In the environment of what is used at a terminal: neither a shell nor psql nor a pager keeps what was typed, which
+/// may name people, in a file of the container.
+pub const NO_HISTORY: [&str; 3] = ["HISTFILE=", "PSQL_HISTORY=/dev/null", "LESSHISTFILE=/dev/null"];
+
+impl ExecSpec {
+    /// Adds `KEY=value` unless the key is there.
+    pub fn default_env(&mut self, entry: &str) {
+        let key = entry.split_inclusive('=').next().unwrap_or_default();
+        if !self.env.iter().any(|given| given.starts_with(key)) {
+            self.env.push(entry.to_owned());
+        }
+    }
 }
 
 /// What a small command gave; for large outputs use [`Streams`].
@@ -247,7 +261,8 @@ pub trait ContainerEngine: Send + Sync {
     /// The last `tail` lines of stdout and stderr.
     fn logs(&self, container: &str, tail: usize) -> Result<String>;
 
-    /// Runs a command in a running container; gives its exit code. Cancelled: the command is ended, too.
+    /// Runs a command in a running container, never with a terminal; gives its exit code. Cancelled: the command is
+    /// ended, too.
     fn exec(&self, container: &str, spec: &ExecSpec, streams: Streams<'_>) -> Result<i64>;
 
     /// [`ContainerEngine::exec`] with small outputs collected (1 MiB of each stream at most, the rest is an error).
@@ -258,6 +273,14 @@ pub trait ContainerEngine: Send + Sync {
         let exit_code = self.exec(container, spec, streams)?;
         Ok(Output { exit_code, stdout: stdout.0, stderr: stderr.0 })
     }
+
+    /// Runs a command in a running container on this process's own terminal, as `docker exec -it` does; gives its exit
+    /// code. Its `TERM` is the operator's. All keys are the command's, Ctrl-C too, and nobody else may use the terminal
+    /// meanwhile. Cancelled, or when the terminal goes away: the command is ended, too. However it ends, the terminal is
+    /// set as it was, and keys that were typed after the end are left to be read.
+    ///
+    /// Further codes: `ui.no_terminal` (standard input or output is none), `ui.terminal` (it failed).
+    fn terminal(&self, container: &str, spec: &ExecSpec) -> Result<i64>;
 
     /// Creates a container, waits for its end, removes it (also when cancelled), gives output and exit code.
     fn run(&self, spec: &ContainerSpec) -> Result<Output>;

@@ -62,6 +62,9 @@ pub trait Host: Send + Sync {
     fn hostname(&self) -> Result<String>;
     /// RFC 3339, UTC, seconds.
     fn now(&self) -> String;
+    /// `ui.no_terminal` unless standard input and output are a terminal; `what_for` ends the sentence "there is no
+    /// terminal …".
+    fn require_terminal(&self, what_for: &str) -> Result<()>;
     /// Returns early with `cancelled` on Ctrl-C.
     fn sleep(&self, duration: Duration) -> Result<()>;
 }

@@ -134,7 +134,8 @@ pub struct RestoreReport {
     pub expected: Vec<ExpectedError>,
 }
 
-/// Speaks to servers through the client programs of a container: no terminal, no psqlrc, `ON_ERROR_STOP`.
+/// Speaks to servers through the client programs of a container: no psqlrc, and but for [`Postgres::terminal`] no terminal
+/// and `ON_ERROR_STOP`.
 ///
 /// Codes: `postgres.not_ready`, `postgres.login_refused`, `psql.failed` (message has the server's error and
 /// SQLSTATE), `dump.exists`, `dump.other_cluster`, `dump.empty_cluster`, `dump.failed`, `dump.incomplete`,
@@ -166,6 +167,10 @@ pub trait Postgres: Send + Sync {
         script: &mut (dyn Read + Send),
         output: &mut (dyn Write + Send),
     ) -> Result<()>;
+
+    /// psql on this process's own terminal, for a person: with the settings of server and role and without a psqlrc; see
+    /// [`ContainerEngine::terminal`](super::container::ContainerEngine::terminal). Gives its exit code.
+    fn terminal(&self, server: &Server, database: &str) -> Result<i64>;
 
     /// Everything the cluster holds, rows counted exactly. Reads only, but counts every table in one snapshot a database.
     fn content(&self, server: &Server) -> Result<Content>;

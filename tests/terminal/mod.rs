@@ -271,7 +271,7 @@ impl Terminal {
     }
 
     /// Sends a signal to the program alone.
-    pub fn signal(&self, signal: Signal) -> &Self {
+    pub fn signal(&mut self, signal: Signal) -> &mut Self {
         kill_process(self.pid(), signal).unwrap();
         self
     }

@@ -324,7 +324,7 @@ mod testing {
 
     pub fn known() -> (Known, Rc<Session>) {
         let session = Rc::new(Session::default());
-        let reference = Arc::new(api::register(&mut rhai::Engine::new(), None, |_| {}));
+        let reference = Arc::new(api::register(&mut rhai::Engine::new(), None));
         (Known { reference, surroundings: session.clone() }, session)
     }
 }

@@ -57,6 +57,15 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
+    /// For a command that the operator uses at the terminal: refused without one, before anything is announced.
+    pub fn require_terminal(&self, program: &str, container: &str) -> Result<()> {
+        // What is only read does not come to it.
+        if self.session.steps().is_reading() {
+            return Ok(());
+        }
+        self.world().host.require_terminal(&format!("to run {program} in container {container} on"))
+    }
+
     /// Journals what became of the announced changes.
     pub fn settle(&self, result: ScriptResult) -> ScriptResult {
         let error = result.as_ref().err().map(|error| Reason::from(&errors::cause(error)));

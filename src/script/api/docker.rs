@@ -9,7 +9,9 @@ use super::call::{Call, Options};
 use super::{Namespace, Registrar, ScriptResult, values};
 use crate::script::evidence::Fact;
 use crate::script::{guards, witness};
-use crate::world::container::{Container, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, Network, Output};
+use crate::world::container::{
+    Container, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, NO_HISTORY, Network, Output,
+};
 use crate::world::{Error, Result, Secret, secret};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -482,6 +484,14 @@ fn inside(ns: &mut Namespace<'_, '_>) {
         },
     );
     ns.effect(
+        "terminal(container: Container, argv: Array = [], options: Map = #{}) -> int",
+        "Runs a command in a running container on the operator's own terminal, a shell (bash, else sh) when none is given; \
+         gives its exit code. All keys are the command's, Ctrl-C too, and what it shows is neither logged nor journalled. \
+         Options: env (`KEY=value`), user, working_dir. Shells, psql and less keep no history of it in the container.\n\n\
+         Errors: `ui.no_terminal`.",
+        terminal,
+    );
+    ns.effect(
         "copy_out(container: Container, path: string, file: string) -> int",
         "Streams a path of a container (running or not) as tar into a new private file; gives the bytes.",
         |call| {
@@ -506,6 +516,27 @@ fn inside(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::UNIT)
         },
     );
+}
+
+/// Better at editing lines than `sh`, but not in every image.
+const SHELL: [&str; 3] = ["sh", "-c", "command -v bash >/dev/null && exec bash; exec sh"];
+
+fn terminal(call: &mut Call<'_>) -> ScriptResult {
+    let c: Container = call.get("container")?;
+    let argv = if call.has("argv") { call.strings("argv")? } else { Vec::new() };
+    let (argv, shown) = match argv.join(" ") {
+        shown if shown.is_empty() => (SHELL.map(String::from).to_vec(), SHELL[0].to_owned()),
+        shown => (argv, shown),
+    };
+    let o = call.options("options", &["env", "user", "working_dir"])?;
+    let (env, user, working_dir) = (o.strings("env")?, o.string("user")?, o.string("working_dir")?);
+    let mut spec = ExecSpec { argv, env, user, working_dir };
+    NO_HISTORY.iter().for_each(|entry| spec.default_env(entry));
+    call.require_terminal(&spec.argv[0], &c.name)?;
+    call.effect(format!("docker exec -it {} {shown}", c.name))?;
+    // Whatever is typed may write.
+    witness::written(call.session, &c.id)?;
+    Ok(call.world().containers.terminal(&c.id, &spec)?.into())
 }
 
 /// A small command's result as a map.

@@ -68,9 +68,13 @@ pub struct Reference {
     pub properties: Vec<Property>,
 }
 
-/// Registers everything with an engine, and what `extend` adds. Without a session the functions are known, but can't be
-/// called.
-pub fn register(
+/// Registers everything with an engine. Without a session the functions are known, but can't be called.
+pub fn register(engine: &mut Engine, session: Option<Arc<Session>>) -> Reference {
+    register_with(engine, session, |_| {})
+}
+
+/// As [`register`], and what `extend` adds.
+pub fn register_with(
     engine: &mut Engine,
     session: Option<Arc<Session>>,
     extend: impl FnOnce(&mut Registrar<'_>),
@@ -283,7 +287,7 @@ mod tests {
     use super::*;
 
     fn reference() -> Reference {
-        register(&mut Engine::new(), None, |_| {})
+        register(&mut Engine::new(), None)
     }
 
     #[test]

@@ -122,6 +122,23 @@ fn statements(ns: &mut Namespace<'_, '_>) {
          shown line by line.",
         file,
     );
+    ns.effect(
+        "terminal(server: Server, options: Map = #{}) -> int",
+        "psql on the operator's own terminal, in the server's container and as the server's user; gives its exit code. What \
+         is typed and shown is neither logged nor journalled, and leaves no history in the container. Options: database.\n\n\
+         Errors: `ui.no_terminal`, `postgres.no_client`.",
+        terminal,
+    );
+}
+
+fn terminal(call: &mut Call<'_>) -> ScriptResult {
+    let s: Server = call.get("server")?;
+    let database = call.options("options", &["database"])?.string("database")?.unwrap_or_else(|| s.database.clone());
+    call.require_terminal("psql", &s.container_name)?;
+    call.effect(format!("docker exec -it {} psql -X -U {} -d '{database}'", s.container_name, s.user))?;
+    // Whatever is typed may write.
+    witness::written(call.session, &s.container)?;
+    Ok(call.world().postgres.terminal(&s, &database)?.into())
 }
 
 fn file(call: &mut Call<'_>) -> ScriptResult {

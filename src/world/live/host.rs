@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::progress::Progress;
-use super::{Context, process};
+use super::{Context, process, terminal};
 use crate::event::Event;
 use crate::world::container::Output;
 use crate::world::error::{Error, Result};
@@ -169,6 +169,10 @@ impl Host for Machine {
 
     fn now(&self) -> String {
         now()
+    }
+
+    fn require_terminal(&self, what_for: &str) -> Result<()> {
+        terminal::require(what_for)
     }
 
     fn sleep(&self, duration: Duration) -> Result<()> {

@@ -6,6 +6,7 @@ pub mod host;
 pub mod postgres;
 mod process;
 mod progress;
+pub mod terminal;
 pub mod volume;
 
 use std::future::Future;

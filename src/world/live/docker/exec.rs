@@ -1,4 +1,4 @@
-//! A command in a running container, its three streams, and its certain end.
+//! A command in a running container, its three streams, and its certain end. On a terminal: see `terminal`.
 //!
 //! The engine has no call that ends such a command, and closing the connection only closes its standard
 //! input: psql would take that for the end of the script and commit half of it. So a command that has to
@@ -34,7 +34,11 @@ const FRAME: usize = 64 << 10;
 /// How the engine's own words begin when it could not run the command; they come as its standard output.
 const NOT_RUN: &[u8] = b"OCI runtime exec failed";
 
-/// Sends TERM to all that carry the mark `$1`, waits up to 1 s, then sends KILL. All are stopped first, lest a shell
+/// The keys that would leave a command to itself. By default the first is Ctrl-P, which the engine then holds back until
+/// the next key, although it means "the line before" in every shell; and nobody wants to leave a command here.
+const NEVER_TYPED: [&str; 12] = ["ctrl-@"; 12];
+
+/// Sends the signals `$2` to all that carry the mark `$1`, waits up to 1 s, then sends KILL. All are stopped first, lest a shell
 /// goes on with its next command when it sees the one before end. `grep` without `-F`, which in busybox sees only the
 /// first variable; its own environment has no mark, the mark is only an argument here.
 const END_MARKED: &str = r#"
@@ -42,7 +46,7 @@ marked() { grep -ls "$1" /proc/[0-9]*/environ 2>/dev/null; }
 send() { for f in $(marked "$2"); do p=${f#/proc/}; kill -"$1" "${p%%/*}" 2>/dev/null; done; }
 send STOP "$1"
 send STOP "$1"
-send TERM "$1"
+for signal in $2; do send "$signal" "$1"; done
 send CONT "$1"
 i=0
 while [ $i -lt 20 ]; do
@@ -53,12 +57,20 @@ done
 send KILL "$1"
 "#;
 
-type Lines = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
+pub(super) type Lines = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
 
 /// A command that runs, and the ends of its streams.
-struct Attached {
-    input: Pin<Box<dyn AsyncWrite + Send>>,
-    output: Lines,
+pub(super) struct Attached {
+    pub(super) input: Pin<Box<dyn AsyncWrite + Send>>,
+    pub(super) output: Lines,
+}
+
+/// What the command has for standard input and output.
+pub(super) enum Plug {
+    /// Two outputs, and an input if it gets one.
+    Streams { input: bool },
+    /// A terminal of so many columns and rows at first, as far as they are known.
+    Terminal(Option<(u16, u16)>),
 }
 
 /// Why the streams did not come to their natural end.
@@ -71,17 +83,19 @@ enum Broken {
 }
 
 /// One command: what to call it in messages, and how to find it.
-struct Call<'a> {
-    docker: &'a Docker,
+pub(super) struct Call<'a> {
+    pub(super) docker: &'a Docker,
     container: &'a str,
     spec: &'a ExecSpec,
     mark: String,
+    /// The signals that end it politely.
+    ending: &'static str,
 }
 
 impl Docker {
     pub(super) fn exec_streams(&self, container: &str, spec: &ExecSpec, streams: Streams<'_>) -> Result<i64> {
-        let call = Call { docker: self, container, spec, mark: fresh_mark()? };
-        let id = self.context.wait(call.create(streams.stdin.is_some()))?;
+        let call = Call::new(self, container, spec)?;
+        let id = self.context.wait(call.create(Plug::Streams { input: streams.stdin.is_some() }))?;
         // From here on the command may run, whatever happens to the answer.
         let mut attached = self.context.wait(call.start(&id)).inspect_err(|_| call.end(&id, None))?;
         std::thread::scope(|scope| {
@@ -107,22 +121,40 @@ struct Sinks {
     stderr: mpsc::Sender<Bytes>,
 }
 
+impl<'a> Call<'a> {
+    pub(super) fn new(docker: &'a Docker, container: &'a str, spec: &'a ExecSpec) -> Result<Self> {
+        Ok(Self { docker, container, spec, mark: fresh_mark()?, ending: "TERM" })
+    }
+}
+
 impl Call<'_> {
+    /// At a terminal a shell is deaf to TERM: it ends as when its window is closed.
+    pub(super) fn at_terminal(self) -> Self {
+        Self { ending: "HUP TERM", ..self }
+    }
+
     /// `run pg_dump in container primero-postgres-1`; never the arguments, never the environment.
-    fn action(&self) -> String {
+    pub(super) fn action(&self) -> String {
         let program = self.spec.argv.first().map_or("nothing", String::as_str);
         format!("run {program} in container {}", self.container)
     }
 
-    async fn create(&self, with_input: bool) -> Result<String> {
+    pub(super) async fn create(&self, plug: Plug) -> Result<String> {
         let name = checked_name("container", self.container)?;
         let mut env = self.spec.env.clone();
         env.push(self.mark.clone());
+        let (input, terminal) = match plug {
+            Plug::Streams { input } => (input, None),
+            Plug::Terminal(size) => (true, Some(size)),
+        };
         let config = ExecConfig {
-            attach_stdin: Some(with_input),
+            attach_stdin: Some(input),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            tty: Some(false),
+            tty: Some(terminal.is_some()),
+            // An older engine ignores the size, and is told it once the command runs.
+            console_size: terminal.flatten().map(|(columns, rows)| vec![rows.into(), columns.into()]),
+            detach_keys: terminal.map(|_| NEVER_TYPED.join(",")),
             env: Some(env),
             cmd: Some(self.spec.argv.clone()),
             user: self.spec.user.clone(),
@@ -133,7 +165,9 @@ impl Call<'_> {
         Ok(client.create_exec(name, config).await.map_err(during(self.action()))?.id)
     }
 
-    async fn start(&self, id: &str) -> Result<Attached> {
+    /// With a terminal too the output comes in frames: `tty` in this request says no more than that, and without frames
+    /// the library would take a NUL for the beginning of one.
+    pub(super) async fn start(&self, id: &str) -> Result<Attached> {
         let options = StartExecOptions { detach: false, tty: false, output_capacity: Some(FRAME) };
         let client = self.docker.patient_client().await?;
         match client.start_exec(id, Some(options)).await.map_err(during(self.action()))? {
@@ -199,7 +233,7 @@ impl Call<'_> {
     }
 
     /// Both outputs are closed; the command itself may go on, so this waits as long as it takes.
-    async fn exit_code(&self, id: &str) -> Result<i64> {
+    pub(super) async fn exit_code(&self, id: &str) -> Result<i64> {
         let mut pause = Duration::from_millis(5);
         loop {
             let state = self.state(id).await?;
@@ -281,7 +315,7 @@ impl Call<'_> {
 
     /// Ends the command in the container, cancelled or not. `attached` keeps its input open until it is dead
     /// and takes its output, without which the engine would not see it end.
-    fn end(&self, id: &str, attached: Option<&mut Attached>) {
+    pub(super) fn end(&self, id: &str, attached: Option<&mut Attached>) {
         let ended = self.docker.context.wait_uncancelled(async {
             tokio::select! {
                 ended = tokio::time::timeout(ENDING, self.end_marked(id)) => ended.unwrap_or(false),
@@ -317,7 +351,7 @@ impl Call<'_> {
     /// As the same user: nobody else may read the environment of a process, not even root without ptrace. So a
     /// command that has changed its user meanwhile is not found, and the operator is warned.
     async fn signal(&self) -> Result<()> {
-        let argv = ["sh", "-c", END_MARKED, "sh", &self.mark].map(String::from).to_vec();
+        let argv = ["sh", "-c", END_MARKED, "sh", &self.mark, self.ending].map(String::from).to_vec();
         let config = ExecConfig {
             attach_stdout: Some(true),
             attach_stderr: Some(true),

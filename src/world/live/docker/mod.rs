@@ -1,8 +1,9 @@
 //! The Docker engine through bollard.
 //!
 //! `endpoint` decides where the engine is, `connection` reaches it once. Containers are read in
-//! `containers`, made in `create` (shaped by `like` after an existing one), talked to in `exec` and
-//! `archive` (both feed synchronous streams through `pipes`), and run to their end in `run`.
+//! `containers`, made in `create` (shaped by `like` after an existing one), talked to in `exec`, on the
+//! operator's terminal in `terminal`, and in `archive` (all feed synchronous streams through `pipes`), and run
+//! to their end in `run`.
 //! `convert` turns the engine's answers into the world's types, `errors` its complaints.
 //! Nothing here knows PostgreSQL, scripts or what a container is for.
 
@@ -19,6 +20,7 @@ mod like;
 mod networks;
 mod pipes;
 mod run;
+mod terminal;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -126,6 +128,10 @@ impl ContainerEngine for Docker {
 
     fn exec(&self, container: &str, spec: &ExecSpec, streams: Streams<'_>) -> Result<i64> {
         self.exec_streams(container, spec, streams)
+    }
+
+    fn terminal(&self, container: &str, spec: &ExecSpec) -> Result<i64> {
+        self.exec_terminal(container, spec)
     }
 
     fn run(&self, spec: &ContainerSpec) -> Result<Output> {

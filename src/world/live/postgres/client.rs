@@ -9,7 +9,7 @@ use super::leftovers::{LABEL_OWNER, Process};
 use super::lines::Lines;
 use super::watch::Watch;
 use crate::event::Event;
-use crate::world::container::{ContainerEngine, ContainerSpec, ExecSpec, LABEL_HELPER, Mount, Streams};
+use crate::world::container::{ContainerEngine, ContainerSpec, ExecSpec, LABEL_HELPER, Mount, NO_HISTORY, Streams};
 use crate::world::error::{Error, Kind, Result};
 use crate::world::live::Context;
 use crate::world::postgres::Server;
@@ -135,6 +135,19 @@ impl<'a> Client<'a> {
         env.extend(call.env);
         let spec = ExecSpec { argv: call.argv, env, ..ExecSpec::default() };
         self.clients.containers.exec(&self.container, &spec, streams)
+    }
+
+    /// Runs a program on the operator's terminal and gives its exit code: with the server's own settings, which our
+    /// sessions do without, and with text as a terminal shows it.
+    pub fn terminal(&self, call: Call<'_>) -> Result<i64> {
+        let is_ours = |entry: &&String| ["LC_ALL=", "PGOPTIONS="].iter().any(|name| entry.starts_with(name));
+        let mut env: Vec<_> = self.env.iter().filter(|entry| !is_ours(entry)).cloned().collect();
+        env.extend(call.database.map(|database| format!("PGDATABASE={database}")));
+        env.extend(call.env);
+        env.push("LC_ALL=C.UTF-8".into());
+        let mut spec = ExecSpec { argv: call.argv, env, ..ExecSpec::default() };
+        NO_HISTORY.iter().for_each(|entry| spec.default_env(entry));
+        self.clients.containers.terminal(&self.container, &spec)
     }
 
     /// Runs `pg_dump`, `pg_dumpall` or `pg_restore`: anything but exit code 0 without an error line is an error.

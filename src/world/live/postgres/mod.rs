@@ -83,6 +83,10 @@ impl Postgres for Clients {
         psql::Psql::new(&client::Client::inside(self, server), database).run(script, output)
     }
 
+    fn terminal(&self, server: &Server, database: &str) -> Result<i64> {
+        psql::on_terminal(&client::Client::inside(self, server), database)
+    }
+
     fn content(&self, server: &Server) -> Result<Content> {
         content::collect(self, server)
     }

@@ -75,7 +75,7 @@ impl<'a> Psql<'a> {
             (Some(message), _) => Err(message.failed()),
             (None, ended) => match ended? {
                 0 => Ok(()),
-                126 | 127 => Err(Error::failed("postgres.no_client", format!("psql is not in {label}"))),
+                126 | 127 => Err(no_psql(&label)),
                 code => Err(Error::failed("psql.failed", format!("psql in {label} ended with exit code {code}"))),
             },
         }
@@ -118,6 +118,20 @@ impl<'a> Psql<'a> {
         }
         ended
     }
+}
+
+/// psql as a person uses it; gives its exit code.
+pub fn on_terminal(client: &Client<'_>, database: &str) -> Result<i64> {
+    let mut call = Call::new(&["psql", "-X"], Some(database));
+    call.env.push("PGCLIENTENCODING=UTF8".into());
+    match client.terminal(call)? {
+        126 | 127 => Err(no_psql(&client.label)),
+        code => Ok(code),
+    }
+}
+
+fn no_psql(label: &str) -> Error {
+    Error::failed("postgres.no_client", format!("psql is not in {label}"))
 }
 
 /// What becomes of the rest of the input after an error.
