@@ -403,8 +403,8 @@ mod tests {
             ("ui::say(\"back", "ui::say(\"back up\""),
             ("import \"pri", ""),
             ("host::read(\"Cargo.to", "host::read(\"Cargo.toml\""),
-            ("host::read(\"./src/repl/ed", "host::read(\"./src/repl/editor/"),
-            ("ui::say(\"./src/repl/ed", "ui::say(\"./src/repl/editor/"),
+            ("host::read(\"./src/repl/edito", "host::read(\"./src/repl/editor/"),
+            ("ui::say(\"./src/repl/edito", "ui::say(\"./src/repl/editor/"),
             ("ansible::site(#{ dir: \"sr", "ansible::site(#{ dir: \"src/"),
         ];
         for (marked, expected) in cases {
