@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# All tests: units and language first, then what needs an engine, two at a time. Counts the fault tests that passed, and
-# the kills that the upgrade survived.
+# All tests. Counts the fault tests and the recovery stories that passed, and the kills that the upgrade survived.
 #
 #   tests/run.sh [OPTION of cargo test...]
 set -euo pipefail
@@ -14,10 +13,10 @@ count() {
 
 code=0
 PGSCRIPT_TEST_KILLS="$kills" \
-    cargo test --locked --no-fail-fast "$@" -- --test-threads="${PGSCRIPT_TEST_THREADS:-3}" 2>&1 | tee "$log" || code=$?
+    cargo test --locked --no-fail-fast "$@" -- --test-threads="${PGSCRIPT_TEST_THREADS:-4}" 2>&1 | tee "$log" || code=$?
 sed 's/^\([0-9]*\) \([0-9]*\) \(.*\)/kills: \3: \1 survived of \2/' "$kills"
 [ "$code" -eq 0 ] || exit "$code"
 read -ra kill_figures < <(count)
 echo "${kill_figures[@]}"
-faults="$(grep -cE '^test faults::.* \.\.\. ok$' "$log" || true)"
-tests/figures.py faults_tested="$faults" "${kill_figures[@]}"
+passed() { grep -cE "^test $1::.* \.\.\. ok\$" "$log" || true; }
+tests/figures.py faults_tested="$(passed faults)" recovery_stories_passed="$(passed recovery)" "${kill_figures[@]}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ratios of pgscript against the documented commands and against plain tools, on a database of more than 1 GB.
 
-    bench.py BINARY [backup|outage|check]...
+    bench.py BINARY [backup|outage|check|shell]...
 
 Prints each figure beside its target, writes them to target/figures.json, and ends with 1 where a target is missed. What
 is compared takes turns on the same machine in the same run: only the ratios mean anything. Nothing stays behind.
@@ -21,6 +21,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 import documented
+import shell
 from figures import put
 from machine import HERE, PeakMemory, Stack, docker, ended_on_failure, interleaved, run, seconds
 
@@ -34,8 +35,10 @@ TARGETS = {
     "journal_overhead": 0.05,
     "status_ms": 1000,
     "rollback_vs_upgrade": 0.5,
+    "repl_start_ms": 30,
+    "completion_ms_200_containers": 500,
 }
-PARTS = ("check", "backup", "outage")
+PARTS = ("check", "shell", "backup", "outage")
 
 
 def say(text):
@@ -182,6 +185,16 @@ class Bench:
         taken = interleaved(actions, 30)
         self.ratio("check_vs_python", taken["ours"], taken["python"])
 
+    def shell(self):
+        say("start of the shell to its prompt, without an engine …")
+        self.figures["repl_start_ms"] = round(shell.start_ms(self.binary, self.environment), 1)
+        say(f"  {self.figures['repl_start_ms']} ms")
+        say(f"completion of a name among {shell.CONTAINERS} containers …")
+        name = f"pgbench-{os.getpid()}-named"
+        taken = shell.completion_ms(self.binary, self.environment, name, "pgscript-test/app:1")
+        self.figures["completion_ms_200_containers"] = round(taken, 1)
+        say(f"  {self.figures['completion_ms_200_containers']} ms")
+
     def spawn(self, argv):
         quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
         pid = os.posix_spawn(argv[0], [str(word) for word in argv], self.environment, file_actions=quiet)
@@ -230,6 +243,8 @@ def verdict(figures):
 def measure(bench, parts):
     if "check" in parts:
         bench.check()
+    if "shell" in parts:
+        bench.shell()
     if "backup" in parts or "outage" in parts:
         first, second = bench.two_equal_stacks()
         if "backup" in parts:
