@@ -289,7 +289,7 @@ impl Shell {
 /// For the prompt.
 fn standing(desk: &crate::run::session::Desk) -> String {
     match (&desk.read_only, &desk.damage) {
-        (Some(_), _) => "running, only to look at".into(),
+        (Some(_), _) => "only to look at".into(),
         (_, Some(_)) => "damaged".into(),
         _ => desk.now().state().as_str().into(),
     }

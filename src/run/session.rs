@@ -41,7 +41,8 @@ pub struct Desk {
 }
 
 /// Opens a session: one of its own, or one in a run, whose lock may be `held` by this process already. A run that
-/// another process drives can only be looked at; one with a damaged journal too, but the session is one of its own then.
+/// another process drives, or whose stack is another run's by now, can only be looked at; one with a damaged journal too,
+/// but the session is one of its own then.
 pub fn open(setup: &Setup, place: Option<&Place>, held: Option<Held>) -> Result<Desk> {
     let Some(place) = place else { return alone(setup, None, History::default(), None) };
     let (history, damage) = place.history()?;
@@ -55,7 +56,11 @@ pub fn open(setup: &Setup, place: Option<&Place>, held: Option<Held>) -> Result<
     };
     let identity = drive::identity(setup, Command::Repl, history.script.clone(), drive::Changes::Refuse)?;
     let recorder = Arc::new(Recorder::resume(identity, place.clone(), held)?);
-    without_engine(recorder.relock(&setup.world))?;
+    match without_engine(recorder.relock(&setup.world)) {
+        // Another run works on the stack by now.
+        Err(error) if error.code == "run.locked" => return look_on(setup, place, history, error),
+        locked => locked?,
+    }
     without_engine(drive::sweep(&setup.world))?;
     let history = recorder.history();
     let session = session(setup, &recorder, &history, None);
@@ -71,11 +76,11 @@ fn alone(setup: &Setup, place: Option<&Place>, history: History, damage: Option<
     Ok(Desk { session, place: place.cloned(), history, damage, read_only: None, recorder })
 }
 
-fn look_on(setup: &Setup, place: &Place, history: History, driven: Error) -> Result<Desk> {
+fn look_on(setup: &Setup, place: &Place, history: History, why: Error) -> Result<Desk> {
     let identity = drive::identity(setup, Command::Repl, history.script.clone(), drive::Changes::Refuse)?;
     let recorder = Arc::new(Recorder::reading(identity, place.clone(), history.clone()));
-    let session = session(setup, &recorder, &history, Some(driven.clone()));
-    Ok(Desk { session, place: Some(place.clone()), history, damage: None, read_only: Some(driven), recorder })
+    let session = session(setup, &recorder, &history, Some(why.clone()));
+    Ok(Desk { session, place: Some(place.clone()), history, damage: None, read_only: Some(why), recorder })
 }
 
 /// An engine that does not answer is no reason not to open the shell: that may be what it is opened for.
