@@ -120,11 +120,11 @@ pub fn rhai(command: &Command, rest: &str) -> String {
 fn at_container(command: &str, container: &str, further: Option<&str>) -> String {
     let container = format!("docker::container({})", text(container));
     match (command, further) {
-        (".sql", None) => format!("psql::terminal(psql::server({container}));"),
+        (".sql", None) => format!("psql::terminal(psql::server({container})); ()"),
         (".sql", Some(database)) => {
-            format!("psql::terminal(psql::server({container}), #{{ database: {} }});", text(database))
+            format!("psql::terminal(psql::server({container}), #{{ database: {} }}); ()", text(database))
         }
-        (".sh", _) => format!("docker::terminal({container});"),
+        (".sh", _) => format!("docker::terminal({container}); ()"),
         (_, lines) => format!("docker::logs({container}, {})", lines.unwrap_or("100")),
     }
 }
@@ -194,9 +194,9 @@ mod tests {
             (".accept 'count = \"x\"'", r#"session::accept("count", "x")"#),
             (".resume --accept-changes", "session::resume(#{ accept_changes: true })"),
             (".journal 50", "session::journal(50)"),
-            (".sql db", r#"psql::terminal(psql::server(docker::container("db")));"#),
-            (".sql db app", r#"psql::terminal(psql::server(docker::container("db")), #{ database: "app" });"#),
-            (".sh db", r#"docker::terminal(docker::container("db"));"#),
+            (".sql db", r#"psql::terminal(psql::server(docker::container("db"))); ()"#),
+            (".sql db app", r#"psql::terminal(psql::server(docker::container("db")), #{ database: "app" }); ()"#),
+            (".sh db", r#"docker::terminal(docker::container("db")); ()"#),
             (".logs db", r#"docker::logs(docker::container("db"), 100)"#),
             (".logs db 7", r#"docker::logs(docker::container("db"), 7)"#),
             ("help docker::stop", r#"session::help("docker::stop")"#),
