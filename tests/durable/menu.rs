@@ -45,6 +45,7 @@ fn each_choice_is_explained_in_a_line_and_nothing_is_put_back_meanwhile() {
         "  retry  run step `two` again",
         "  skip   leave step `two` out, and go on with the next one",
         "  edit   open the script in your editor, then run step `two` again",
+        "  shell  open a shell here, with the script's variables: look around, do one thing by hand",
         "  back   put everything back as it was",
         "  quit   leave everything as it is; `pgscript resume` or `pgscript rollback` go on later",
     ] {
@@ -100,6 +101,37 @@ fn edit_opens_the_script_and_goes_on_with_what_was_changed() {
     assert_eq!(terminal.end().1, 0);
     assert_eq!(place.read("work/two"), "2");
     assert!(place.read("main.rhai").contains("edited"));
+}
+
+#[test]
+fn shell_opens_the_run_with_its_variables_and_leads_to_the_question_again() {
+    let place = Place::new(&format!("let colour = \"green\";\n{SCRIPT}"));
+    let mut terminal = at_terminal(&place, RUN);
+    terminal.expect(ASKED);
+    terminal.type_line("shell");
+    terminal.expect("main-1 (failed)> ");
+    terminal.type_line("colour");
+    terminal.expect("\"green\"");
+    terminal.type_line("host::write(\"mended\", \"\")");
+    terminal.expect("main-1 (failed)> ");
+    terminal.type_line(".step");
+    terminal.expect("came to the end");
+    terminal.expect("main-1 (done)> ");
+    terminal.type_line("exit");
+    assert_eq!(terminal.end().1, 0);
+    place.expect_state("main-1", "done");
+    assert_eq!(place.entries(1, "input")[0]["text"], "host::write(\"mended\", \"\")");
+
+    let other = self::place();
+    let mut terminal = at_terminal(&other, RUN);
+    terminal.expect(ASKED);
+    terminal.type_line("shell");
+    terminal.expect("main-1 (failed)> ");
+    terminal.type_line("exit");
+    terminal.expect("error[a.b]: it broke");
+    terminal.expect(ASKED);
+    terminal.type_line("quit");
+    assert_eq!(terminal.end().1, 1);
 }
 
 #[test]

@@ -76,7 +76,8 @@ fn a_start_behind_our_back_withdraws_the_proof() {
     filled(&behind.name);
     // As an operator would, or a daemon that restarts.
     let started =
-        r#"host::run(["docker", "start", name + "-holder"]); docker::remove(holder); volume::remove(volume);"#;
+        r#"host::run(["docker", "start", name + "-holder"]); host::run(["docker", "wait", name + "-holder"]);
+        docker::remove(holder); volume::remove(volume);"#;
     behind
         .step(&(HOLDER.replace("NETWORK", "\"none\"") + started), &[])
         .expect(3, &["error[volume.unproven]", "is older than the last use of the volume"]);
