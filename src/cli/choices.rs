@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::driving::Driving;
+use super::signals;
 use crate::repl::edit;
 use crate::run::drive::{self, Changes, Driven, Setup};
 use crate::run::history::State;
@@ -32,7 +33,9 @@ pub fn offer(setup: &Setup, mut driven: Driven, keep: bool) -> Result<Driven> {
             Some(choice) => choice,
             None => {
                 setup.world.cancel.rearm();
-                choose(&question, &driven)?
+                let choice = choose(&question, &driven)?;
+                signals::forget();
+                choice
             }
         };
         setup.world.cancel.rearm();
@@ -120,8 +123,8 @@ fn act(setup: &Setup, driven: &Driven, choice: &str) -> Result<Option<Driven>> {
             Ok(Some(back))
         }
         "shell" => {
-            super::repl::after_failure(setup, place, held())?;
-            after_shell(place, driven).map(Some)
+            let is_ended = super::repl::after_failure(setup, place, held())?;
+            if is_ended { Ok(None) } else { after_shell(place, driven).map(Some) }
         }
         _ => Ok(None),
     }

@@ -72,8 +72,8 @@ impl Shared {
             let state = self.state();
             (state.setup.clone(), state.desk.clone())
         };
-        if let Some(error) = &desk.read_only {
-            return Err(error.clone());
+        if let Some(error) = desk.read_only() {
+            return Err(error);
         }
         if let Some(damage) = &desk.damage {
             return Err(journal::damaged(&place, damage));
@@ -155,11 +155,15 @@ impl Bench {
             let mut state = self.shared.state();
             let Some(wanted) = state.wanted.take() else { return Ok(false) };
             state.desk.release();
-            let is_same = wanted.as_ref().map(|place| &place.id) == state.desk.place.as_ref().map(|place| &place.id);
+            let before = state.desk.place.clone();
+            let is_same = wanted.as_ref().map(|place| &place.id) == before.as_ref().map(|place| &place.id);
             let held = state.held.take().filter(|_| is_same);
+            // Where it can't be opened, the session goes on where it was.
+            state.wanted = Some(before);
             (state.setup.clone(), wanted, held)
         };
         let desk = Arc::new(session::open(&setup, wanted.as_ref(), held)?);
+        self.shared.state().wanted = None;
         self.shared.state().desk = desk.clone();
         self.language = language(&setup, &desk, &self.shared);
         interactive::import_again(&mut self.language, &self.workspace)?;

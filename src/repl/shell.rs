@@ -1,18 +1,18 @@
 //! Reads an input, evaluates it, shows what it gave; until the operator leaves.
 
 use std::io::{BufRead, IsTerminal};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rhai::Dynamic;
+use std::io::BufRead;
 
 use super::api;
-use super::bench::Bench;
+use super::bench::{Bench, Shared};
 use super::commands;
 use super::editor::{Editor, Read, scan};
 use super::save::Saved;
 use super::show;
 use super::surroundings::Around;
+use super::watch::Watch;
 use crate::run::drive::Setup;
 use crate::run::history::State;
 use crate::run::store::{Held, Place, Store};
@@ -32,10 +32,7 @@ pub struct Start {
     pub place: Option<Place>,
     /// The run's lock, where this process has it already.
     pub held: Option<Held>,
-    /// Set while an input is evaluated: a signal then ends that, not the shell.
-    pub is_busy: Arc<AtomicBool>,
-    /// Set by a signal that wants the shell to end.
-    pub is_ended: Arc<AtomicBool>,
+    pub watch: Watch,
 }
 
 /// How values are written.
@@ -85,14 +82,22 @@ fn on_thread<T: Send + 'static>(start: Start, work: impl FnOnce(Shell) -> Result
     let running = thread.spawn(move || {
         let bench = Bench::open(&start.setup, start.place.as_ref(), start.held.clone())?;
         let shared = bench.shared.clone();
+        start.watch.leaves_by({
+            let shared = shared.clone();
+            move || _ = leave(&shared)
+        });
         let style = Style::of_terminal();
         let style = Style { colour: style.colour && std::io::stdout().is_terminal(), ..style };
         let result = work(Shell { bench, start, style });
-        let desk = shared.state().desk.clone();
-        result.and_then(|value| desk.leave().map(|()| value))
+        result.and_then(|value| leave(&shared).map(|()| value))
     });
     let running = running.map_err(|e| Error::io("start", "the shell's thread", &e))?;
     running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn leave(shared: &Shared) -> Result<()> {
+    let desk = shared.state().desk.clone();
+    desk.leave()
 }
 
 struct Shell {
@@ -109,6 +114,14 @@ impl Shell {
         if let Some(warning) = editor.warning() {
             output::complain(&format!("{warning}\n"));
         }
+        self.start.watch.leaves_by({
+            let (shared, ending) = (self.bench.shared.clone(), editor.ending());
+            move || {
+                output::print(ending);
+                part(&shared);
+                _ = leave(&shared);
+            }
+        });
         while !self.is_leaving() {
             around.look(&self.bench);
             match editor.read(&self.prompt())? {
@@ -120,7 +133,7 @@ impl Shell {
                 Read::End => break,
             }
         }
-        self.part();
+        part(&self.bench.shared);
         Ok(())
     }
 
@@ -134,16 +147,16 @@ impl Shell {
     }
 
     fn is_leaving(&self) -> bool {
-        self.start.is_ended.load(Ordering::SeqCst) || self.bench.shared.state().is_leaving
+        self.start.watch.is_ended() || self.bench.shared.state().is_leaving
     }
 
     /// Evaluates an input, shows its value or error, and what is asked for beside it.
     fn enter(&mut self, text: &str, form: Form) -> std::result::Result<(), Kind> {
-        self.start.is_busy.store(true, Ordering::SeqCst);
-        self.start.setup.world.cancel.rearm();
-        let result = self.evaluate(text, form);
-        self.start.is_busy.store(false, Ordering::SeqCst);
-        self.renew();
+        let watch = self.start.watch.clone();
+        let result = watch.busy(|| {
+            let result = self.renew().and_then(|()| self.evaluate(text, form));
+            self.renew().and(result)
+        });
         let next = self.bench.shared.state().next_input.take();
         match next {
             Some(next) => {
@@ -155,6 +168,7 @@ impl Shell {
     }
 
     fn evaluate(&mut self, text: &str, form: Form) -> std::result::Result<(), Kind> {
+        self.start.setup.world.cancel.rearm();
         let (rhai, is_command) = match plain(text) {
             Ok(Some(pair)) => pair,
             Ok(None) => return Ok(()),
@@ -173,6 +187,8 @@ impl Shell {
         self.note(text, is_command, *ended.as_ref().unwrap_or(&true), error.as_ref());
         match result {
             Ok(value) => self.show(&value, form),
+            // That the run was cancelled which the input has driven was said.
+            Err(report) if self.bench.shared.state().failed == Some(report.kind) => return Err(report.kind),
             Err(report) => return Err(self.complain(&report)),
         }
         if let Err(error) = ended {
@@ -217,12 +233,15 @@ impl Shell {
     }
 
     /// After the run was driven, or another one is wanted: where it stands now.
-    fn renew(&mut self) {
+    fn renew(&mut self) -> std::result::Result<(), Kind> {
+        // What was cancelled is the input.
+        self.start.setup.world.cancel.rearm();
         match self.bench.renew() {
             Ok(false) => {}
             Ok(true) => self.say_state(),
-            Err(error) => _ = self.complain(&Report::from(&error)),
+            Err(error) => return Err(self.complain(&Report::from(&error))),
         }
+        Ok(())
     }
 
     fn say_state(&self) {
@@ -256,39 +275,42 @@ impl Shell {
             Ok(status) => output::print(&status.render()),
             Err(error) => _ = self.complain(&Report::from(&error)),
         }
-        if let Some(error) = &desk.read_only {
+        if let Some(error) = desk.read_only() {
             output::print(&format!("\n{}: you can look, not change anything\n", error.message));
         }
         output::print(
             "\nYou are in this run. .next says what resume would do, .help what else there is; Ctrl-D leaves.\n",
         );
     }
+}
 
-    /// The last word: what is unfinished.
-    fn part(&self) {
-        let desk = self.bench.shared.state().desk.clone();
-        let ways = |id: &str| format!("pgscript resume {id} | pgscript rollback {id} | pgscript repl --run {id}");
-        match &desk.place {
-            Some(place) if desk.read_only.is_none() && !desk.now().state().is_over() => {
-                let state = desk.now().state().as_str();
-                output::print(&format!("{} is {state}: {}\n", place.id, ways(&place.id)));
-            }
-            Some(_) => {}
-            None => {
-                for id in unfinished(&self.start.setup.store) {
-                    output::print(&format!("{id} is unfinished: {}\n", ways(&id)));
-                }
+/// The last word: what is unfinished.
+fn part(shared: &Shared) {
+    let (desk, store) = {
+        let state = shared.state();
+        (state.desk.clone(), state.setup.store.clone())
+    };
+    let ways = |id: &str| format!("pgscript resume {id} | pgscript rollback {id} | pgscript repl --run {id}");
+    match &desk.place {
+        Some(place) if desk.read_only().is_none() && !desk.now().state().is_over() => {
+            let state = desk.now().state().as_str();
+            output::print(&format!("{} is {state}: {}\n", place.id, ways(&place.id)));
+        }
+        Some(_) => {}
+        None => {
+            for id in unfinished(&store) {
+                output::print(&format!("{id} is unfinished: {}\n", ways(&id)));
             }
         }
-        if let Some(kept) = desk.kept_in().filter(|_| desk.now().is_session()) {
-            output::print(&format!("what was done is kept: pgscript status {}\n", kept.id));
-        }
+    }
+    if let Some(kept) = desk.kept_in().filter(|_| desk.now().is_session()) {
+        output::print(&format!("what was done is kept: pgscript status {}\n", kept.id));
     }
 }
 
 /// For the prompt.
 fn standing(desk: &crate::run::session::Desk) -> String {
-    match (&desk.read_only, &desk.damage) {
+    match (desk.read_only(), &desk.damage) {
         (Some(_), _) => "only to look at".into(),
         (_, Some(_)) => "damaged".into(),
         _ => desk.now().state().as_str().into(),
