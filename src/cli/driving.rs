@@ -15,7 +15,7 @@ use crate::run::log::{Both, Log};
 use crate::script::parameters::Given;
 use crate::ui::output;
 use crate::ui::prompt::Terminal;
-use crate::ui::{self, human};
+use crate::ui::{self, human, style};
 use crate::world::{Cancel, Owner, Redactor, Result, live};
 
 /// Options of every command that drives a script.
@@ -141,6 +141,7 @@ fn tell(driven: &Driven, format: Format, setup: &Setup) -> Exit {
             failure,
             setup,
             &human::seconds(seconds),
+            style::columns(),
         )));
     }
     exit

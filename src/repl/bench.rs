@@ -17,7 +17,7 @@ use crate::script::api::Reference;
 use crate::script::engine::Language;
 use crate::script::handles;
 use crate::script::interactive::{self, Workspace};
-use crate::ui::{human, output};
+use crate::ui::{human, output, style};
 use crate::world::{Error, Kind, Result};
 
 /// Shared with the functions of [`api`].
@@ -91,12 +91,12 @@ impl Shared {
     fn tell(&self, setup: &Setup, driven: &Driven) {
         let Some(failure) = &driven.outcome.failure else {
             if driven.outcome.is_partial {
-                output::print("stopped before the next step: .next shows it\n");
+                output::tell("stopped before the next step: .next shows it\n");
             }
             return;
         };
         let seconds = human::seconds(driven.outcome.seconds);
-        let text = last_word::render(driven, failure, setup, &seconds);
+        let text = last_word::render(driven, failure, setup, &seconds, style::columns());
         let run = driven.place.as_ref().map_or("", |place| place.id.as_str());
         output::complain(&setup.world.redactor.redact(&in_session(&text, run)));
         self.state().failed = Some(failure.report.kind);

@@ -21,7 +21,7 @@ use crate::script::engine::STACK;
 use crate::script::errors::Report;
 use crate::script::interactive;
 use crate::ui::output;
-use crate::ui::style::Style;
+use crate::ui::style::{self, Style};
 use crate::world::{Error, Kind, Result};
 
 /// What a session begins with.
@@ -209,8 +209,11 @@ impl Shell {
     }
 
     fn show(&self, value: &Dynamic, form: Form) {
+        let redactor = &self.start.setup.world.redactor;
+        // The window may have another size by now.
+        let style = Style { width: style::width().unwrap_or(self.style.width), ..self.style };
         let text = match form {
-            Form::People => show::show(value, self.style, jiff::Timestamp::now()),
+            Form::People => show::show(value, style, jiff::Timestamp::now(), redactor),
             Form::Json => match values::to_json(value) {
                 Ok(json) => json.to_string(),
                 Err(error) => {
@@ -220,15 +223,15 @@ impl Shell {
             },
         };
         if !text.is_empty() {
-            output::print(&format!("{}\n", self.start.setup.world.redactor.redact(&text)));
+            output::print(&format!("{}\n", redactor.redact(&text)));
         }
     }
 
     fn complain(&self, report: &Report) -> Kind {
         let desk = self.bench.shared.state().desk.clone();
         let run = desk.place.as_ref().map_or("", |place| place.id.as_str());
-        let text = commands::in_session(&report.render(), run);
-        output::complain(&self.start.setup.world.redactor.redact(&text));
+        let text = report.render_within(style::columns(), &self.start.setup.world.redactor);
+        output::complain(&commands::in_session(&text, run));
         report.kind
     }
 
@@ -247,7 +250,7 @@ impl Shell {
     fn say_state(&self) {
         let desk = self.bench.shared.state().desk.clone();
         if let Some(place) = &desk.place {
-            output::print(&format!("{} is {} now\n", place.id, desk.now().state().as_str()));
+            output::tell(&format!("{} is {} now\n", place.id, desk.now().state().as_str()));
         }
     }
 
@@ -262,23 +265,23 @@ impl Shell {
     fn greet(&self) {
         let desk = self.bench.shared.state().desk.clone();
         if desk.place.is_none() {
-            output::print(&format!(
+            output::tell(&format!(
                 "pgscript {}: help explains, Tab completes, Ctrl-D leaves\n",
                 env!("CARGO_PKG_VERSION")
             ));
             for place in unfinished(&self.start.setup.store) {
-                output::print(&format!("{place} is unfinished: .run {place} goes there\n"));
+                output::tell(&format!("{place} is unfinished: .run {place} goes there\n"));
             }
             return;
         }
         match api::status(&self.bench.shared) {
-            Ok(status) => output::print(&status.render()),
+            Ok(status) => output::tell(&status.render()),
             Err(error) => _ = self.complain(&Report::from(&error)),
         }
         if let Some(error) = desk.read_only() {
-            output::print(&format!("\n{}: you can look, not change anything\n", error.message));
+            output::tell(&format!("\n{}: you can look, not change anything\n", error.message));
         }
-        output::print(
+        output::tell(
             "\nYou are in this run. .next says what resume would do, .help what else there is; Ctrl-D leaves.\n",
         );
     }
@@ -294,17 +297,17 @@ fn part(shared: &Shared) {
     match &desk.place {
         Some(place) if desk.read_only().is_none() && !desk.now().state().is_over() => {
             let state = desk.now().state().as_str();
-            output::print(&format!("{} is {state}: {}\n", place.id, ways(&place.id)));
+            output::tell(&format!("{} is {state}: {}\n", place.id, ways(&place.id)));
         }
         Some(_) => {}
         None => {
             for id in unfinished(&store) {
-                output::print(&format!("{id} is unfinished: {}\n", ways(&id)));
+                output::tell(&format!("{id} is unfinished: {}\n", ways(&id)));
             }
         }
     }
     if let Some(kept) = desk.kept_in().filter(|_| desk.now().is_session()) {
-        output::print(&format!("what was done is kept: pgscript status {}\n", kept.id));
+        output::tell(&format!("what was done is kept: pgscript status {}\n", kept.id));
     }
 }
 

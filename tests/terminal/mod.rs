@@ -4,7 +4,7 @@
 //! as text ([`Terminal::read`], without escape sequences) and looked at as a screen ([`Terminal::screen`]).
 
 // No test binary uses all of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod shell;
 mod shown;

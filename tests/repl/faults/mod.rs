@@ -3,6 +3,7 @@
 mod editing;
 mod ended;
 mod interrupted;
+mod screens;
 
 use crate::place::Place;
 use crate::terminal::{Seat, Shell};
