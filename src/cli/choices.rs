@@ -12,8 +12,8 @@ use crate::script::errors::Report;
 use crate::script::execute::{Aftermath, Failure, Outcome, Way};
 use crate::script::record::Decision;
 use crate::script::steps::PutBack;
-use crate::ui::{output, style};
 use crate::ui::prompt::{Terminal, is_terminal};
+use crate::ui::{output, style};
 use crate::world::{Kind, Result};
 
 /// Whether there is somebody to ask, and a question would be seen.
@@ -62,7 +62,8 @@ fn is_cancelled(driven: &Driven) -> bool {
 fn question(setup: &Setup, driven: &Driven) -> Option<String> {
     let failure = driven.outcome.failure.as_ref()?;
     let is_open = driven.state == State::Failed || failure.report.code == UNKNOWN;
-    (driven.place.is_some() && is_open).then(|| format!("\n{}", failure.report.render_within(style::columns(), &setup.world.redactor)))
+    (driven.place.is_some() && is_open)
+        .then(|| format!("\n{}", failure.report.render_within(style::columns(), &setup.world.redactor)))
 }
 
 /// One word, explained in a line each. Ctrl-C and Ctrl-D leave.

@@ -3,7 +3,6 @@
 use std::io::{BufRead, IsTerminal};
 
 use rhai::Dynamic;
-use std::io::BufRead;
 
 use super::api;
 use super::bench::{Bench, Shared};

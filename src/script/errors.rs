@@ -261,3 +261,42 @@ fn around(place: &Place, room: usize) -> (String, usize, usize) {
 pub fn did_you_mean<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
     nearest(name, candidates).map(|near| format!("did you mean `{near}`?"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::Secret;
+
+    fn report(text: &str, name: &str) -> Report {
+        let column = text[..text.find(name).unwrap()].chars().count() + 1;
+        let place = Place { file: "a.rhai".into(), line: 12, column, text: text.into() };
+        Report { place: Some(place), ..Report::from(&Error::failed("a.b", "broken")) }
+    }
+
+    /// The line and the carets.
+    fn excerpt(text: &str, name: &str, width: usize) -> String {
+        let rendered = report(text, name).render_within(width, &Redactor::default());
+        let lines: Vec<_> = rendered.lines().skip(3).collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= width), "{rendered}");
+        lines.join("\n")
+    }
+
+    #[test]
+    fn of_a_long_line_what_is_around_the_place_is_shown() {
+        let text = "let first = 1; let second = \u{e4}(first) + 2; let third = 3;";
+        assert_eq!(excerpt(text, "second", 100), format!("12 | {text}\n   | {}^^^^^^", " ".repeat(19)));
+        assert_eq!(excerpt(text, "first", 25), "12 | let first = 1; le...\n   |     ^^^^^");
+        assert_eq!(excerpt(text, "second", 25), "12 | ...let second = \u{e4}...\n   |        ^^^^^^");
+        assert_eq!(excerpt(text, "3;", 25), "12 | ...2; let third = 3;\n   |                   ^");
+        let text = format!("{}\tname{}", "x ".repeat(20), "_of_something_long".repeat(4));
+        assert_eq!(excerpt(&text, "name", 25), "12 | ...x  name_of_som...\n   |       ^^^^^^^^");
+    }
+
+    #[test]
+    fn a_secret_is_replaced_before_a_line_is_cut() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("hunter2hunter2"));
+        let text = report("let p = \"hunter2hunter2\"; nothing", "nothing").render_within(20, &redactor);
+        assert!(!text.contains("hunter") && !text.contains("ter2"), "{text}");
+    }
+}

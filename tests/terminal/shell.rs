@@ -44,23 +44,35 @@ impl Shell {
     /// Types a line, and Enter once it is seen.
     #[track_caller]
     pub fn type_in(&mut self, line: &str) -> &mut Self {
-        self.write(line);
-        self.terminal.type_keys("\r");
+        self.write(line).terminal.type_keys("\r").expect("\n");
         self
     }
 
     /// Types what has no line's end in it, and waits until it is seen.
     #[track_caller]
     pub fn write(&mut self, text: &str) -> &mut Self {
-        self.until_prompt();
-        self.terminal.skip().type_keys(text).expect(text);
+        self.until_prompt().terminal.type_keys(text);
+        self.until_shown(text);
+        self
+    }
+
+    /// Waits until this stands behind the prompt, however many rows it takes.
+    #[track_caller]
+    pub fn until_shown(&mut self, text: &str) -> &mut Self {
+        // A blank at the end of a row is not seen.
+        let without_blanks = |text: &str| text.split_whitespace().collect::<String>();
+        let (prompt, typed) = (without_blanks(&self.prompt), without_blanks(text));
+        self.terminal.see_when(&format!("{text:?} behind the prompt"), |screen| {
+            let screen = without_blanks(screen);
+            screen.rfind(&prompt).is_some_and(|at| screen[at + prompt.len()..].starts_with(&typed))
+        });
+        self.terminal.skip();
         self
     }
 
     /// Waits for the next prompt; what came before it must have each of these words. Gives all of it.
     #[track_caller]
     pub fn answer(&mut self, words: &[&str]) -> String {
-        self.terminal.expect("\n");
         self.until_prompt();
         let text = self.terminal.rest();
         let text = text.strip_suffix(&self.prompt).unwrap_or(&text).to_owned();

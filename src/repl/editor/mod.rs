@@ -221,7 +221,7 @@ fn edited(known: Known, style: Style, entries: Vec<String>) -> Result<Edited> {
         history.add_owned(entry).map_err(terminal_error)?;
     }
     let mut editor = rustyline::Editor::with_history(config, history).map_err(terminal_error)?;
-    editor.set_helper(Some(Helper::new(known, style)));
+    editor.set_helper(Some(Helper::new(known, style, || style::width().unwrap_or(80))));
     let key = |code| KeyEvent(code, Modifiers::NONE);
     editor.bind_sequence(key(KeyCode::Enter), EventHandler::Conditional(Box::new(helper::Enter)));
     editor.bind_sequence(key(KeyCode::Tab), EventHandler::Conditional(Box::new(helper::Tab)));
@@ -234,7 +234,7 @@ fn edited(known: Known, style: Style, entries: Vec<String>) -> Result<Edited> {
 
 fn read(editor: &mut rustyline::Editor<Helper, MemHistory>, prompt: &str) -> Result<Read> {
     if let Some(helper) = editor.helper() {
-        helper.begin(prompt, style::width().unwrap_or(80));
+        helper.begin(prompt);
     }
     let mut typed = (String::new(), 0);
     loop {

@@ -18,7 +18,7 @@ const COMMANDS: [Command; 6] = [
 ];
 
 fn reference() -> Reference {
-    api::register(&mut Engine::new(), None, |_| {})
+    api::register(&mut Engine::new(), None)
 }
 
 fn own() -> Vec<(String, String)> {
