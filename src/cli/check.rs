@@ -51,7 +51,7 @@ impl Check {
 
 fn text(findings: &[Finding], scripts: &[String]) -> String {
     let reports = findings.iter().map(|finding| match finding.is_warning {
-        true => finding.report.render_as("warning"),
+        true => finding.report.render_as("warning", usize::MAX),
         false => finding.report.render(),
     });
     let reports: Vec<_> = reports.collect();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::driving::Driving;
+use super::signals;
 use crate::repl::edit;
 use crate::run::drive::{self, Changes, Driven, Setup};
 use crate::run::history::State;
@@ -11,8 +12,8 @@ use crate::script::errors::Report;
 use crate::script::execute::{Aftermath, Failure, Outcome, Way};
 use crate::script::record::Decision;
 use crate::script::steps::PutBack;
-use crate::ui::output;
 use crate::ui::prompt::{Terminal, is_terminal};
+use crate::ui::{output, style};
 use crate::world::{Kind, Result};
 
 /// Whether there is somebody to ask, and a question would be seen.
@@ -32,7 +33,9 @@ pub fn offer(setup: &Setup, mut driven: Driven, keep: bool) -> Result<Driven> {
             Some(choice) => choice,
             None => {
                 setup.world.cancel.rearm();
-                choose(&question, &driven)?
+                let choice = choose(&question, &driven)?;
+                signals::forget();
+                choice
             }
         };
         setup.world.cancel.rearm();
@@ -59,7 +62,8 @@ fn is_cancelled(driven: &Driven) -> bool {
 fn question(setup: &Setup, driven: &Driven) -> Option<String> {
     let failure = driven.outcome.failure.as_ref()?;
     let is_open = driven.state == State::Failed || failure.report.code == UNKNOWN;
-    (driven.place.is_some() && is_open).then(|| setup.world.redactor.redact(&format!("\n{}", failure.report.render())))
+    (driven.place.is_some() && is_open)
+        .then(|| format!("\n{}", failure.report.render_within(style::columns(), &setup.world.redactor)))
 }
 
 /// One word, explained in a line each. Ctrl-C and Ctrl-D leave.
@@ -120,8 +124,8 @@ fn act(setup: &Setup, driven: &Driven, choice: &str) -> Result<Option<Driven>> {
             Ok(Some(back))
         }
         "shell" => {
-            super::repl::after_failure(setup, place, held())?;
-            after_shell(place, driven).map(Some)
+            let is_ended = super::repl::after_failure(setup, place, held())?;
+            if is_ended { Ok(None) } else { after_shell(place, driven).map(Some) }
         }
         _ => Ok(None),
     }

@@ -7,8 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::signals::{self, Handling};
-use super::{Exit, Format, Global, prompter};
+use super::{Exit, Format, Global, prompter, signals};
 use crate::event::Event;
 use crate::run::drive::{Driven, Setup};
 use crate::run::last_word;
@@ -16,7 +15,7 @@ use crate::run::log::{Both, Log};
 use crate::script::parameters::Given;
 use crate::ui::output;
 use crate::ui::prompt::Terminal;
-use crate::ui::{self, human};
+use crate::ui::{self, human, style};
 use crate::world::{Cancel, Owner, Redactor, Result, live};
 
 /// Options of every command that drives a script.
@@ -69,9 +68,7 @@ impl Driving {
         docker: Option<String>,
         drive: impl FnOnce(&Setup) -> Result<Driven>,
     ) -> anyhow::Result<Exit> {
-        self.with_setup(global, given, docker, Handling::Run, |setup| {
-            drive(setup).map(|driven| tell(&driven, self.format, setup))
-        })
+        self.with_setup(global, given, docker, |setup| drive(setup).map(|driven| tell(&driven, self.format, setup)))
     }
 
     /// Makes everything a run or a session needs, for `work`.
@@ -80,13 +77,12 @@ impl Driving {
         global: Global,
         given: Given,
         docker: Option<String>,
-        handling: Handling,
         work: impl FnOnce(&Setup) -> Result<Exit>,
     ) -> anyhow::Result<Exit> {
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = threads.context("cannot start the runtime")?;
         let (cancel, redactor) = (Cancel::default(), Redactor::default());
-        signals::listen(&runtime, cancel.clone(), handling)?;
+        signals::listen(&runtime, cancel.clone())?;
         let setup = self.setup(&runtime, global, given, docker, cancel, redactor)?;
         let result = work(&setup);
         // A primitive that does not let go must not hold up the prompt.
@@ -145,6 +141,7 @@ fn tell(driven: &Driven, format: Format, setup: &Setup) -> Exit {
             failure,
             setup,
             &human::seconds(seconds),
+            style::columns(),
         )));
     }
     exit

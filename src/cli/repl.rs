@@ -1,15 +1,14 @@
 //! `pgscript repl`
 
 use std::io::{BufReader, stdin};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
 use super::driving::Driving;
-use super::signals::Handling;
+use super::signals::InSession;
 use super::{Exit, Global};
 use crate::repl::shell::{self, Start};
+use crate::repl::watch::Watch;
 use crate::run::drive::Setup;
 use crate::run::history::History;
 use crate::run::store::{Held, Place};
@@ -34,7 +33,9 @@ impl Repl {
     pub fn execute(self, global: Global) -> anyhow::Result<Exit> {
         session(&self.driving, global, self.run.as_deref(), |start| {
             if is_terminal() {
-                return shell::at_terminal(start).map(|()| Exit::Done);
+                let watch = start.watch.clone();
+                shell::at_terminal(start)?;
+                return Ok(if watch.is_ended() { Exit::Cancelled } else { Exit::Done });
             }
             let ended = shell::piped(start, BufReader::new(stdin()))?;
             Ok(ended.map_or(Exit::Done, Exit::from))
@@ -52,15 +53,18 @@ pub fn session(
     let place = run.map(|name| global.store.find(name)).transpose()?;
     let history = place.as_ref().map_or_else(|| Ok(History::default()), |place| place.history().map(|(h, _)| h))?;
     let global = if place.is_some() { global.of_run(&history)? } else { global };
-    let (is_busy, is_ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let handling = Handling::Session { is_busy: is_busy.clone(), is_ended: is_ended.clone() };
-    driving.with_setup(global, Given::default(), history.docker, handling, |setup| {
-        work(Start { setup: setup.clone(), place, held: None, is_busy, is_ended })
+    driving.with_setup(global, Given::default(), history.docker, |setup| {
+        let watch = Watch::default();
+        let _signals = InSession::new(&watch);
+        work(Start { setup: setup.clone(), place, held: None, watch })
     })
 }
 
-/// The shell in a run that has just failed in this process; gives back the terminal when the operator leaves it.
-pub fn after_failure(setup: &Setup, place: &Place, held: Option<Held>) -> Result<()> {
-    let (is_busy, is_ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    shell::at_terminal(Start { setup: setup.clone(), place: Some(place.clone()), held, is_busy, is_ended })
+/// The shell in a run that has just failed in this process. Gives back the terminal when the operator leaves it; gives
+/// whether a signal has ended it, and this process is to end too.
+pub fn after_failure(setup: &Setup, place: &Place, held: Option<Held>) -> Result<bool> {
+    let watch = Watch::default();
+    let _signals = InSession::new(&watch);
+    shell::at_terminal(Start { setup: setup.clone(), place: Some(place.clone()), held, watch: watch.clone() })?;
+    Ok(watch.is_ended())
 }

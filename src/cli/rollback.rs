@@ -53,9 +53,9 @@ impl Rollback {
         if history.state() == State::RolledBack && place.driver().is_none() {
             let id = &place.id;
             place.remove_definitions()?;
-            output::print(&format!("run {id} has been put back: everything is as it was before it\n"));
+            output::tell(&format!("run {id} has been put back: everything is as it was before it\n"));
             if self.run.is_none() {
-                output::print("to go back further, name the run: `pgscript runs` lists them\n");
+                output::tell("to go back further, name the run: `pgscript runs` lists them\n");
             }
             return Ok(Exit::Done);
         }

@@ -13,8 +13,8 @@ use crate::script::errors;
 use crate::script::loader::Places;
 use crate::script::source::Source;
 use crate::script::tree::Tree;
-use crate::ui::output;
-use crate::world::Error;
+use crate::ui::{output, style};
+use crate::world::{Error, Redactor};
 
 /// Shows what a script is for, its parameters and steps, without running it; or what scripts may call.
 #[derive(Args, Debug)]
@@ -54,7 +54,7 @@ fn show(language: &Language, source: &Source, format: Format) -> anyhow::Result<
 
 fn unreadable(language: &Language, source: &Source, error: &EvalAltResult) -> Exit {
     let report = errors::report(error, &source.id, &language.sources, &language.reference);
-    output::complain(&report.render());
+    output::complain(&report.render_within(style::columns(), &Redactor::default()));
     report.kind.into()
 }
 

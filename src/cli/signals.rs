@@ -1,49 +1,25 @@
 //! Ctrl-C and its kin.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Exit;
-use crate::world::live::terminal;
+use crate::repl::watch::{Leave, Watch};
 use crate::world::{Cancel, Error, Result};
 
-/// What signals mean.
-pub enum Handling {
-    /// The first one cancels the run, the next one stops putting things back, the third leaves at once.
-    Run,
-    /// Ctrl-C cancels the input that is evaluated, never the session. SIGTERM and SIGHUP end it: after the input that
-    /// they cancel, or at once when there is none.
-    Session { is_busy: Arc<AtomicBool>, is_ended: Arc<AtomicBool> },
-}
+/// The session that signals are meant for; without one they are meant for the run. A process hears its signals in one
+/// place.
+static SESSION: Mutex<Option<Watch>> = Mutex::new(None);
+/// Signals to the run since the operator was asked last.
+static HEARD: AtomicUsize = AtomicUsize::new(0);
 
-impl Handling {
-    /// `heard` counts the signals from 1.
-    fn act(&self, heard: usize, is_interrupt: bool, cancel: &Cancel, before: Option<&Termios>) {
-        match self {
-            Self::Run if heard >= 3 => {
-                terminal::restore();
-                std::process::exit(Exit::Killed.code().into());
-            }
-            Self::Session { is_busy, is_ended } if !is_interrupt => {
-                is_ended.store(true, Ordering::SeqCst);
-                if !is_busy.load(Ordering::SeqCst) {
-                    // The editor has changed the terminal, and will not come to change it back.
-                    before.map(|before| tcsetattr(std::io::stdin(), OptionalActions::Now, before));
-                    std::process::exit(Exit::Cancelled.code().into());
-                }
-            }
-            _ => {}
-        }
-        cancel.cancel();
-    }
-}
-
-/// Listens for SIGINT, SIGTERM and SIGHUP from now on.
-pub fn listen(runtime: &Runtime, cancel: Cancel, handling: Handling) -> Result<()> {
+/// Listens for SIGINT, SIGTERM and SIGHUP from now on. The first one cancels the run, the next one stops putting things
+/// back, the third leaves at once.
+pub fn listen(runtime: &Runtime, cancel: Cancel) -> Result<()> {
     let _guard = runtime.enter();
     let hear = |kind| signal(kind).map_err(|e| Error::io("listen for", "signals", &e));
     let mut interrupt = hear(SignalKind::interrupt())?;
@@ -51,14 +27,70 @@ pub fn listen(runtime: &Runtime, cancel: Cancel, handling: Handling) -> Result<(
     let mut hang_up = hear(SignalKind::hangup())?;
     let before = tcgetattr(std::io::stdin()).ok();
     runtime.spawn(async move {
-        for heard in 1.. {
+        loop {
             let is_interrupt = tokio::select! {
                 _ = interrupt.recv() => true,
                 _ = terminate.recv() => false,
                 _ = hang_up.recv() => false,
             };
-            handling.act(heard, is_interrupt, &cancel, before.as_ref());
+            heard(is_interrupt, &cancel, before.as_ref());
         }
     });
     Ok(())
+}
+
+/// As long as this lives, Ctrl-C cancels the input that is evaluated, never the session. SIGTERM and SIGHUP end it: after
+/// the input that they cancel, or at once when there is none.
+pub struct InSession(());
+
+impl InSession {
+    pub fn new(watch: &Watch) -> Self {
+        *session() = Some(watch.clone());
+        Self(())
+    }
+}
+
+impl Drop for InSession {
+    fn drop(&mut self) {
+        *session() = None;
+        forget();
+    }
+}
+
+/// The operator was asked, and has answered: the next signal is the first one again.
+pub fn forget() {
+    HEARD.store(0, Ordering::SeqCst);
+}
+
+fn session() -> MutexGuard<'static, Option<Watch>> {
+    SESSION.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn heard(is_interrupt: bool, cancel: &Cancel, before: Option<&Termios>) {
+    let session = session().clone();
+    match session.map(|session| if is_interrupt { None } else { session.end() }) {
+        Some(Some(leave)) => return end(leave, before),
+        Some(None) => {}
+        None if HEARD.fetch_add(1, Ordering::SeqCst) < 2 => {}
+        None => {
+            restore(before);
+            std::process::exit(Exit::Killed.code().into());
+        }
+    }
+    cancel.cancel();
+}
+
+/// Leaves a session that waits for an input.
+fn end(leave: Leave, before: Option<&Termios>) {
+    restore(before);
+    // It may ask the engine, which this thread can't wait for.
+    std::thread::spawn(move || {
+        leave();
+        std::process::exit(Exit::Cancelled.code().into());
+    });
+}
+
+/// An editor has changed the terminal, and will not come to change it back.
+fn restore(before: Option<&Termios>) {
+    before.map(|before| tcsetattr(std::io::stdin(), OptionalActions::Now, before));
 }

@@ -35,7 +35,7 @@ impl Status {
         let status = Standing::new(&place, &history, damage.as_ref(), &seen);
         match self.format {
             Format::Json => output::print(&format!("{:#}\n", serde_json::to_value(&status)?)),
-            Format::Text => output::print(&status.render()),
+            Format::Text => output::tell(&status.render()),
         }
         Ok(Exit::Done)
     }

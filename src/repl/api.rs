@@ -21,7 +21,8 @@ use crate::script::engine::Language;
 use crate::script::execute::Way;
 use crate::script::record::{Decision, Entry};
 use crate::script::tree::Tree;
-use crate::ui::style::Style;
+use crate::ui::style::{self, Style};
+use crate::ui::wrap::fold;
 use crate::world::{Error, Result};
 
 /// Declares the namespace.
@@ -56,7 +57,7 @@ fn looks(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         shared,
         "status() -> string",
         "Where the run stands: whether the data is safe, where it is, what is stopped, what to type.",
-        |shared, _| Ok(status(shared)?.render().into()),
+        |shared, _| Ok(in_lines(&status(shared)?.render())),
     );
     declare(
         ns,
@@ -87,7 +88,7 @@ fn looks(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         shared,
         "next() -> string",
         "What resume would do first, and whether somebody has to decide.",
-        |shared, _| Ok(next(shared)?.into()),
+        |shared, _| Ok(in_lines(&next(shared)?)),
     );
     declare(
         ns,
@@ -96,6 +97,11 @@ fn looks(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         "All outermost steps of the script in its order: #{ step, state, way_back, after_a_kill } each.",
         |shared, _| plan(shared).map(|steps| values::from_serde(&steps)),
     );
+}
+
+/// A text that is read at the prompt.
+fn in_lines(text: &str) -> Dynamic {
+    fold(text, style::columns()).into()
 }
 
 fn drives(ns: &mut Namespace<'_, '_>, shared: &Shared) {

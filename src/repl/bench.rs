@@ -17,7 +17,7 @@ use crate::script::api::Reference;
 use crate::script::engine::Language;
 use crate::script::handles;
 use crate::script::interactive::{self, Workspace};
-use crate::ui::{human, output};
+use crate::ui::{human, output, style};
 use crate::world::{Error, Kind, Result};
 
 /// Shared with the functions of [`api`].
@@ -72,8 +72,8 @@ impl Shared {
             let state = self.state();
             (state.setup.clone(), state.desk.clone())
         };
-        if let Some(error) = &desk.read_only {
-            return Err(error.clone());
+        if let Some(error) = desk.read_only() {
+            return Err(error);
         }
         if let Some(damage) = &desk.damage {
             return Err(journal::damaged(&place, damage));
@@ -91,12 +91,12 @@ impl Shared {
     fn tell(&self, setup: &Setup, driven: &Driven) {
         let Some(failure) = &driven.outcome.failure else {
             if driven.outcome.is_partial {
-                output::print("stopped before the next step: .next shows it\n");
+                output::tell("stopped before the next step: .next shows it\n");
             }
             return;
         };
         let seconds = human::seconds(driven.outcome.seconds);
-        let text = last_word::render(driven, failure, setup, &seconds);
+        let text = last_word::render(driven, failure, setup, &seconds, style::columns());
         let run = driven.place.as_ref().map_or("", |place| place.id.as_str());
         output::complain(&setup.world.redactor.redact(&in_session(&text, run)));
         self.state().failed = Some(failure.report.kind);
@@ -155,11 +155,15 @@ impl Bench {
             let mut state = self.shared.state();
             let Some(wanted) = state.wanted.take() else { return Ok(false) };
             state.desk.release();
-            let is_same = wanted.as_ref().map(|place| &place.id) == state.desk.place.as_ref().map(|place| &place.id);
+            let before = state.desk.place.clone();
+            let is_same = wanted.as_ref().map(|place| &place.id) == before.as_ref().map(|place| &place.id);
             let held = state.held.take().filter(|_| is_same);
+            // Where it can't be opened, the session goes on where it was.
+            state.wanted = Some(before);
             (state.setup.clone(), wanted, held)
         };
         let desk = Arc::new(session::open(&setup, wanted.as_ref(), held)?);
+        self.shared.state().wanted = None;
         self.shared.state().desk = desk.clone();
         self.language = language(&setup, &desk, &self.shared);
         interactive::import_again(&mut self.language, &self.workspace)?;

@@ -1,18 +1,17 @@
 //! Reads an input, evaluates it, shows what it gave; until the operator leaves.
 
 use std::io::{BufRead, IsTerminal};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rhai::Dynamic;
 
 use super::api;
-use super::bench::Bench;
+use super::bench::{Bench, Shared};
 use super::commands;
 use super::editor::{Editor, Read, scan};
 use super::save::Saved;
 use super::show;
 use super::surroundings::Around;
+use super::watch::Watch;
 use crate::run::drive::Setup;
 use crate::run::history::State;
 use crate::run::store::{Held, Place, Store};
@@ -21,7 +20,7 @@ use crate::script::engine::STACK;
 use crate::script::errors::Report;
 use crate::script::interactive;
 use crate::ui::output;
-use crate::ui::style::Style;
+use crate::ui::style::{self, Style};
 use crate::world::{Error, Kind, Result};
 
 /// What a session begins with.
@@ -32,10 +31,7 @@ pub struct Start {
     pub place: Option<Place>,
     /// The run's lock, where this process has it already.
     pub held: Option<Held>,
-    /// Set while an input is evaluated: a signal then ends that, not the shell.
-    pub is_busy: Arc<AtomicBool>,
-    /// Set by a signal that wants the shell to end.
-    pub is_ended: Arc<AtomicBool>,
+    pub watch: Watch,
 }
 
 /// How values are written.
@@ -85,14 +81,22 @@ fn on_thread<T: Send + 'static>(start: Start, work: impl FnOnce(Shell) -> Result
     let running = thread.spawn(move || {
         let bench = Bench::open(&start.setup, start.place.as_ref(), start.held.clone())?;
         let shared = bench.shared.clone();
+        start.watch.leaves_by({
+            let shared = shared.clone();
+            move || _ = leave(&shared)
+        });
         let style = Style::of_terminal();
         let style = Style { colour: style.colour && std::io::stdout().is_terminal(), ..style };
         let result = work(Shell { bench, start, style });
-        let desk = shared.state().desk.clone();
-        result.and_then(|value| desk.leave().map(|()| value))
+        result.and_then(|value| leave(&shared).map(|()| value))
     });
     let running = running.map_err(|e| Error::io("start", "the shell's thread", &e))?;
     running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn leave(shared: &Shared) -> Result<()> {
+    let desk = shared.state().desk.clone();
+    desk.leave()
 }
 
 struct Shell {
@@ -109,6 +113,14 @@ impl Shell {
         if let Some(warning) = editor.warning() {
             output::complain(&format!("{warning}\n"));
         }
+        self.start.watch.leaves_by({
+            let (shared, ending) = (self.bench.shared.clone(), editor.ending());
+            move || {
+                output::print(ending);
+                part(&shared);
+                _ = leave(&shared);
+            }
+        });
         while !self.is_leaving() {
             around.look(&self.bench);
             match editor.read(&self.prompt())? {
@@ -120,7 +132,7 @@ impl Shell {
                 Read::End => break,
             }
         }
-        self.part();
+        part(&self.bench.shared);
         Ok(())
     }
 
@@ -134,16 +146,16 @@ impl Shell {
     }
 
     fn is_leaving(&self) -> bool {
-        self.start.is_ended.load(Ordering::SeqCst) || self.bench.shared.state().is_leaving
+        self.start.watch.is_ended() || self.bench.shared.state().is_leaving
     }
 
     /// Evaluates an input, shows its value or error, and what is asked for beside it.
     fn enter(&mut self, text: &str, form: Form) -> std::result::Result<(), Kind> {
-        self.start.is_busy.store(true, Ordering::SeqCst);
-        self.start.setup.world.cancel.rearm();
-        let result = self.evaluate(text, form);
-        self.start.is_busy.store(false, Ordering::SeqCst);
-        self.renew();
+        let watch = self.start.watch.clone();
+        let result = watch.busy(|| {
+            let result = self.renew().and_then(|()| self.evaluate(text, form));
+            self.renew().and(result)
+        });
         let next = self.bench.shared.state().next_input.take();
         match next {
             Some(next) => {
@@ -155,6 +167,7 @@ impl Shell {
     }
 
     fn evaluate(&mut self, text: &str, form: Form) -> std::result::Result<(), Kind> {
+        self.start.setup.world.cancel.rearm();
         let (rhai, is_command) = match plain(text) {
             Ok(Some(pair)) => pair,
             Ok(None) => return Ok(()),
@@ -173,6 +186,8 @@ impl Shell {
         self.note(text, is_command, *ended.as_ref().unwrap_or(&true), error.as_ref());
         match result {
             Ok(value) => self.show(&value, form),
+            // That the run was cancelled which the input has driven was said.
+            Err(report) if self.bench.shared.state().failed == Some(report.kind) => return Err(report.kind),
             Err(report) => return Err(self.complain(&report)),
         }
         if let Err(error) = ended {
@@ -193,8 +208,11 @@ impl Shell {
     }
 
     fn show(&self, value: &Dynamic, form: Form) {
+        let redactor = &self.start.setup.world.redactor;
+        // The window may have another size by now.
+        let style = Style { width: style::width().unwrap_or(self.style.width), ..self.style };
         let text = match form {
-            Form::People => show::show(value, self.style, jiff::Timestamp::now()),
+            Form::People => show::show(value, style, jiff::Timestamp::now(), redactor),
             Form::Json => match values::to_json(value) {
                 Ok(json) => json.to_string(),
                 Err(error) => {
@@ -204,31 +222,34 @@ impl Shell {
             },
         };
         if !text.is_empty() {
-            output::print(&format!("{}\n", self.start.setup.world.redactor.redact(&text)));
+            output::print(&format!("{}\n", redactor.redact(&text)));
         }
     }
 
     fn complain(&self, report: &Report) -> Kind {
         let desk = self.bench.shared.state().desk.clone();
         let run = desk.place.as_ref().map_or("", |place| place.id.as_str());
-        let text = commands::in_session(&report.render(), run);
-        output::complain(&self.start.setup.world.redactor.redact(&text));
+        let text = report.render_within(style::columns(), &self.start.setup.world.redactor);
+        output::complain(&commands::in_session(&text, run));
         report.kind
     }
 
     /// After the run was driven, or another one is wanted: where it stands now.
-    fn renew(&mut self) {
+    fn renew(&mut self) -> std::result::Result<(), Kind> {
+        // What was cancelled is the input.
+        self.start.setup.world.cancel.rearm();
         match self.bench.renew() {
             Ok(false) => {}
             Ok(true) => self.say_state(),
-            Err(error) => _ = self.complain(&Report::from(&error)),
+            Err(error) => return Err(self.complain(&Report::from(&error))),
         }
+        Ok(())
     }
 
     fn say_state(&self) {
         let desk = self.bench.shared.state().desk.clone();
         if let Some(place) = &desk.place {
-            output::print(&format!("{} is {} now\n", place.id, desk.now().state().as_str()));
+            output::tell(&format!("{} is {} now\n", place.id, desk.now().state().as_str()));
         }
     }
 
@@ -243,52 +264,55 @@ impl Shell {
     fn greet(&self) {
         let desk = self.bench.shared.state().desk.clone();
         if desk.place.is_none() {
-            output::print(&format!(
+            output::tell(&format!(
                 "pgscript {}: help explains, Tab completes, Ctrl-D leaves\n",
                 env!("CARGO_PKG_VERSION")
             ));
             for place in unfinished(&self.start.setup.store) {
-                output::print(&format!("{place} is unfinished: .run {place} goes there\n"));
+                output::tell(&format!("{place} is unfinished: .run {place} goes there\n"));
             }
             return;
         }
         match api::status(&self.bench.shared) {
-            Ok(status) => output::print(&status.render()),
+            Ok(status) => output::tell(&status.render()),
             Err(error) => _ = self.complain(&Report::from(&error)),
         }
-        if let Some(error) = &desk.read_only {
-            output::print(&format!("\n{}: you can look, not change anything\n", error.message));
+        if let Some(error) = desk.read_only() {
+            output::tell(&format!("\n{}: you can look, not change anything\n", error.message));
         }
-        output::print(
+        output::tell(
             "\nYou are in this run. .next says what resume would do, .help what else there is; Ctrl-D leaves.\n",
         );
     }
+}
 
-    /// The last word: what is unfinished.
-    fn part(&self) {
-        let desk = self.bench.shared.state().desk.clone();
-        let ways = |id: &str| format!("pgscript resume {id} | pgscript rollback {id} | pgscript repl --run {id}");
-        match &desk.place {
-            Some(place) if desk.read_only.is_none() && !desk.now().state().is_over() => {
-                let state = desk.now().state().as_str();
-                output::print(&format!("{} is {state}: {}\n", place.id, ways(&place.id)));
-            }
-            Some(_) => {}
-            None => {
-                for id in unfinished(&self.start.setup.store) {
-                    output::print(&format!("{id} is unfinished: {}\n", ways(&id)));
-                }
+/// The last word: what is unfinished.
+fn part(shared: &Shared) {
+    let (desk, store) = {
+        let state = shared.state();
+        (state.desk.clone(), state.setup.store.clone())
+    };
+    let ways = |id: &str| format!("pgscript resume {id} | pgscript rollback {id} | pgscript repl --run {id}");
+    match &desk.place {
+        Some(place) if desk.read_only().is_none() && !desk.now().state().is_over() => {
+            let state = desk.now().state().as_str();
+            output::tell(&format!("{} is {state}: {}\n", place.id, ways(&place.id)));
+        }
+        Some(_) => {}
+        None => {
+            for id in unfinished(&store) {
+                output::tell(&format!("{id} is unfinished: {}\n", ways(&id)));
             }
         }
-        if let Some(kept) = desk.kept_in().filter(|_| desk.now().is_session()) {
-            output::print(&format!("what was done is kept: pgscript status {}\n", kept.id));
-        }
+    }
+    if let Some(kept) = desk.kept_in().filter(|_| desk.now().is_session()) {
+        output::tell(&format!("what was done is kept: pgscript status {}\n", kept.id));
     }
 }
 
 /// For the prompt.
 fn standing(desk: &crate::run::session::Desk) -> String {
-    match (&desk.read_only, &desk.damage) {
+    match (desk.read_only(), &desk.damage) {
         (Some(_), _) => "only to look at".into(),
         (_, Some(_)) => "damaged".into(),
         _ => desk.now().state().as_str().into(),

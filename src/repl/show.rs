@@ -1,8 +1,8 @@
 //! A value as an operator wants to see it: rows as a table, a handle as a card, sizes in units, times as ages.
 //!
 //! A value is looked at only as far as it is shown, so that four million rows cost what two hundred do. Passwords are
-//! never shown: of an environment only the names, and in texts what looks like one gives way to dots. What the redactor
-//! knows is replaced by whoever prints, as for everything else.
+//! never shown: of an environment only the names, and in texts what looks like one, or what the redactor knows, gives way
+//! to dots.
 
 mod blot;
 mod cards;
@@ -17,6 +17,7 @@ use self::line::head;
 use crate::ui::human;
 use crate::ui::style::{Paint, Style};
 use crate::ui::wrap::wrap;
+use crate::world::Redactor;
 
 /// Lines of a value that are shown, and rows of a table.
 const LINES: usize = 200;
@@ -31,8 +32,9 @@ const NARROWEST: usize = 20;
 
 /// The value's text, without a line's end at the end; empty for `()`. At most [`LINES`] lines and [`CHARACTERS`]
 /// characters of it, give or take a line; the last line then says how much more there is, and what shows it.
-pub fn show(value: &Dynamic, style: Style, now: Timestamp) -> String {
-    let view = View { style: Style { width: style.width.max(NARROWEST), ..style }, now };
+pub fn show(value: &Dynamic, style: Style, now: Timestamp, redactor: &Redactor) -> String {
+    let style = Style { width: style.width.max(NARROWEST), ..style };
+    let view = View { style, now, redactor: redactor.clone() };
     let Some(value) = value.read_lock::<Dynamic>() else { return view.line("", value, CHARACTERS).0 };
     if value.is_unit() {
         return String::new();
@@ -52,6 +54,8 @@ pub fn show(value: &Dynamic, style: Style, now: Timestamp) -> String {
 struct View {
     style: Style,
     now: Timestamp,
+    /// Asked before a text is laid out: a secret that goes on in the next line would not be found any more.
+    redactor: Redactor,
 }
 
 /// Lines, as long as there is room.

@@ -35,8 +35,8 @@ pub struct Desk {
     /// What the run had come to when the session took it up.
     pub history: History,
     pub damage: Option<Damage>,
-    /// Why nothing can be changed; `None` where it can.
-    pub read_only: Option<Error>,
+    /// Nothing can be changed: somebody else has had the run, or its stack, when the session was opened.
+    looking: Option<Looking>,
     recorder: Arc<Recorder>,
 }
 
@@ -65,7 +65,7 @@ pub fn open(setup: &Setup, place: Option<&Place>, held: Option<Held>) -> Result<
     let history = recorder.history();
     let session = session(setup, &recorder, &history, None);
     without_engine(witness::settle(&session))?;
-    Ok(Desk { session, place: Some(place.clone()), history, damage: None, read_only: None, recorder })
+    Ok(Desk { session, place: Some(place.clone()), history, damage: None, looking: None, recorder })
 }
 
 fn alone(setup: &Setup, place: Option<&Place>, history: History, damage: Option<Damage>) -> Result<Desk> {
@@ -73,14 +73,15 @@ fn alone(setup: &Setup, place: Option<&Place>, history: History, damage: Option<
     let recorder = Arc::new(Recorder::new(identity));
     // What a damaged journal has proved counts for nothing.
     let session = session(setup, &recorder, &History::default(), None);
-    Ok(Desk { session, place: place.cloned(), history, damage, read_only: None, recorder })
+    Ok(Desk { session, place: place.cloned(), history, damage, looking: None, recorder })
 }
 
 fn look_on(setup: &Setup, place: &Place, history: History, why: Error) -> Result<Desk> {
     let identity = drive::identity(setup, Command::Repl, history.script.clone(), drive::Changes::Refuse)?;
     let recorder = Arc::new(Recorder::reading(identity, place.clone(), history.clone()));
-    let session = session(setup, &recorder, &history, Some(why.clone()));
-    Ok(Desk { session, place: Some(place.clone()), history, damage: None, read_only: Some(why), recorder })
+    let looking = Some(Looking { place: place.clone(), why });
+    let session = session(setup, &recorder, &history, looking.clone());
+    Ok(Desk { session, place: Some(place.clone()), history, damage: None, looking, recorder })
 }
 
 /// An engine that does not answer is no reason not to open the shell: that may be what it is opened for.
@@ -91,7 +92,7 @@ fn without_engine(result: Result<()>) -> Result<()> {
     }
 }
 
-fn session(setup: &Setup, recorder: &Arc<Recorder>, history: &History, read_only: Option<Error>) -> Arc<Session> {
+fn session(setup: &Setup, recorder: &Arc<Recorder>, history: &History, looking: Option<Looking>) -> Arc<Session> {
     let losses = [history.overrides.clone(), setup.losses.clone()].concat();
     Arc::new(Session {
         world: setup.world.clone(),
@@ -100,7 +101,7 @@ fn session(setup: &Setup, recorder: &Arc<Recorder>, history: &History, read_only
         parameters: Parameters::new(setup.given.clone()),
         steps: Mutex::new(Steps::default()),
         evidence: Evidence::new(&history.facts, losses),
-        record: Arc::new(ByHand { recorder: recorder.clone(), read_only }),
+        record: Arc::new(ByHand { recorder: recorder.clone(), looking }),
     })
 }
 
@@ -154,12 +155,21 @@ impl Desk {
 
     /// What the journal says by now.
     pub fn now(&self) -> History {
-        self.recorder.history()
+        // Somebody else writes it.
+        let read = self.looking.as_ref().and_then(|looking| looking.place.history().ok());
+        read.map_or_else(|| self.recorder.history(), |(history, _)| history)
+    }
+
+    /// Why nothing can be changed; `None` where it can.
+    pub fn read_only(&self) -> Option<Error> {
+        self.looking.as_ref().map(Looking::refusal)
     }
 
     /// The operator leaves. A stack that nobody works on any more is free again.
     pub fn leave(&self) -> Result<()> {
-        if self.read_only.is_none() && self.recorder.history().state().is_over() {
+        // What was cancelled is what came before.
+        self.session.world.cancel.rearm();
+        if self.looking.is_none() && self.recorder.history().state().is_over() {
             without_engine(self.recorder.unlock(&self.session.world))?;
         }
         Ok(())
@@ -215,18 +225,34 @@ impl Prompter for Nobody {
 /// texts, parameters and answers are none of its business.
 struct ByHand {
     recorder: Arc<Recorder>,
-    read_only: Option<Error>,
+    looking: Option<Looking>,
+}
+
+/// A session in a run that somebody else had when it was opened.
+#[derive(Clone)]
+struct Looking {
+    place: Place,
+    /// What was said to it then.
+    why: Error,
+}
+
+impl Looking {
+    /// Why nothing can be changed, as things are now.
+    fn refusal(&self) -> Error {
+        let (id, Error { kind, code, message, .. }) = (&self.place.id, &self.why);
+        if code == "run.driven" && self.place.driver().is_none() {
+            let message = format!("run {id} was being worked on when this session came to it, so it can only look");
+            return Error::new(*kind, code.clone(), message).hint(format!(
+                "nothing was done. The other process has ended by now: .run {id} opens the run to work in it"
+            ));
+        }
+        Error { message: format!("{message}: this session can only look"), ..self.why.clone() }
+    }
 }
 
 impl ByHand {
     fn writable(&self) -> Result<()> {
-        match &self.read_only {
-            Some(error) => {
-                let message = format!("{}: this session can only look", error.message);
-                Err(Error { message, ..error.clone() })
-            }
-            None => Ok(()),
-        }
+        self.looking.as_ref().map_or(Ok(()), |looking| Err(looking.refusal()))
     }
 }
 

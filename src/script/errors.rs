@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::api::{Reference, nearest};
 use super::hints;
 use super::source::{Place, Sources};
-use crate::world::{Error, Kind};
+use crate::world::{Error, Kind, Redactor};
 
 /// A call on the way to the error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,17 +174,24 @@ impl Report {
     ///    = called: closure at upgrade.rhai:10:3
     /// ```
     pub fn render(&self) -> String {
-        self.render_as("error")
+        self.render_as("error", usize::MAX)
     }
 
-    /// As [`Report::render`], called something else than an error.
-    pub fn render_as(&self, severity: &str) -> String {
+    /// As [`Report::render`], with what the redactor knows replaced, and with at most so many columns of the script's line:
+    /// those around the place.
+    pub fn render_within(&self, width: usize, redactor: &Redactor) -> String {
+        let place = self.place.as_ref().map(|place| Place { text: redactor.redact(&place.text), ..place.clone() });
+        redactor.redact(&Self { place, ..self.clone() }.render_as("error", width))
+    }
+
+    /// As [`Report::render`], called something else than an error, with at most `width` columns of the script's line.
+    pub fn render_as(&self, severity: &str, width: usize) -> String {
         let mut out = format!("{severity}[{}]: {}\n", self.code, self.message.trim_end());
-        let width = self.place.as_ref().map_or(1, |place| place.line.to_string().len());
-        let margin = " ".repeat(width);
+        let digits = self.place.as_ref().map_or(1, |place| place.line.to_string().len());
+        let margin = " ".repeat(digits);
         if let Some(place) = &self.place {
             let _ = writeln!(out, "{margin}--> {place}");
-            let _ = write!(out, "{}", excerpt(place));
+            let _ = write!(out, "{}", excerpt(place, width));
         }
         if let Some(hint) = &self.hint {
             let _ = writeln!(out, "{margin} = hint: {}", hint.replace('\n', &format!("\n{margin}         ")));
@@ -224,16 +231,72 @@ impl<'r> From<&'r Frame> for FlatFrame<'r> {
 }
 
 /// The line and, below it, carets under the name the place points to. Tabs are kept, so that both lines agree.
-fn excerpt(place: &Place) -> String {
+fn excerpt(place: &Place, width: usize) -> String {
     let number = place.line.to_string();
     let margin = " ".repeat(number.len());
-    let before = place.text.chars().take(place.column.saturating_sub(1));
-    let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    let carets = "^".repeat(place.width());
-    format!("{margin} |\n{number} | {}\n{margin} | {indent}{carets}\n", place.text.trim_end())
+    let (text, before, carets) = around(place, width.saturating_sub(number.len() + 3));
+    let indent: String = text.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    format!("{margin} |\n{number} | {text}\n{margin} | {indent}{}\n", "^".repeat(carets))
+}
+
+/// At most `room` columns of the place's line; how many of them are before the carets, and how many carets there are.
+fn around(place: &Place, room: usize) -> (String, usize, usize) {
+    const CUT: &str = "...";
+    let (text, at, carets) = (place.text.trim_end(), place.column.saturating_sub(1), place.width());
+    let (room, length) = (room.max(20), text.chars().count());
+    if length <= room {
+        return (text.to_owned(), at, carets);
+    }
+    let carets = carets.min(room - 4 * CUT.len());
+    let from = at.saturating_sub((room - carets) / 2).min(length - room);
+    let is_cut_after = from + room < length;
+    let kept = room - if from > 0 { CUT.len() } else { 0 } - if is_cut_after { CUT.len() } else { 0 };
+    let skipped = if from > 0 { from + CUT.len() } else { 0 };
+    let shown: String = text.chars().skip(skipped).take(kept).map(|c| if c == '\t' { ' ' } else { c }).collect();
+    let (begin, end) = (if from > 0 { CUT } else { "" }, if is_cut_after { CUT } else { "" });
+    (format!("{begin}{shown}{end}"), at - from, carets)
 }
 
 /// The best candidate, as a hint.
 pub fn did_you_mean<'c>(name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
     nearest(name, candidates).map(|near| format!("did you mean `{near}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::Secret;
+
+    fn report(text: &str, name: &str) -> Report {
+        let column = text[..text.find(name).unwrap()].chars().count() + 1;
+        let place = Place { file: "a.rhai".into(), line: 12, column, text: text.into() };
+        Report { place: Some(place), ..Report::from(&Error::failed("a.b", "broken")) }
+    }
+
+    /// The line and the carets.
+    fn excerpt(text: &str, name: &str, width: usize) -> String {
+        let rendered = report(text, name).render_within(width, &Redactor::default());
+        let lines: Vec<_> = rendered.lines().skip(3).collect();
+        assert!(lines.iter().all(|line| line.chars().count() <= width), "{rendered}");
+        lines.join("\n")
+    }
+
+    #[test]
+    fn of_a_long_line_what_is_around_the_place_is_shown() {
+        let text = "let first = 1; let second = \u{e4}(first) + 2; let third = 3;";
+        assert_eq!(excerpt(text, "second", 100), format!("12 | {text}\n   | {}^^^^^^", " ".repeat(19)));
+        assert_eq!(excerpt(text, "first", 25), "12 | let first = 1; le...\n   |     ^^^^^");
+        assert_eq!(excerpt(text, "second", 25), "12 | ...let second = \u{e4}...\n   |        ^^^^^^");
+        assert_eq!(excerpt(text, "3;", 25), "12 | ...2; let third = 3;\n   |                   ^");
+        let text = format!("{}\tname{}", "x ".repeat(20), "_of_something_long".repeat(4));
+        assert_eq!(excerpt(&text, "name", 25), "12 | ...x  name_of_som...\n   |       ^^^^^^^^");
+    }
+
+    #[test]
+    fn a_secret_is_replaced_before_a_line_is_cut() {
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("hunter2hunter2"));
+        let text = report("let p = \"hunter2hunter2\"; nothing", "nothing").render_within(20, &redactor);
+        assert!(!text.contains("hunter") && !text.contains("ter2"), "{text}");
+    }
 }

@@ -16,6 +16,7 @@ pub struct Plain(Mutex<Inner>);
 struct Inner {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
+    style: Style,
     narrator: Narrator,
     meters: Meters,
     told: HashMap<u64, Instant>,
@@ -28,7 +29,7 @@ impl Plain {
 
     pub fn new(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>, style: Style, clock: fn() -> String) -> Self {
         let (meters, told) = (Meters::default(), HashMap::new());
-        Self(Mutex::new(Inner { out, err, narrator: Narrator::new(style), meters, told, clock }))
+        Self(Mutex::new(Inner { out, err, style, narrator: Narrator::new(style), meters, told, clock }))
     }
 
     /// On this process's standard output and error, in local time.
@@ -42,6 +43,7 @@ impl Inner {
     fn write(&mut self, said: &Said) {
         let time = (self.clock)();
         let text: String = said.lines.iter().map(|line| format!("{time}  {line}\n")).collect();
+        let text = self.style.ascii(text);
         let stream = if said.to_stderr { &mut self.err } else { &mut self.out };
         // A reader that went away is no error of the run.
         let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());

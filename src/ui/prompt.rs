@@ -8,7 +8,8 @@ use rustyline::error::ReadlineError;
 use rustyline::{Behavior, Config, DefaultEditor};
 
 use super::bars::{self, Hidden};
-use super::style::clean;
+use super::output::fitting;
+use super::style::{Style, clean};
 use crate::world::error::{Error, Result};
 
 /// Asks on the terminal. Ctrl-C and Ctrl-D are a cancellation; progress bars are away meanwhile.
@@ -116,14 +117,15 @@ fn read_line(prompt: &str) -> Result<String> {
     let _hidden = Hidden::new();
     let last = match prompt.rsplit_once('\n') {
         Some((text, last)) => {
-            bars::write(true, &format!("{text}\n"));
+            bars::write(true, &format!("{}\n", fitting(text, true)));
             last
         }
         None => prompt,
     };
+    let last = Style::of_terminal().ascii(last.to_owned());
     let config = Config::builder().behavior(Behavior::PreferTerm).build();
     let mut editor = DefaultEditor::with_config(config).map_err(terminal_error)?;
-    match editor.readline(last) {
+    match editor.readline(&last) {
         Ok(line) => Ok(line),
         Err(ReadlineError::Interrupted | ReadlineError::Eof) => Err(Error::cancelled()),
         Err(error) => Err(terminal_error(error)),
@@ -139,7 +141,7 @@ fn read_secret(prompt: &str) -> Result<String> {
         modes.special_codes[SpecialCodeIndex::VMIN] = 1;
         modes.special_codes[SpecialCodeIndex::VTIME] = 0;
     })?;
-    bars::write(true, prompt);
+    bars::write(true, &Style::of_terminal().ascii(prompt.to_owned()));
     let read = keys(&mut stdin.lock());
     let _ = io::stderr().write_all(b"\n");
     read

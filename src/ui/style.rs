@@ -2,6 +2,9 @@
 
 use std::env;
 
+/// What our own texts have beside ASCII, and what stands for it in a terminal without Unicode.
+const MARKS: &[(char, &str)] = &[('…', "..."), ('•', "*"), ('✗', "x"), ('→', "->"), ('≠', "!=")];
+
 /// Which marks and colours to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
@@ -36,17 +39,19 @@ impl Style {
         if self.unicode { unicode } else { ascii }
     }
 
-    /// A text as the terminal can show it: without Unicode, other characters as a string of a script writes them.
+    /// A text as the terminal can show it: without Unicode, our own marks as their likes, other characters as a string of a
+    /// script writes them.
     pub fn ascii(self, text: String) -> String {
         if self.unicode || text.is_ascii() {
             return text;
         }
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
-            match u32::from(c) {
-                0..0x80 => out.push(c),
-                code @ 0x80..0x1_0000 => out.push_str(&format!("\\u{code:04x}")),
-                code => out.push_str(&format!("\\U{code:08x}")),
+            match (MARKS.iter().find(|(mark, _)| *mark == c), u32::from(c)) {
+                (Some((_, ascii)), _) => out.push_str(ascii),
+                (None, 0..0x80) => out.push(c),
+                (None, code @ 0x80..0x1_0000) => out.push_str(&format!("\\u{code:04x}")),
+                (None, code) => out.push_str(&format!("\\U{code:08x}")),
             }
         }
         out
@@ -108,6 +113,11 @@ pub fn width() -> Option<usize> {
     (size.ws_col > 0).then(|| size.ws_col.into())
 }
 
+/// Columns that lines may have: those of the terminal on stderr, any number where there is none.
+pub fn columns() -> usize {
+    width().unwrap_or(usize::MAX)
+}
+
 /// A line as it may be shown: what a child's line leaves after its last carriage return, without control
 /// sequences, which could recolour the terminal or overwrite what was said.
 pub fn clean(line: &str) -> String {
@@ -150,6 +160,7 @@ mod tests {
     #[test]
     fn without_unicode_other_characters_are_written_out() {
         assert_eq!(Style::plain(false).ascii("ä 𝄞".into()), r"\u00e4 \U0001d11e");
+        assert_eq!(Style::plain(false).ascii("✗ a → b …".into()), "x a -> b ...");
         assert_eq!(Style::plain(true).ascii("ä".into()), "ä");
     }
 }

@@ -48,7 +48,8 @@ impl Listener for Terminal {
             inner.narrator.set_width(width);
         }
         let said = inner.narrator.say(event);
-        bars::write(said.to_stderr, &lines(&said.lines));
+        let text = inner.style.ascii(lines(&said.lines));
+        bars::write(said.to_stderr, &text);
     }
 }
 
@@ -68,7 +69,7 @@ impl Inner {
         }
         if let Some(summary) = self.meters.finish(id).and_then(|m| m.summary(Instant::now())) {
             let line = self.style.paint(Paint::Dim, &format!("    {label}  {summary}"));
-            bars::write(false, &lines(&[line]));
+            bars::write(false, &self.style.ascii(lines(&[line])));
         }
     }
 }

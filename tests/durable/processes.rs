@@ -1,5 +1,7 @@
 //! Two processes on one run, and what a killed one leaves behind.
 
+use std::process::Child;
+
 use super::*;
 
 /// A step that goes on when there is a file `go`.

@@ -4,8 +4,9 @@
 //! as text ([`Terminal::read`], without escape sequences) and looked at as a screen ([`Terminal::screen`]).
 
 // No test binary uses all of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
+mod shell;
 mod shown;
 
 use std::fs;
@@ -24,6 +25,7 @@ pub use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 use rustix::termios::{LocalModes, Termios, tcgetattr};
 
+pub use shell::Shell;
 use shown::Shown;
 
 /// A machine that builds and tests at the same time is slow now and then.
@@ -186,6 +188,12 @@ impl Terminal {
         self.shared.shown().text()[from..end].to_owned()
     }
 
+    /// All that came so far counts as waited for.
+    pub fn skip(&mut self) -> &mut Self {
+        self.read = self.shared.shown().text().len();
+        self
+    }
+
     /// What came after all that was waited for.
     pub fn rest(&self) -> String {
         self.shared.shown().text()[self.read..].to_owned()
@@ -226,9 +234,10 @@ impl Terminal {
 
     /// Types these keys: Enter is `\r`, Tab `\t`, Ctrl-C `\x03`, Up `\x1b[A`.
     #[track_caller]
-    pub fn type_keys(&mut self, keys: &str) -> &mut Self {
-        for piece in keys.as_bytes().chunks(256) {
-            assert!(is_ready(self.pty(), PollFlags::OUT, PATIENCE), "{keys:?} is not taken{}", self.everything());
+    pub fn type_keys(&mut self, keys: impl AsRef<[u8]>) -> &mut Self {
+        for piece in keys.as_ref().chunks(256) {
+            let shown = String::from_utf8_lossy(piece);
+            assert!(is_ready(self.pty(), PollFlags::OUT, PATIENCE), "{shown:?} is not taken{}", self.everything());
             let mut pty: &Pty = self.pty();
             pty.write_all(piece).unwrap_or_else(|e| panic!("cannot type: {e}{}", self.everything()));
         }
@@ -238,15 +247,15 @@ impl Terminal {
     /// Types a line, and Enter.
     #[track_caller]
     pub fn type_line(&mut self, line: &str) -> &mut Self {
-        self.type_keys(&format!("{line}\r"))
+        self.type_keys(format!("{line}\r"))
     }
 
     /// Pastes a text as a terminal does: marked as pasted where the program has asked for that.
     #[track_caller]
     pub fn paste(&mut self, text: &str) -> &mut Self {
         let keys = text.replace('\n', "\r");
-        let is_marked = self.shared.shown().brackets_pastes();
-        self.type_keys(&if is_marked { format!("\x1b[200~{keys}\x1b[201~") } else { keys })
+        let is_marked = self.marks_pastes();
+        self.type_keys(if is_marked { format!("\x1b[200~{keys}\x1b[201~") } else { keys })
     }
 
     /// Waits until the program reads keys one by one. What is typed before may be taken as a line, Ctrl-C as a signal.
@@ -261,6 +270,11 @@ impl Terminal {
     /// How the terminal is set, to be compared with how it was.
     pub fn modes(&self) -> Termios {
         modes(self.pty())
+    }
+
+    /// Whether the program wants pastes to be marked.
+    pub fn marks_pastes(&self) -> bool {
+        self.shared.shown().brackets_pastes()
     }
 
     /// The person changes the window.

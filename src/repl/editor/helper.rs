@@ -27,7 +27,9 @@ pub const INDENT: u8 = 4;
 pub struct Helper {
     known: Known,
     colours: Colours,
-    style: Cell<Style>,
+    style: Style,
+    /// Columns of the terminal, as it is now: a window may change while an input is typed.
+    columns: Box<dyn Fn() -> usize>,
     /// Columns of the prompt.
     prompt: Cell<usize>,
     scanned: RefCell<Scanned>,
@@ -44,12 +46,13 @@ struct Scanned {
 }
 
 impl Helper {
-    pub fn new(known: Known, style: Style) -> Self {
+    pub fn new(known: Known, style: Style, columns: impl Fn() -> usize + 'static) -> Self {
         let colours = Colours::new(&known.reference, style);
         Self {
             known,
             colours,
-            style: Cell::new(style),
+            style,
+            columns: Box::new(columns),
             prompt: Cell::default(),
             scanned: RefCell::default(),
             latest: RefCell::default(),
@@ -57,9 +60,8 @@ impl Helper {
         }
     }
 
-    /// A new input begins; `width` is that of the terminal, which may have changed.
-    pub fn begin(&self, prompt: &str, width: usize) {
-        self.style.set(Style { width, ..self.style.get() });
+    /// A new input begins.
+    pub fn begin(&self, prompt: &str) {
         self.prompt.set(prompt.chars().count());
         self.latest.take();
         self.matching.take();
@@ -85,7 +87,7 @@ impl Helper {
 
     /// Columns that are left in the cursor's line, at the end of a text.
     fn room(&self, text: &str) -> usize {
-        let width = self.style.get().width.max(1);
+        let width = (self.columns)().max(1);
         let (before, line) = text.rsplit_once('\n').map_or((self.prompt.get(), text), |(_, line)| (0, line));
         let column = (before + line.chars().count()) % width;
         // The last column stays free: terminals differ in what they do when it is written.
@@ -99,7 +101,7 @@ impl Completer for Helper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, position: usize, _: &Context<'_>) -> Result<(usize, Vec<Pair>)> {
-        Ok(complete(&self.known, self.style.get(), line, position))
+        Ok(complete(&self.known, Style { width: (self.columns)(), ..self.style }, line, position))
     }
 }
 
@@ -129,16 +131,16 @@ impl Highlighter for Helper {
     }
 
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
-        self.style.get().paint(Paint::Bold, prompt).into()
+        self.style.paint(Paint::Bold, prompt).into()
     }
 
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
-        self.style.get().paint(Paint::Dim, hint).into()
+        self.style.paint(Paint::Dim, hint).into()
     }
 
     fn highlight_candidate<'c>(&self, candidate: &'c str, _: CompletionType) -> Cow<'c, str> {
         match candidate.split_once('(') {
-            Some((name, list)) => format!("{name}{}", self.style.get().paint(Paint::Dim, &format!("({list}"))).into(),
+            Some((name, list)) => format!("{name}{}", self.style.paint(Paint::Dim, &format!("({list}"))).into(),
             None => candidate.into(),
         }
     }
@@ -211,8 +213,8 @@ mod tests {
     use crate::repl::editor::testing::known;
 
     fn helper(width: usize) -> Helper {
-        let helper = Helper::new(known().0, Style { colour: true, ..Style::plain(true) });
-        helper.begin("pgscript> ", width);
+        let helper = Helper::new(known().0, Style { colour: true, ..Style::plain(true) }, move || width);
+        helper.begin("pgscript> ");
         helper
     }
 
@@ -264,7 +266,7 @@ mod tests {
         let (helper, history) = (helper(80), MemHistory::new());
         helper.hint("docker::st", 4, &Context::new(&history));
         assert_eq!(helper.latest(), ("docker::st".to_owned(), 4));
-        helper.begin("> ", 80);
+        helper.begin("> ");
         assert_eq!(helper.latest(), (String::new(), 0));
     }
 

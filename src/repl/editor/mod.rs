@@ -27,7 +27,7 @@ use std::sync::Arc;
 use rustyline::config::{Behavior, BellStyle, ColorMode, CompletionType, Config};
 use rustyline::error::ReadlineError;
 use rustyline::history::{History as _, MemHistory};
-use rustyline::{Cmd, EventHandler, KeyCode, KeyEvent, Modifiers};
+use rustyline::{Cmd, EventHandler, ExternalPrinter, KeyCode, KeyEvent, Modifiers};
 
 use self::helper::Helper;
 use self::history::History;
@@ -120,9 +120,16 @@ pub struct Editor {
 
 /// Where inputs come from.
 enum Source {
-    Edited(Box<rustyline::Editor<Helper, MemHistory>>),
+    Edited(Box<Edited>),
     Plain,
     Pipe,
+}
+
+struct Edited {
+    editor: rustyline::Editor<Helper, MemHistory>,
+    /// Never used: with one, rustyline waits for signals and keys together. Without, only a signal that the kernel happens
+    /// to hand to this very thread is seen, and a window that was resized is not laid out anew.
+    _printer: Option<Box<dyn ExternalPrinter>>,
 }
 
 impl Editor {
@@ -156,7 +163,7 @@ impl Editor {
     pub fn read(&mut self, prompt: &str) -> Result<Read> {
         let _hidden = Hidden::new();
         match &mut self.source {
-            Source::Edited(editor) => read(editor, prompt),
+            Source::Edited(edited) => read(&mut edited.editor, prompt),
             Source::Plain => plain::from_terminal(prompt),
             Source::Pipe => plain::from_pipe(),
         }
@@ -171,12 +178,22 @@ impl Editor {
         }
         match &mut self.source {
             // What is in memory only can't fail.
-            Source::Edited(editor) => _ = editor.add_history_entry(input),
+            Source::Edited(edited) => _ = edited.editor.add_history_entry(input),
             Source::Plain => {}
             Source::Pipe => return None,
         }
         self.last = Some(input.to_owned());
         self.history.append(input)
+    }
+
+    /// What the terminal must be sent where an input is left in its middle.
+    pub fn ending(&self) -> &'static str {
+        match self.source {
+            // No pastes are to be marked any more.
+            Source::Edited(_) => "\x1b[?2004l\n",
+            Source::Plain => "\n",
+            Source::Pipe => "",
+        }
     }
 
     /// One line for the operator: what was wrong with the history's file at the start, and what became of it.
@@ -185,7 +202,7 @@ impl Editor {
     }
 }
 
-fn edited(known: Known, style: Style, entries: Vec<String>) -> Result<rustyline::Editor<Helper, MemHistory>> {
+fn edited(known: Known, style: Style, entries: Vec<String>) -> Result<Edited> {
     let builder = Config::builder().max_history_size(history::MOST).map_err(terminal_error)?;
     let config = builder
         .history_ignore_space(true)
@@ -204,19 +221,20 @@ fn edited(known: Known, style: Style, entries: Vec<String>) -> Result<rustyline:
         history.add_owned(entry).map_err(terminal_error)?;
     }
     let mut editor = rustyline::Editor::with_history(config, history).map_err(terminal_error)?;
-    editor.set_helper(Some(Helper::new(known, style)));
+    editor.set_helper(Some(Helper::new(known, style, || style::width().unwrap_or(80))));
     let key = |code| KeyEvent(code, Modifiers::NONE);
     editor.bind_sequence(key(KeyCode::Enter), EventHandler::Conditional(Box::new(helper::Enter)));
     editor.bind_sequence(key(KeyCode::Tab), EventHandler::Conditional(Box::new(helper::Tab)));
     editor.bind_sequence(key(KeyCode::Backspace), EventHandler::Conditional(Box::new(helper::Backspace)));
     // A further line in an input that is complete already.
     editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::ALT), Cmd::Newline);
-    Ok(editor)
+    let printer = editor.create_external_printer();
+    Ok(Edited { editor, _printer: printer.ok().map(|printer| Box::new(printer) as Box<dyn ExternalPrinter>) })
 }
 
 fn read(editor: &mut rustyline::Editor<Helper, MemHistory>, prompt: &str) -> Result<Read> {
     if let Some(helper) = editor.helper() {
-        helper.begin(prompt, style::width().unwrap_or(80));
+        helper.begin(prompt);
     }
     let mut typed = (String::new(), 0);
     loop {

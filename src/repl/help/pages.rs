@@ -283,7 +283,7 @@ impl Help<'_> {
 
     /// A text as the terminal can show it.
     fn ascii(&self, text: &str) -> String {
-        if self.style.unicode { text.to_owned() } else { self.style.ascii(text.replace('…', "...")) }
+        self.style.ascii(text.to_owned())
     }
 
     /// A text within the width, its empty lines kept.

@@ -134,7 +134,7 @@ impl View {
     /// A text as a table or card has it: without quotes, control characters and passwords.
     pub fn plain(&self, text: &str, room: usize) -> String {
         let (text, _) = head(text, room.saturating_add(SLACK));
-        let blotted = blot::blot(&clean(text), self.dots());
+        let blotted = blot::blot(&self.redactor.redact(&clean(text)), self.dots());
         let (shown, is_cut) = head(&blotted, room);
         self.style.ascii(if is_cut { format!("{shown}{}", self.ellipsis()) } else { shown.to_owned() })
     }
@@ -142,7 +142,7 @@ impl View {
     /// A text as a script would write it.
     pub fn quoted(&self, text: &str, room: usize) -> String {
         let (text, _) = head(text, room.saturating_add(SLACK));
-        let blotted = blot::blot(text, self.dots());
+        let blotted = blot::blot(&self.redactor.redact(text), self.dots());
         let (shown, is_cut) = head(&blotted, room);
         format!("\"{}\"{}", self.escaped(shown, '"'), if is_cut { self.ellipsis() } else { "" })
     }

@@ -26,7 +26,11 @@ fn narrow(width: usize) -> Style {
 }
 
 fn shown(value: &Dynamic) -> String {
-    show(value, Style::plain(true), now())
+    styled(value, Style::plain(true))
+}
+
+fn styled(value: &Dynamic, style: Style) -> String {
+    show(value, style, now(), &Redactor::default())
 }
 
 /// A value as a script makes it.
@@ -209,7 +213,7 @@ fn rows_are_a_table_with_names_first_and_missing_keys_empty() {
 fn rows_that_would_be_squeezed_are_lists() {
     let script =
         r#"[#{ name: "one", a: "some words", b: "some words", c: "some words", d: "some longer words again" }]"#;
-    insta::assert_snapshot!(show(&eval(script), narrow(40), now()), @r"
+    insta::assert_snapshot!(styled(&eval(script), narrow(40)), @r"
     row 1
       name  one
       a     some words
@@ -237,7 +241,7 @@ fn a_handle_is_a_card() {
                       2 of Compose
       image_id        fedcba987654
     ");
-    insta::assert_snapshot!(show(&Dynamic::from(container("primero-database-1")), narrow(40), now()), @r"
+    insta::assert_snapshot!(styled(&Dynamic::from(container("primero-database-1")), narrow(40)), @r"
     Container primero-database-1
       image           postgres:15
       state           running (healthy)
@@ -333,7 +337,7 @@ fn handles_of_one_kind_are_a_table() {
      primero-web-1        postgres:15   exited (137)        3 h ago      database   primero
      keeper               postgres:15   created             never        database   primero
     ");
-    insta::assert_snapshot!(show(&containers.into(), narrow(40), now()), @r"
+    insta::assert_snapshot!(styled(&containers.into(), narrow(40)), @r"
      name          image         state
     ────────────────────────────────────────
      primero-dat   postgres:15   running
@@ -347,7 +351,7 @@ fn handles_of_one_kind_are_a_table() {
 #[test]
 fn handles_of_several_kinds_are_a_list() {
     let mixed: Array = handles().into_iter().take(3).collect();
-    insta::assert_snapshot!(show(&mixed.into(), narrow(40), now()), @r"
+    insta::assert_snapshot!(styled(&mixed.into(), narrow(40)), @r"
     0  Container(primero-database-1)
     1  Volume(primero_database)
     2  Backup(/var/backups/primero.tar.zst)
@@ -380,7 +384,7 @@ fn with_passwords() -> Vec<Dynamic> {
 fn a_password_is_never_shown() {
     for value in with_passwords() {
         for style in [Style::plain(true), Style::plain(false), narrow(40)] {
-            let text = show(&value, style, now());
+            let text = styled(&value, style);
             assert!(!text.replace(['\n', ' '], "").contains(PASSWORD), "{text}");
         }
     }
@@ -394,19 +398,19 @@ fn without_unicode_everything_is_ascii_and_without_colour_there_is_none() {
     values.push(eval("[#{ näme: 1, text: \"≠\" }]".replace("näme", "\"näme\"").as_str()));
     values.push(eval("let a = []; a.pad(1000, \"ä\"); a"));
     for value in values {
-        let text = show(&value, Style::plain(false), now());
+        let text = styled(&value, Style::plain(false));
         assert!(text.is_ascii() && !text.contains('\x1b'), "{text}");
     }
-    assert_eq!(show(&eval("\"ä 𝄞\""), Style::plain(false), now()), "\"\\u00e4 \\U0001d11e\"");
+    assert_eq!(styled(&eval("\"ä 𝄞\""), Style::plain(false)), "\"\\u00e4 \\U0001d11e\"");
 }
 
 #[test]
 fn colours_take_no_room() {
     let coloured = Style { colour: true, ..narrow(40) };
     for value in handles() {
-        let text = show(&value, coloured, now());
+        let text = styled(&value, coloured);
         let plain: Vec<_> = text.lines().map(clean).collect();
-        assert_eq!(plain.join("\n"), show(&value, narrow(40), now()));
+        assert_eq!(plain.join("\n"), styled(&value, narrow(40)));
     }
 }
 
@@ -426,7 +430,7 @@ fn nothing_is_wider_than_the_terminal() {
         .push(eval("#{ a_rather_long_key_that_is_wider_than_half: \"a text that is longer than the line\", b: [1] }"));
     for value in values.iter().filter(|value| !value.is_string()) {
         for width in [40, 80] {
-            for line in show(value, narrow(width), now()).lines() {
+            for line in styled(value, narrow(width)).lines() {
                 assert!(line.chars().count() <= width, "{width}: {line}");
             }
         }

@@ -1,12 +1,9 @@
 //! Names of containers, volumes and databases, as they are offered to whoever types, against a real engine.
 
 use std::collections::BTreeMap;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use gate::Gate;
 use pgscript::event::{Event, Listener};
 use pgscript::repl::names::Names;
 use pgscript::world::container::{ContainerSpec, LABEL_HELPER};
@@ -14,17 +11,15 @@ use pgscript::world::live::{self, Context};
 use pgscript::world::postgres::Server;
 use pgscript::world::{Cancel, Owner, Redactor, World};
 
-#[path = "gate/mod.rs"]
-mod gate;
+use crate::engine::{ENGINE, IMAGE, LABEL, Things, docker};
+use crate::gate::Gate;
 
-const IMAGE: &str = "pgscript-test/postgres:17";
-const LABEL: &str = "pgscript.test";
 /// Creating them takes its time.
 const MANY: usize = if cfg!(feature = "full-matrix") { 200 } else { 24 };
 
-/// A world of its own, and everything that a test makes in it: gone again when dropped, also on panic.
+/// A world of its own, and everything that a test makes in it.
 struct Stage {
-    name: String,
+    things: Things,
     world: World,
     cancel: Cancel,
     heard: Arc<Heard>,
@@ -42,11 +37,10 @@ impl Listener for Heard {
 
 impl Stage {
     fn new() -> Self {
-        Self::at("unix:///var/run/docker.sock")
+        Self::at(ENGINE)
     }
 
     fn at(engine: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let (cancel, heard) = (Cancel::default(), Arc::new(Heard::default()));
         let context = Context {
@@ -56,15 +50,15 @@ impl Stage {
             redactor: Redactor::default(),
             owner: Owner::default(),
         };
-        let name = format!("pgscript-names-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        Self { name, world: live::world(context, Some(engine.to_owned())), cancel, heard, _runtime: runtime }
+        let things = Things::new("names");
+        Self { things, world: live::world(context, Some(engine.to_owned())), cancel, heard, _runtime: runtime }
     }
 
     /// A container that is only created.
     fn container(&self, suffix: &str, labels: &[&str]) -> String {
-        let name = format!("{}-{suffix}", self.name);
+        let name = format!("{}-{suffix}", self.things.name);
         let labels = labels.iter().map(|label| (label.to_string(), String::new()));
-        let labels = labels.chain([(LABEL.to_owned(), self.name.clone())]).collect();
+        let labels = labels.chain([(LABEL.to_owned(), self.things.name.clone())]).collect();
         let spec = ContainerSpec {
             name: Some(name.clone()),
             image: Some(IMAGE.into()),
@@ -77,14 +71,14 @@ impl Stage {
     }
 
     fn volume(&self, suffix: &str) -> String {
-        let name = format!("{}-{suffix}", self.name);
-        let labels = BTreeMap::from([(LABEL.to_owned(), self.name.clone())]);
+        let name = format!("{}-{suffix}", self.things.name);
+        let labels = BTreeMap::from([(LABEL.to_owned(), self.things.name.clone())]);
         self.world.containers.create_volume(&name, "local", &labels, &BTreeMap::new()).unwrap();
         name
     }
 
     fn server(&self, more: &[&str]) -> Server {
-        let (name, label) = (format!("{}-server", self.name), format!("{LABEL}={}", self.name));
+        let (name, label) = (format!("{}-server", self.things.name), format!("{LABEL}={}", self.things.name));
         let run = ["run", "-d", "--name", &name, "--label", &label, "-e", "POSTGRES_PASSWORD=x"];
         let server = ["-e", "POSTGRES_INITDB_ARGS=--no-sync"];
         docker(&[&run, more, &server, &[IMAGE, "postgres", "-c", "fsync=off"][..]].concat());
@@ -95,29 +89,8 @@ impl Stage {
 
     /// Those of this stage's among many.
     fn own(&self, names: Vec<String>) -> Vec<String> {
-        names.into_iter().filter(|name| name.starts_with(&self.name)).collect()
+        names.into_iter().filter(|name| name.starts_with(&self.things.name)).collect()
     }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let label = format!("label={LABEL}={}", self.name);
-        for (list, remove) in [
-            (vec!["ps", "-aq", "--filter", &label], vec!["rm", "-fv"]),
-            (vec!["volume", "ls", "-q", "--filter", &label], vec!["volume", "rm"]),
-        ] {
-            let found = docker(&list);
-            let ids: Vec<_> = found.split_whitespace().collect();
-            if !ids.is_empty() {
-                docker(&[remove, ids].concat());
-            }
-        }
-    }
-}
-
-fn docker(arguments: &[&str]) -> String {
-    let output = Command::new("docker").args(arguments).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
@@ -157,7 +130,7 @@ fn the_names_of_many_containers_cost_two_requests() {
     eprintln!("{} names of containers and {} of volumes in {took:?}", names.containers.len(), names.volumes.len());
     let asked = gate.asked();
     assert_eq!(asked.matches("GET /").count(), 2, "{asked}");
-    let containers: Vec<_> = wanted.iter().map(|suffix| format!("{}-{suffix}", stage.name)).collect();
+    let containers: Vec<_> = wanted.iter().map(|suffix| format!("{}-{suffix}", stage.things.name)).collect();
     assert_eq!(stage.own(names.containers), containers);
     assert_eq!(stage.own(names.volumes), [volumes[1].clone(), volumes[0].clone()]);
 }
@@ -166,7 +139,7 @@ fn the_names_of_many_containers_cost_two_requests() {
 fn a_linked_container_goes_by_its_own_name() {
     let stage = Stage::new();
     let target = stage.container("target", &[]);
-    let (linked, label) = (format!("{}-linked", stage.name), format!("{LABEL}={}", stage.name));
+    let (linked, label) = (format!("{}-linked", stage.things.name), format!("{LABEL}={}", stage.things.name));
     let link = format!("{target}:alias");
     docker(&["start", &target]);
     docker(&["create", "--name", &linked, "--label", &label, "--link", &link, "--entrypoint", "true", IMAGE]);
