@@ -77,9 +77,9 @@ fn choose(question: &str, driven: &Driven) -> Result<String> {
     choices.extend(skip.as_deref().map(|skip| ("skip", skip)));
     choices.extend([
         ("edit", edit.as_str()),
-        ("shell", "open a shell here, with the script's variables: look around, do one thing by hand"),
+        ("shell", "look around and do one thing by hand, with the script's variables"),
         ("back", "put everything back as it was"),
-        ("quit", "leave everything as it is; `pgscript resume` or `pgscript rollback` go on later"),
+        ("quit", "leave everything as it is; `pgscript resume` or `rollback` go on later"),
     ]);
     match Terminal.choose(question, &choices) {
         Err(error) if error.kind == Kind::Cancelled => Ok("quit".into()),

@@ -54,7 +54,7 @@ step("fails", || fail("a.b", host::read("secret")));
     let secret = ("PGSCRIPT_PASSWORD", SECRET);
     run(&["run", "../main.rhai"], &[secret]).expect(1, &["a.b"]);
     // Forgotten: nothing is put back for that, and it is said how to give it.
-    run(&["resume"], &[]).expect(2, &["params.missing", "PGSCRIPT_PASSWORD=…", "the run stands where it stood"]);
+    run(&["resume"], &[]).expect(2, &["params.missing", "PGSCRIPT_PASSWORD=...", "the run stands where it stood"]);
     run(&["resume"], &[secret]).expect(1, &["a.b"]);
     assert_eq!(place.entries(1, "answer").len(), 1, "asked once");
     for (path, text) in texts(&place.path("runs")) {

@@ -45,9 +45,9 @@ fn each_choice_is_explained_in_a_line_and_nothing_is_put_back_meanwhile() {
         "  retry  run step `two` again",
         "  skip   leave step `two` out, and go on with the next one",
         "  edit   open the script in your editor, then run step `two` again",
-        "  shell  open a shell here, with the script's variables: look around, do one thing by hand",
+        "  shell  look around and do one thing by hand, with the script's variables",
         "  back   put everything back as it was",
-        "  quit   leave everything as it is; `pgscript resume` or `pgscript rollback` go on later",
+        "  quit   leave everything as it is; `pgscript resume` or `rollback` go on later",
     ] {
         assert!(asked.contains(words), "{words:?} is not in {asked}");
     }

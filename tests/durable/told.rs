@@ -29,13 +29,14 @@ fn each_state_is_told_with_what_to_type() {
     let place = Place::new(SCRIPT);
     place.run_killed_in("write two");
     let (resume, rollback) = ("pgscript resume main-1", "pgscript rollback main-1");
+    let shell = "pgscript repl --run main-1";
     let cut_off = ["done         one", "cut off      two", "cut off while it was about to: write two"];
-    expect(&place, "interrupted", &cut_off, &[resume, rollback]);
+    expect(&place, "interrupted", &cut_off, &[resume, rollback, shell]);
     let before = place.state();
 
     place.write("work/broken", "");
     place.pgscript(&["resume", "--keep"]).expect(1, &["it broke"]);
-    expect(&place, "failed", &["failed       two", "error [a.b] it broke"], &[resume, rollback]);
+    expect(&place, "failed", &["failed       two", "error [a.b] it broke"], &[resume, rollback, shell]);
 
     place.restore(&before);
     place.pgscript(&["resume"]).expect(0, &[]);

@@ -139,7 +139,7 @@ fn deploy_failed_because_of_a_wrong_inventory() {
     terminal.expect("back up the volume");
     site.stack.inventory("primero_postgres_version: \"17\"", "primero_postgres_version: \"15\"");
     let asked = terminal.read("what now? ");
-    assert!(asked.contains("shell  open a shell here"), "{asked}");
+    assert!(asked.contains("shell  look around"), "{asked}");
     terminal.until_keys().type_line("shell");
     terminal.expect(FAILED);
     let mut shell = Shell { terminal, prompt: FAILED };

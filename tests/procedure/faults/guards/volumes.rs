@@ -75,8 +75,7 @@ fn a_start_behind_our_back_withdraws_the_proof() {
     let behind = Scratch::new("behind");
     filled(&behind.name);
     // As an operator would, or a daemon that restarts.
-    let started =
-        r#"host::run(["docker", "start", name + "-holder"]); host::run(["docker", "wait", name + "-holder"]);
+    let started = r#"host::run(["docker", "start", name + "-holder"]); host::run(["docker", "wait", name + "-holder"]);
         docker::remove(holder); volume::remove(volume);"#;
     behind
         .step(&(HOLDER.replace("NETWORK", "\"none\"") + started), &[])
