@@ -292,7 +292,7 @@ pub struct Planned {
 }
 
 fn plan(shared: &Shared) -> Result<Vec<Planned>> {
-    shared.place()?;
+    shared.sound_place()?;
     let (history, places) = {
         let state = shared.state();
         (state.desk.now(), state.setup.places.clone())
@@ -322,7 +322,7 @@ fn planned(history: &History, step: &describe::Step) -> Planned {
 
 /// What resume would do, in words.
 fn next(shared: &Shared) -> Result<String> {
-    let place = shared.place()?;
+    let place = shared.sound_place()?;
     let history = shared.state().desk.now();
     let id = &place.id;
     let over = match history.state() {
@@ -372,14 +372,14 @@ fn explain(history: &History, next: &Planned, to_come: usize) -> String {
 
 /// The step that is meant: by its name, or by a beginning that only one has.
 fn known_step(shared: &Shared, text: &str) -> Result<String> {
-    shared.place()?;
+    shared.sound_place()?;
     let history = shared.state().desk.now();
     meant(&history, text, |_| true)
 }
 
 /// As [`known_step`], among those that did not come to their end.
 fn open_step(shared: &Shared, text: &str) -> Result<String> {
-    shared.place()?;
+    shared.sound_place()?;
     let history = shared.state().desk.now();
     meant(&history, text, |path| !matches!(history.steps[path].state, StepState::Done(_)))
 }

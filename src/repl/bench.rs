@@ -60,6 +60,14 @@ impl Shared {
         })
     }
 
+    /// As [`Shared::place`], of a run whose journal can be trusted.
+    pub fn sound_place(&self) -> Result<Place> {
+        let place = self.place()?;
+        let desk = self.state().desk.clone();
+        desk.damage.as_ref().map_or(Ok(()), |damage| Err(journal::damaged(&place, damage)))?;
+        Ok(place)
+    }
+
     /// Goes to another run before the next input.
     pub fn go_to(&self, place: Place) {
         self.state().wanted = Some(Some(place));
@@ -67,16 +75,13 @@ impl Shared {
 
     /// Drives the run: it gives the journal out of hand meanwhile. How it ended is said here.
     pub fn drive(&self, drive: impl FnOnce(&Setup, &Place, Option<Held>) -> Result<Driven>) -> Result<()> {
-        let place = self.place()?;
+        let place = self.sound_place()?;
         let (setup, desk) = {
             let state = self.state();
             (state.setup.clone(), state.desk.clone())
         };
         if let Some(error) = desk.read_only() {
             return Err(error);
-        }
-        if let Some(damage) = &desk.damage {
-            return Err(journal::damaged(&place, damage));
         }
         let held = desk.release();
         {

@@ -245,9 +245,8 @@ impl Looking {
         let (id, Error { kind, code, message, .. }) = (&self.place.id, &self.why);
         if code == "run.driven" && self.place.driver().is_none() {
             let message = format!("run {id} was being worked on when this session came to it, so it can only look");
-            return Error::new(*kind, code.clone(), message).hint(format!(
-                "nothing was done. The other process has ended by now: .run {id} opens the run to work in it"
-            ));
+            return Error::new(*kind, code.clone(), message)
+                .hint(format!("nothing was done. That has ended by now; to work in the run:\n.run {id}"));
         }
         Error { message: format!("{message}: this session can only look"), ..self.why.clone() }
     }

@@ -180,13 +180,15 @@ impl Report {
     /// As [`Report::render`], with what the redactor knows replaced, and with at most so many columns of the script's line:
     /// those around the place.
     pub fn render_within(&self, width: usize, redactor: &Redactor) -> String {
+        // Before anything of it is cut: what is left of a secret would not be known any more.
         let place = self.place.as_ref().map(|place| Place { text: redactor.redact(&place.text), ..place.clone() });
-        redactor.redact(&Self { place, ..self.clone() }.render_as("error", width))
+        let (message, hint) = (redactor.redact(&self.message), self.hint.as_ref().map(|hint| redactor.redact(hint)));
+        redactor.redact(&Self { message, hint, place, ..self.clone() }.render_as("error", width))
     }
 
     /// As [`Report::render`], called something else than an error, with at most `width` columns of the script's line.
     pub fn render_as(&self, severity: &str, width: usize) -> String {
-        let mut out = format!("{severity}[{}]: {}\n", self.code, self.message.trim_end());
+        let mut out = format!("{severity}[{}]: {}\n", self.code, readable(self.message.trim_end()));
         let digits = self.place.as_ref().map_or(1, |place| place.line.to_string().len());
         let margin = " ".repeat(digits);
         if let Some(place) = &self.place {
@@ -194,7 +196,7 @@ impl Report {
             let _ = write!(out, "{}", excerpt(place, width));
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(out, "{margin} = hint: {}", hint.replace('\n', &format!("\n{margin}         ")));
+            let _ = writeln!(out, "{margin} = hint: {}", readable(hint).replace('\n', &format!("\n{margin}         ")));
         }
         for frame in &self.chain {
             let at = frame.place.as_ref().map(|place| format!(", called at {place}")).unwrap_or_default();
@@ -228,6 +230,14 @@ impl<'r> From<&'r Frame> for FlatFrame<'r> {
             column: place.map(|p| p.column),
         }
     }
+}
+
+/// As much of a text as somebody may read; a database's or a program's words can be of any length.
+fn readable(text: &str) -> String {
+    const LONGEST: usize = 10_000;
+    let count = text.chars().count().saturating_sub(LONGEST);
+    let shown: String = text.chars().take(LONGEST).collect();
+    if count > 0 { format!("{shown}... ({count} more characters)") } else { shown }
 }
 
 /// The line and, below it, carets under the name the place points to. Tabs are kept, so that both lines agree.

@@ -3,6 +3,8 @@
 mod editing;
 mod ended;
 mod interrupted;
+mod output;
+mod runs;
 mod screens;
 
 use crate::place::Place;
