@@ -5,6 +5,4 @@
 mod faults;
 mod recovery;
 mod stack;
-#[path = "../terminal/mod.rs"]
-mod terminal;
 mod upgrades;

@@ -1,81 +1,25 @@
 //! Nights that went wrong, and an operator at the shell: each story ends with the application writing and all data there.
 //! `docs/recovery.md` walks through the same five.
 
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use crate::faults::after::Site;
-use crate::stack::Stack;
-use crate::terminal::{Seat, Terminal};
+use crate::stack::terminal::{Seat, Shell};
+use crate::stack::{Stack, Watched};
 
 /// Long enough for a restore on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// The shell in the run of the upgrade, in front of an operator.
-struct Shell {
-    terminal: Terminal,
-    prompt: &'static str,
+/// The terminal of an operator who runs this.
+fn seat(command: &Command) -> Seat {
+    Seat::new(command).env("PATH", &std::env::var("PATH").unwrap()).size(120, 40).patience(PATIENCE)
 }
 
-impl Shell {
-    /// Opens it; gives what it says first.
-    #[track_caller]
-    fn open(stack: &Stack, prompt: &'static str) -> (Self, String) {
-        let command = stack.pgscript(&["repl", "--run", "upgrade-1"]);
-        let terminal =
-            Seat::new(&command).env("PATH", &std::env::var("PATH").unwrap()).size(120, 40).patience(PATIENCE);
-        let mut shell = Self { terminal: terminal.start(), prompt };
-        let greeting = shell.terminal.read(prompt);
-        (shell, greeting)
-    }
-
-    /// Types a line and waits for the next prompt; it must have said each of these.
-    #[track_caller]
-    fn enter(&mut self, line: &str, said: &[&str]) -> String {
-        let before = self.terminal.text().len();
-        self.type_in(line);
-        self.until_prompt();
-        let text = self.terminal.text()[before..].to_owned();
-        for part in said {
-            assert!(text.contains(part), "{line}: {part:?} was not said:\n{text}");
-        }
-        text
-    }
-
-    /// Types a line; gives when it is on the screen and Enter was pressed.
-    #[track_caller]
-    fn type_in(&mut self, line: &str) {
-        let before = self.terminal.text().len();
-        self.terminal.until_keys().type_keys(line);
-        let begun = Instant::now();
-        while !self.terminal.text()[before..].contains(line) {
-            assert!(begun.elapsed() < PATIENCE, "{line:?} is not seen:\n{}", self.terminal.screen());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        self.terminal.type_keys("\r");
-    }
-
-    /// Waits until the shell waits for an input.
-    #[track_caller]
-    fn until_prompt(&mut self) {
-        let prompt = self.prompt.trim_end();
-        self.terminal
-            .see_when("a prompt", |screen| screen.lines().last().is_some_and(|line| line.trim_end() == prompt));
-    }
-
-    /// As [`Shell::enter`], with another prompt from then on.
-    #[track_caller]
-    fn goes_on(&mut self, line: &str, prompt: &'static str, said: &[&str]) -> String {
-        self.prompt = prompt;
-        self.enter(line, said)
-    }
-
-    #[track_caller]
-    fn leave(mut self) -> String {
-        self.type_in("exit");
-        let (text, code) = self.terminal.end();
-        assert_eq!(code, 0, "{text}");
-        text
-    }
+/// The shell in the run of the upgrade; gives what it says first, too.
+#[track_caller]
+fn open(stack: &Stack, prompt: &str) -> (Shell, String) {
+    Shell::open(seat(&stack.pgscript(&["repl", "--run", "upgrade-1"])), prompt)
 }
 
 const INTERRUPTED: &str = "upgrade-1 (interrupted)> ";
@@ -85,12 +29,12 @@ const DONE: &str = "upgrade-1 (done)> ";
 #[test]
 fn after_the_volume_was_removed() {
     let site = Site::up();
-    let mut run = crate::stack::Watched::start(site.stack.upgrade_command(17, &["--set", "keep_volume=no"]));
+    let mut run = Watched::start(site.stack.upgrade_command(17, &["--set", "keep_volume=no"]));
     run.until("deploy the new version");
     run.kill();
     assert_eq!(site.stack.kept_volumes(), Vec::<String>::new());
 
-    let (mut shell, greeting) = Shell::open(&site.stack, INTERRUPTED);
+    let (mut shell, greeting) = open(&site.stack, INTERRUPTED);
     for said in ["Your data is safe, in 2 complete copies", "backup of the volume", "dump of the cluster", ".resume"] {
         assert!(greeting.contains(said), "{said:?} was not said:\n{greeting}");
     }
@@ -113,7 +57,7 @@ fn in_the_middle_of_the_restore() {
     run.until("pg_restore");
     run.kill();
 
-    let (mut shell, greeting) = Shell::open(&site.stack, INTERRUPTED);
+    let (mut shell, greeting) = open(&site.stack, INTERRUPTED);
     assert!(greeting.contains("Your data is safe") && greeting.contains("cut off"), "{greeting}");
     shell.enter(".next", &["step `restore the dump` was cut off", "it runs again; it can be run twice"]);
     shell.enter("target.database", &["primero"]);
@@ -134,15 +78,14 @@ fn in_the_middle_of_the_restore() {
 fn deploy_failed_because_of_a_wrong_inventory() {
     let site = Site::up();
     let command = site.stack.upgrade_command(17, &[]);
-    let seat = Seat::new(&command).env("PATH", &std::env::var("PATH").unwrap()).size(120, 40).patience(PATIENCE);
-    let mut terminal = seat.start();
+    let mut terminal = seat(&command).start();
     terminal.expect("back up the volume");
     site.stack.inventory("primero_postgres_version: \"17\"", "primero_postgres_version: \"15\"");
     let asked = terminal.read("what now? ");
     assert!(asked.contains("shell  look around"), "{asked}");
     terminal.until_keys().type_line("shell");
     terminal.expect(FAILED);
-    let mut shell = Shell { terminal, prompt: FAILED };
+    let mut shell = Shell::at(terminal, FAILED);
     // The script's own variables, at the point where it failed.
     shell.enter("site.to", &["17"]);
     shell.enter(".next", &["step `deploy the new version` runs again; it had failed"]);
@@ -165,7 +108,7 @@ fn password_wrong_after_the_upgrade() {
     site.stack.sql("primero_production", "ALTER ROLE primero PASSWORD 'of somebody else'");
     site.stack.docker(&["restart", "--time", "1", &format!("{}-application-1", site.stack.name)]);
 
-    let (mut shell, _) = Shell::open(&site.stack, DONE);
+    let (mut shell, _) = open(&site.stack, DONE);
     shell.enter(&format!(".logs {}-application-1 5", site.stack.name), &["password authentication failed"]);
     shell.enter("let now = docker::containers(#{ project: project, service: \"postgres\" })[0];", &[]);
     shell.enter("let server = psql::server(now, #{ user: \"primero\" });", &[]);
@@ -198,7 +141,7 @@ fn roll_back_after_completion() {
     site.is_upgraded(site.stack.upgrade(17, &[]));
     site.stack.sql("primero_production", "INSERT INTO cases SELECT 2001, 'written late'");
 
-    let (mut shell, greeting) = Shell::open(&site.stack, DONE);
+    let (mut shell, greeting) = open(&site.stack, DONE);
     assert!(greeting.contains(".rollback"), "{greeting}");
     shell.type_in(".rollback");
     let cost = shell.terminal.read("Dump the new server first");
@@ -207,8 +150,7 @@ fn roll_back_after_completion() {
     shell.terminal.expect("Bring back PostgreSQL 13");
     shell.terminal.until_keys().type_line("yes");
     shell.terminal.expect("upgrade-1 is rolled back now");
-    shell.prompt = "upgrade-1 (rolled back)> ";
-    shell.until_prompt();
+    shell.prompt("upgrade-1 (rolled back)> ").until_prompt();
     shell.enter(".next", &["everything is as it was"]);
     shell.leave();
     site.is_back();

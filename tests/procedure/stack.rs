@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use terminal::Seat;
 
 #[path = "../terminal/mod.rs"]
-mod terminal;
+pub mod terminal;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
