@@ -144,3 +144,13 @@ fn bytes_that_are_no_text_cost_only_themselves() {
     shell.answer(&["42\n"]);
     shell.leave();
 }
+
+#[test]
+fn what_is_typed_ahead_is_not_lost() {
+    let place = Place::new("");
+    let mut shell = open(&place);
+    shell.until_prompt().terminal.type_keys("let a = 1;\rlet b = 2;\rhost::sleep(0.5)\r");
+    shell.terminal.expect("host::sleep(0.5)\n").type_keys("let c = 39;\ra + b + c\r").expect("\n42\n");
+    shell.leave();
+    assert_eq!(history(&place).len(), 6);
+}
