@@ -19,7 +19,7 @@ impl Docker {
         std::thread::scope(|scope| {
             let (chunks, waiting) = pipes::outbound();
             let writer = scope.spawn(move || pipes::write_all(waiting, Some(sink)));
-            let outcome = self.context.wait(self.download_into(container, path, chunks));
+            let outcome = self.wait(self.download_into(container, path, chunks));
             match (outcome, joined(writer)) {
                 (_, Err(e)) => Err(of_stream("write", &format!("the copy of {path} from container {container}"), e)),
                 (Err(e), Ok(_)) => Err(e),
@@ -54,7 +54,7 @@ impl Docker {
         std::thread::scope(|scope| {
             let (pieces, feed) = pipes::inbound();
             let reader = scope.spawn(move || pipes::read_all(source, pieces));
-            let outcome = self.context.wait(self.upload_from(container, directory, feed));
+            let outcome = self.wait(self.upload_from(container, directory, feed));
             match (outcome, joined(reader)) {
                 (_, Err(e)) => Err(of_stream("read", &format!("what goes into container {container}"), e)),
                 (outcome, Ok(())) => outcome,

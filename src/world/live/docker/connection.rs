@@ -43,6 +43,16 @@ pub(super) struct Connection {
     _tunnel: Option<Tunnel>,
 }
 
+impl Connection {
+    /// An error of the connection, with where the engine is.
+    pub(super) fn named(&self, error: Error) -> Error {
+        let Endpoint { url, origin, .. } = &self.endpoint;
+        let is_named = error.message.contains(url.as_str());
+        let hint = format!("the engine is {url} ({origin}): is its daemon still running?");
+        if is_named { error } else { error.hint(hint) }
+    }
+}
+
 impl Docker {
     /// For short requests: the engine has to answer within two minutes.
     pub(super) async fn client(&self) -> Result<&bollard::Docker> {

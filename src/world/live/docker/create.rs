@@ -22,7 +22,7 @@ impl Docker {
     pub(super) fn create_settled(&self, spec: &ContainerSpec) -> Result<String> {
         let spec = &if is_helper(spec) { self.helper(spec.clone())? } else { spec.clone() };
         let mut creation = Box::pin(self.create_container(spec));
-        let created = self.context.wait(&mut creation);
+        let created = self.wait(&mut creation);
         if !created.as_ref().is_err_and(|e| e.kind == Kind::Cancelled) {
             return created;
         }
@@ -41,7 +41,7 @@ impl Docker {
             labels.insert(LABEL_RUN.to_owned(), owner.to_string());
         }
         let image = match &spec.image {
-            Some(image) => self.context.wait(self.inspect_image(image))?.map(convert::image),
+            Some(image) => self.wait(self.inspect_image(image))?.map(convert::image),
             None => None,
         };
         for destination in image.map(|image| image.volumes).unwrap_or_default() {

@@ -95,9 +95,9 @@ pub(super) struct Call<'a> {
 impl Docker {
     pub(super) fn exec_streams(&self, container: &str, spec: &ExecSpec, streams: Streams<'_>) -> Result<i64> {
         let call = Call::new(self, container, spec)?;
-        let id = self.context.wait(call.create(Plug::Streams { input: streams.stdin.is_some() }))?;
+        let id = self.wait(call.create(Plug::Streams { input: streams.stdin.is_some() }))?;
         // From here on the command may run, whatever happens to the answer.
-        let mut attached = self.context.wait(call.start(&id)).inspect_err(|_| call.end(&id, None))?;
+        let mut attached = self.wait(call.start(&id)).inspect_err(|_| call.end(&id, None))?;
         std::thread::scope(|scope| {
             let (pieces, feed) = pipes::inbound();
             let (stdout, stdout_chunks) = pipes::outbound();
@@ -304,7 +304,7 @@ impl Call<'_> {
             format!("the {what} of {program} in container {}", self.container)
         };
         match (outcome, read, written) {
-            (Err(Broken::Engine(error)), _, _) => Err(error),
+            (Err(Broken::Engine(error)), _, _) => Err(self.docker.at_engine(error)),
             (_, _, Err(e)) => Err(of_stream("write", &target("output"), e)),
             // It ended by itself: what it says counts, not what it left unread.
             (Ok(code), _, _) => Ok(code),

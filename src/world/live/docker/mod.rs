@@ -52,6 +52,18 @@ impl Docker {
         Self { context, docker_host, connection: Arc::default(), under_way: Arc::default() }
     }
 
+    /// As [`Context::wait`]; an engine that has gone since it was reached is named.
+    fn wait<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        self.context.wait(future).map_err(|error| self.at_engine(error))
+    }
+
+    fn at_engine(&self, error: Error) -> Error {
+        match self.connection.get() {
+            Some(connection) if error.code == "docker.unreachable" => connection.named(error),
+            _ => error,
+        }
+    }
+
     /// A request that changes something. The engine carries it out also when nobody waits for the answer any more:
     /// cancelled, it goes on in the background, and whatever is asked next waits for its end. Otherwise a container
     /// that is still being stopped would look as if it ran, and would not be started again.
@@ -73,7 +85,7 @@ impl Docker {
 
 impl ContainerEngine for Docker {
     fn info(&self) -> Result<EngineInfo> {
-        self.context.wait(self.engine_info())
+        self.wait(self.engine_info())
     }
 
     fn beside(&self, cancel: Cancel) -> Arc<dyn ContainerEngine> {
@@ -84,46 +96,46 @@ impl ContainerEngine for Docker {
     }
 
     fn names(&self) -> Result<Names> {
-        self.context.wait(self.list_names())
+        self.wait(self.list_names())
     }
 
     fn containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
-        self.context.wait(self.list_containers(filter))
+        self.wait(self.list_containers(filter))
     }
 
     fn container(&self, container: &str) -> Result<Container> {
-        self.context.wait(self.inspect_container(container))
+        self.wait(self.inspect_container(container))
     }
 
     fn create(&self, spec: &ContainerSpec) -> Result<Container> {
         let id = self.create_settled(spec)?;
-        self.context.wait(self.inspect_container(&id))
+        self.wait(self.inspect_container(&id))
     }
 
     fn start(&self, container: &str) -> Result<()> {
-        self.context.wait(self.start_container(container))
+        self.wait(self.start_container(container))
     }
 
     fn stop(&self, container: &str, timeout: Duration) -> Result<()> {
-        self.context.wait(self.stop_container(container, timeout))
+        self.wait(self.stop_container(container, timeout))
     }
 
     fn remove(&self, container: &str, force: bool) -> Result<()> {
         // What a helper container's image declares as a volume is nobody's data.
         let helper = self.container(container)?.labels.contains_key(LABEL_HELPER);
-        self.context.wait(self.remove_container(container, force, helper))
+        self.wait(self.remove_container(container, force, helper))
     }
 
     fn rename(&self, container: &str, name: &str) -> Result<()> {
-        self.context.wait(self.rename_container(container, name))
+        self.wait(self.rename_container(container, name))
     }
 
     fn set_restart_policy(&self, container: &str, policy: &str) -> Result<()> {
-        self.context.wait(self.update_restart_policy(container, policy))
+        self.wait(self.update_restart_policy(container, policy))
     }
 
     fn logs(&self, container: &str, tail: usize) -> Result<String> {
-        self.context.wait(self.read_logs(container, tail))
+        self.wait(self.read_logs(container, tail))
     }
 
     fn exec(&self, container: &str, spec: &ExecSpec, streams: Streams<'_>) -> Result<i64> {
@@ -139,43 +151,43 @@ impl ContainerEngine for Docker {
     }
 
     fn image(&self, reference: &str) -> Result<Option<Image>> {
-        self.context.wait(self.find_image(reference))
+        self.wait(self.find_image(reference))
     }
 
     fn pull(&self, reference: &str) -> Result<Image> {
-        self.context.wait(self.pull_image(reference))
+        self.wait(self.pull_image(reference))
     }
 
     fn networks(&self, project: Option<&str>) -> Result<Vec<Network>> {
-        self.context.wait(self.list_networks(project))
+        self.wait(self.list_networks(project))
     }
 
     fn network(&self, name: &str) -> Result<Option<Network>> {
-        self.context.wait(self.find_network(name))
+        self.wait(self.find_network(name))
     }
 
     fn create_network(&self, name: &str, driver: &str, labels: &BTreeMap<String, String>) -> Result<Network> {
-        self.context.wait(self.make_network(name, driver, labels))
+        self.wait(self.make_network(name, driver, labels))
     }
 
     fn remove_network(&self, name: &str) -> Result<()> {
-        self.context.wait(self.drop_network(name))
+        self.wait(self.drop_network(name))
     }
 
     fn connect_network(&self, network: &str, container: &str, aliases: &[String]) -> Result<()> {
-        self.context.wait(self.attach_to_network(network, container, aliases))
+        self.wait(self.attach_to_network(network, container, aliases))
     }
 
     fn disconnect_network(&self, network: &str, container: &str) -> Result<()> {
-        self.context.wait(self.detach_from_network(network, container))
+        self.wait(self.detach_from_network(network, container))
     }
 
     fn volumes(&self, project: Option<&str>) -> Result<Vec<Volume>> {
-        self.context.wait(self.list_volumes(project))
+        self.wait(self.list_volumes(project))
     }
 
     fn volume(&self, name: &str) -> Result<Option<Volume>> {
-        self.context.wait(self.find_volume(name))
+        self.wait(self.find_volume(name))
     }
 
     fn create_volume(
@@ -185,11 +197,11 @@ impl ContainerEngine for Docker {
         labels: &BTreeMap<String, String>,
         options: &BTreeMap<String, String>,
     ) -> Result<Volume> {
-        self.context.wait(self.make_volume(name, driver, labels, options))
+        self.wait(self.make_volume(name, driver, labels, options))
     }
 
     fn remove_volume(&self, name: &str) -> Result<()> {
-        self.context.wait(self.drop_volume(name))
+        self.wait(self.drop_volume(name))
     }
 
     fn copy_out(&self, container: &str, path: &str, sink: &mut (dyn Write + Send)) -> Result<u64> {

@@ -16,7 +16,7 @@ const MOST_OUTPUT: usize = 1 << 20;
 impl Docker {
     pub(super) fn run_to_end(&self, spec: &ContainerSpec) -> Result<Output> {
         let id = self.create_settled(spec)?;
-        let outcome = self.context.wait(self.run_created(&id));
+        let outcome = self.wait(self.run_created(&id));
         // Also when cancelled or failed; with its anonymous volumes, which nobody else can want.
         let removed = self.context.wait_uncancelled(self.remove_container(&id, true, true));
         match (&outcome, removed) {

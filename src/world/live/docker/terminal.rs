@@ -42,16 +42,16 @@ impl Docker {
         let mut spec = spec.clone();
         spec.default_env(&format!("TERM={}", terminal::kind()));
         let call = Call::new(self, container, &spec)?.at_terminal();
-        let id = self.context.wait(call.create(Plug::Terminal(terminal::size())))?;
+        let id = self.wait(call.create(Plug::Terminal(terminal::size())))?;
         let raw = Raw::enter()?;
         // From here on the command may run, whatever happens to the answer.
-        let (outcome, mut attached) = match self.context.wait(call.start(&id)) {
+        let (outcome, mut attached) = match self.wait(call.start(&id)) {
             Ok(mut attached) => (call.on_terminal(&id, &mut attached), Some(attached)),
             Err(error) => (Err(error), None),
         };
         // Whatever is told, or waited for, from here on: the terminal is the operator's again, and so is Ctrl-C.
         drop(raw);
-        let outcome = outcome.inspect_err(|_| terminal::tidy()).and_then(|()| self.context.wait(call.exit_code(&id)));
+        let outcome = outcome.inspect_err(|_| terminal::tidy()).and_then(|()| self.wait(call.exit_code(&id)));
         if outcome.is_err() {
             call.end(&id, attached.as_mut());
         }
@@ -71,7 +71,7 @@ impl Call<'_> {
             let reader = scope.spawn(move || read_keys(&ended, &pieces));
             let writer = scope.spawn(move || pipes::write_all(chunks, Some(&mut Screen)));
             // The receiver and the sender go into this call and end with it.
-            let outcome = self.docker.context.wait(self.converse_on_terminal(id, attached, feed, screen));
+            let outcome = self.docker.wait(self.converse_on_terminal(id, attached, feed, screen));
             drop(end);
             let (read, written) = (joined(reader), joined(writer));
             match (outcome, written, read) {
