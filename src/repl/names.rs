@@ -37,6 +37,11 @@ impl Names {
         }
     }
 
+    /// Whether the engine has answered when it was asked last. Waits 300 ms at most.
+    pub fn are_known(&self) -> bool {
+        !self.engine.is_missing()
+    }
+
     /// Sorted, without pgscript's helpers. Waits 300 ms at most.
     pub fn containers(&self) -> Vec<String> {
         self.engine.get().containers

@@ -125,6 +125,7 @@ impl Shell {
             around.look(&self.bench);
             match editor.read(&self.prompt())? {
                 Read::Input(text) => {
+                    self.settle(&around);
                     _ = self.enter(&text, Form::People);
                     self.remember(&mut editor, &text);
                 }
@@ -134,6 +135,15 @@ impl Shell {
         }
         part(&self.bench.shared);
         Ok(())
+    }
+
+    /// With an engine that was away when the session was opened, and is back, it is opened again.
+    fn settle(&self, around: &Around) {
+        let desk = self.bench.shared.state().desk.clone();
+        if let Some(place) = desk.place.clone().filter(|_| !desk.is_settled() && around.has_engine()) {
+            output::tell("the engine answers again\n");
+            self.bench.shared.go_to(place);
+        }
     }
 
     /// What holds a secret is not kept.
@@ -279,6 +289,9 @@ impl Shell {
         }
         if let Some(error) = desk.read_only() {
             output::tell(&format!("\n{}: you can look, not change anything\n", error.message));
+        }
+        if !desk.is_settled() {
+            output::tell("\nThe engine does not answer. Until it does, the run has not locked its stack.\n");
         }
         output::tell(
             "\nYou are in this run. .next says what resume would do, .help what else there is; Ctrl-D leaves.\n",

@@ -37,6 +37,11 @@ impl Around {
         Rc::new(around)
     }
 
+    /// Whether the engine answers.
+    pub fn has_engine(&self) -> bool {
+        self.names.are_known()
+    }
+
     /// Takes the picture.
     pub fn look(&self, bench: &Bench) {
         let (mut known, engine) = (Known::default(), &bench.language.engine);

@@ -37,6 +37,7 @@ pub struct Desk {
     pub damage: Option<Damage>,
     /// Nothing can be changed: somebody else has had the run, or its stack, when the session was opened.
     looking: Option<Looking>,
+    is_settled: bool,
     recorder: Arc<Recorder>,
 }
 
@@ -56,16 +57,34 @@ pub fn open(setup: &Setup, place: Option<&Place>, held: Option<Held>) -> Result<
     };
     let identity = drive::identity(setup, Command::Repl, history.script.clone(), drive::Changes::Refuse)?;
     let recorder = Arc::new(Recorder::resume(identity, place.clone(), held)?);
-    match without_engine(recorder.relock(&setup.world)) {
+    let mut is_settled = match catch_up(setup, &recorder) {
+        Err(error) if is_away(&error) => false,
         // Another run works on the stack by now.
         Err(error) if error.code == "run.locked" => return look_on(setup, place, history, error),
-        locked => locked?,
-    }
-    without_engine(drive::sweep(&setup.world))?;
+        other => other.map(|()| true)?,
+    };
     let history = recorder.history();
     let session = session(setup, &recorder, &history, None);
-    without_engine(witness::settle(&session))?;
-    Ok(Desk { session, place: Some(place.clone()), history, damage: None, looking: None, recorder })
+    if is_settled {
+        is_settled = match witness::settle(&session) {
+            Err(error) if is_away(&error) => false,
+            other => other.map(|()| true)?,
+        };
+    }
+    Ok(Desk { session, place: Some(place.clone()), history, damage: None, looking: None, is_settled, recorder })
+}
+
+/// What the engine has to know, and to forget, before anything is done in a run.
+fn catch_up(setup: &Setup, recorder: &Recorder) -> Result<()> {
+    setup.world.containers.info()?;
+    recorder.relock(&setup.world)?;
+    drive::sweep(&setup.world)
+}
+
+/// An engine that does not answer is no reason not to open the shell: that may be what it is opened for. One that is
+/// silent is given up by Ctrl-C.
+fn is_away(error: &Error) -> bool {
+    matches!(error.kind, Kind::Unavailable | Kind::Cancelled) || error.code == "docker.timeout"
 }
 
 fn alone(setup: &Setup, place: Option<&Place>, history: History, damage: Option<Damage>) -> Result<Desk> {
@@ -73,7 +92,7 @@ fn alone(setup: &Setup, place: Option<&Place>, history: History, damage: Option<
     let recorder = Arc::new(Recorder::new(identity));
     // What a damaged journal has proved counts for nothing.
     let session = session(setup, &recorder, &History::default(), None);
-    Ok(Desk { session, place: place.cloned(), history, damage, looking: None, recorder })
+    Ok(Desk { session, place: place.cloned(), history, damage, looking: None, is_settled: true, recorder })
 }
 
 fn look_on(setup: &Setup, place: &Place, history: History, why: Error) -> Result<Desk> {
@@ -81,15 +100,7 @@ fn look_on(setup: &Setup, place: &Place, history: History, why: Error) -> Result
     let recorder = Arc::new(Recorder::reading(identity, place.clone(), history.clone()));
     let looking = Some(Looking { place: place.clone(), why });
     let session = session(setup, &recorder, &history, looking.clone());
-    Ok(Desk { session, place: Some(place.clone()), history, damage: None, looking, recorder })
-}
-
-/// An engine that does not answer is no reason not to open the shell: that may be what it is opened for.
-fn without_engine(result: Result<()>) -> Result<()> {
-    match result {
-        Err(error) if error.kind == Kind::Unavailable => Ok(()),
-        other => other,
-    }
+    Ok(Desk { session, place: Some(place.clone()), history, damage: None, looking, is_settled: true, recorder })
 }
 
 fn session(setup: &Setup, recorder: &Arc<Recorder>, history: &History, looking: Option<Looking>) -> Arc<Session> {
@@ -168,12 +179,21 @@ impl Desk {
         self.looking.as_ref().map(Looking::refusal)
     }
 
+    /// Whether the engine was there when the session was opened. Else the run's stack is not locked, and what became of
+    /// what was cut off is not known: with an engine that is back, the session has to be opened again.
+    pub fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
     /// The operator leaves. A stack that nobody works on any more is free again.
     pub fn leave(&self) -> Result<()> {
         // What was cancelled is what came before.
         self.session.world.cancel.rearm();
         if self.looking.is_none() && self.recorder.history().state().is_over() {
-            without_engine(self.recorder.unlock(&self.session.world))?;
+            return match self.recorder.unlock(&self.session.world) {
+                Err(error) if is_away(&error) => Ok(()),
+                other => other,
+            };
         }
         Ok(())
     }

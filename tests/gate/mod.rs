@@ -99,11 +99,11 @@ impl State {
     fn pump(&self, mut from: UnixStream, mut to: UnixStream, is_asked: bool) {
         let mut bytes = [0; 65536];
         while let Ok(length @ 1..) = from.read(&mut bytes) {
-            while self.is_silent.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
             if is_asked {
                 self.asked.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
+            }
+            while self.is_silent.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
             }
             if to.write_all(&bytes[..length]).is_err() {
                 break;

@@ -81,6 +81,12 @@ impl<T: Clone + Default + Send + 'static> Kept<T> {
         state.answer.clone()
     }
 
+    /// Whether there is no answer.
+    pub fn is_missing(&self) -> bool {
+        self.get();
+        self.desk.state().came.is_none()
+    }
+
     fn begin(&self, state: &mut State<T>) {
         let (ask, desk, cancel) = (self.ask.clone(), self.desk.clone(), Cancel::default());
         let ends = cancel.clone();

@@ -1,7 +1,10 @@
 //! What goes wrong while somebody sits at the shell, a test each, named after it.
 
+mod completion;
 mod editing;
 mod ended;
+mod engines;
+mod history;
 mod interrupted;
 mod output;
 mod runs;
