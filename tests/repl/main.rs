@@ -10,6 +10,7 @@ mod names;
 mod piped;
 #[path = "../place/mod.rs"]
 mod place;
+mod saved;
 #[path = "../terminal/mod.rs"]
 mod terminal;
 
