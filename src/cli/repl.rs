@@ -18,7 +18,7 @@ use crate::world::Result;
 
 /// Opens a shell with every primitive; in a half-finished run, one that knows where it stands.
 ///
-/// Guards hold as in a script, what changes something is journalled. Without a terminal it takes inputs from standard
+/// Guards hold as in a script, and each input is journalled. Without a terminal it takes inputs from standard
 /// input and ends at the first error.
 #[derive(Args, Debug)]
 pub struct Repl {

@@ -83,7 +83,7 @@ impl Shared {
         if let Some(error) = desk.read_only() {
             return Err(error);
         }
-        let held = desk.release();
+        let held = desk.release()?;
         {
             let mut state = self.state();
             (state.held, state.wanted) = (held.clone(), Some(Some(place.clone())));
@@ -159,7 +159,7 @@ impl Bench {
         let (setup, wanted, held) = {
             let mut state = self.shared.state();
             let Some(wanted) = state.wanted.take() else { return Ok(false) };
-            state.desk.release();
+            state.desk.release()?;
             let before = state.desk.place.clone();
             let is_same = wanted.as_ref().map(|place| &place.id) == before.as_ref().map(|place| &place.id);
             let held = state.held.take().filter(|_| is_same);

@@ -128,9 +128,9 @@ impl History {
             Entry::Locked { stack } if !self.locks.contains(&stack) => self.locks.push(stack),
             Entry::Locked { .. } => {}
             Entry::Ended { outcome, error, .. } => (self.ending, self.error) = (Some(outcome), error),
-            Entry::Input { step, text } => {
+            Entry::Input { step, text, typed_at: at } => {
                 let state = StepState::Begun;
-                self.by_hand.push(Input { step, text, at: self.last_at.clone(), commands: Vec::new(), state });
+                self.by_hand.push(Input { step, text, at, commands: Vec::new(), state });
             }
             Entry::Done { ref step, .. } | Entry::Failed { ref step, .. } | Entry::Started { ref step }
                 if is_by_hand(step) =>
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn what_is_done_by_hand_is_kept_beside_the_steps_and_ends_nothing() {
         let ended = Entry::Ended { outcome: Ending::Failed, error: None, journal_seconds: 0.0 };
-        let input = Entry::Input { step: "#1".into(), text: "docker::stop(db)".into() };
+        let input = Entry::Input { step: "#1".into(), text: "docker::stop(db)".into(), typed_at: String::new() };
         let run = vec![source(), started("a"), failed("a"), ended, input, effect("#1")];
         let known = history(run.clone());
         assert_eq!(known.state(), State::Failed);

@@ -1,8 +1,9 @@
-//! Work by hand: a session of its own, or one that is part of a run. Each input is a step; what acts is journalled, so
-//! that the guards go by all that was proved, and a later resume takes into account what was done.
+//! Work by hand: a session of its own, or one that is part of a run. Each input is a journalled step, so that the guards
+//! go by all that was proved, and a later resume takes into account what was done.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rhai::Scope;
 use serde_json::Value;
@@ -35,10 +36,8 @@ pub struct Desk {
     /// What the run had come to when the session took it up.
     pub history: History,
     pub damage: Option<Damage>,
-    /// Nothing can be changed: somebody else has had the run, or its stack, when the session was opened.
-    looking: Option<Looking>,
     is_settled: bool,
-    recorder: Arc<Recorder>,
+    record: Arc<ByHand>,
 }
 
 /// Opens a session: one of its own, or one in a run, whose lock may be `held` by this process already. A run that
@@ -64,14 +63,15 @@ pub fn open(setup: &Setup, place: Option<&Place>, held: Option<Held>) -> Result<
         other => other.map(|()| true)?,
     };
     let history = recorder.history();
-    let session = session(setup, &recorder, &history, None);
+    let record = ByHand::new(recorder, None);
+    let session = session(setup, &record, &history);
     if is_settled {
         is_settled = match witness::settle(&session) {
             Err(error) if is_away(&error) => false,
             other => other.map(|()| true)?,
         };
     }
-    Ok(Desk { session, place: Some(place.clone()), history, damage: None, looking: None, is_settled, recorder })
+    Ok(Desk { session, place: Some(place.clone()), history, damage: None, is_settled, record })
 }
 
 /// What the engine has to know, and to forget, before anything is done in a run.
@@ -89,21 +89,21 @@ fn is_away(error: &Error) -> bool {
 
 fn alone(setup: &Setup, place: Option<&Place>, history: History, damage: Option<Damage>) -> Result<Desk> {
     let identity = drive::identity(setup, Command::Repl, NAME.to_owned(), drive::Changes::Refuse)?;
-    let recorder = Arc::new(Recorder::new(identity));
+    let record = ByHand::new(Arc::new(Recorder::new(identity)), None);
     // What a damaged journal has proved counts for nothing.
-    let session = session(setup, &recorder, &History::default(), None);
-    Ok(Desk { session, place: place.cloned(), history, damage, looking: None, is_settled: true, recorder })
+    let session = session(setup, &record, &History::default());
+    Ok(Desk { session, place: place.cloned(), history, damage, is_settled: true, record })
 }
 
 fn look_on(setup: &Setup, place: &Place, history: History, why: Error) -> Result<Desk> {
     let identity = drive::identity(setup, Command::Repl, history.script.clone(), drive::Changes::Refuse)?;
     let recorder = Arc::new(Recorder::reading(identity, place.clone(), history.clone()));
-    let looking = Some(Looking { place: place.clone(), why });
-    let session = session(setup, &recorder, &history, looking.clone());
-    Ok(Desk { session, place: Some(place.clone()), history, damage: None, looking, is_settled: true, recorder })
+    let record = ByHand::new(recorder, Some(Looking { place: place.clone(), why }));
+    let session = session(setup, &record, &history);
+    Ok(Desk { session, place: Some(place.clone()), history, damage: None, is_settled: true, record })
 }
 
-fn session(setup: &Setup, recorder: &Arc<Recorder>, history: &History, looking: Option<Looking>) -> Arc<Session> {
+fn session(setup: &Setup, record: &Arc<ByHand>, history: &History) -> Arc<Session> {
     let losses = [history.overrides.clone(), setup.losses.clone()].concat();
     Arc::new(Session {
         world: setup.world.clone(),
@@ -112,27 +112,33 @@ fn session(setup: &Setup, recorder: &Arc<Recorder>, history: &History, looking: 
         parameters: Parameters::new(setup.given.clone()),
         steps: Mutex::new(Steps::default()),
         evidence: Evidence::new(&history.facts, losses),
-        record: Arc::new(ByHand { recorder: recorder.clone(), looking }),
+        record: record.clone(),
     })
 }
 
 impl Desk {
-    /// The next input is a step of its own, number `history.by_hand.len() + 1` of the run.
+    /// The next input is a step of its own.
     pub fn begin(&self, text: &str) {
-        let number = self.recorder.history().by_hand.len() + 1;
-        *self.session.steps() = Steps::by_hand(number, text);
+        *self.session.steps() = Steps::by_hand(self.record.next_number(), text, self.session.world.host.now());
     }
 
     /// The input has come to its end. Gives whether it has acted.
     pub fn end(&self, error: Option<&Error>) -> Result<bool> {
-        let written = self.session.steps().written_input().map(str::to_owned);
-        *self.session.steps() = Steps::default();
-        let Some(step) = written else { return Ok(false) };
-        let entry = match error {
+        let input = std::mem::take(&mut *self.session.steps()).into_input();
+        let Some((begun, has_acted)) = input else { return Ok(false) };
+        let Entry::Input { step, .. } = &begun else { return Ok(false) };
+        let step = step.clone();
+        let ended = match error {
             None => Entry::Done { step, value: Value::Null, seconds: 0.0 },
             Some(error) => Entry::Failed { step, error: error.into() },
         };
-        match self.recorder.write(entry) {
+        if !has_acted {
+            self.record.looked().extend([begun, ended]);
+            // Tried again before the next input that acts, and said then.
+            _ = self.record.keep_looks();
+            return Ok(false);
+        }
+        match self.record.recorder.write(ended) {
             // What drove the run within this input has written its own last word.
             Err(error) if error.code != "run.moved_on" => Err(error),
             _ => Ok(true),
@@ -144,9 +150,10 @@ impl Desk {
         if self.read_only().is_some() {
             return Ok(());
         }
-        let known = self.recorder.history().overrides;
+        let recorder = &self.record.recorder;
+        let known = recorder.history().overrides;
         let new = losses.iter().filter(|loss| !known.contains(loss));
-        new.cloned().try_for_each(|loss| self.recorder.write(Entry::Override { loss }).map(|_| ()))
+        new.cloned().try_for_each(|loss| recorder.write(Entry::Override { loss }).map(|_| ()))
     }
 
     /// The operator's decision about a step, for the next resume.
@@ -156,27 +163,28 @@ impl Desk {
 
     /// Lets go of the journal, so that the run can be driven; the session has to be opened again after that. Gives the
     /// run's lock.
-    pub fn release(&self) -> Option<Held> {
-        let held = self.recorder.held();
-        self.recorder.retire();
-        held
+    pub fn release(&self) -> Result<Option<Held>> {
+        self.record.keep_looks()?;
+        let held = self.record.recorder.held();
+        self.record.recorder.retire();
+        Ok(held)
     }
 
     /// Where the session, or the run it is part of, is kept; `None` while it has not acted.
     pub fn kept_in(&self) -> Option<Place> {
-        self.recorder.kept_in()
+        self.record.recorder.kept_in()
     }
 
     /// What the journal says by now.
     pub fn now(&self) -> History {
         // Somebody else writes it.
-        let read = self.looking.as_ref().and_then(|looking| looking.place.history().ok());
-        read.map_or_else(|| self.recorder.history(), |(history, _)| history)
+        let read = self.record.looking.as_ref().and_then(|looking| looking.place.history().ok());
+        read.map_or_else(|| self.record.recorder.history(), |(history, _)| history)
     }
 
     /// Why nothing can be changed; `None` where it can.
     pub fn read_only(&self) -> Option<Error> {
-        self.looking.as_ref().map(Looking::refusal)
+        self.record.looking.as_ref().map(Looking::refusal)
     }
 
     /// Whether the engine was there when the session was opened. Else the run's stack is not locked, and what became of
@@ -189,13 +197,15 @@ impl Desk {
     pub fn leave(&self) -> Result<()> {
         // What was cancelled is what came before.
         self.session.world.cancel.rearm();
-        if self.looking.is_none() && self.recorder.history().state().is_over() {
-            return match self.recorder.unlock(&self.session.world) {
-                Err(error) if is_away(&error) => Ok(()),
-                other => other,
-            };
+        let kept = self.record.keep_looks();
+        let recorder = &self.record.recorder;
+        if self.record.looking.is_none() && recorder.history().state().is_over() {
+            match recorder.unlock(&self.session.world) {
+                Err(error) if is_away(&error) => {}
+                other => other?,
+            }
         }
-        Ok(())
+        kept
     }
 }
 
@@ -248,7 +258,11 @@ impl Prompter for Nobody {
 /// texts, parameters and answers are none of its business.
 struct ByHand {
     recorder: Arc<Recorder>,
+    /// Nothing can be changed: somebody else has had the run, or its stack, when the session was opened.
     looking: Option<Looking>,
+    /// Beginnings and ends of inputs that have only looked, and are not written: the session has no journal before
+    /// something acts in it, and a full disk keeps nobody from looking.
+    looked: Mutex<VecDeque<Entry>>,
 }
 
 /// A session in a run that somebody else had when it was opened.
@@ -273,6 +287,37 @@ impl Looking {
 }
 
 impl ByHand {
+    fn new(recorder: Arc<Recorder>, looking: Option<Looking>) -> Arc<Self> {
+        Arc::new(Self { recorder, looking, looked: Mutex::default() })
+    }
+
+    fn looked(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Of the next input.
+    fn next_number(&self) -> usize {
+        let unwritten = self.looked().iter().filter(|entry| matches!(entry, Entry::Input { .. })).count();
+        self.recorder.history().by_hand.len() + unwritten + 1
+    }
+
+    fn write_looks(&self) -> Result<()> {
+        let mut looked = self.looked();
+        while let Some(entry) = looked.front() {
+            self.recorder.write(entry.clone())?;
+            looked.pop_front();
+        }
+        Ok(())
+    }
+
+    /// As [`ByHand::write_looks`], where there is a journal: who only looks, and is in no run, leaves nothing behind.
+    fn keep_looks(&self) -> Result<()> {
+        if self.looking.is_some() || self.recorder.held().is_none() {
+            return Ok(());
+        }
+        self.write_looks()
+    }
+
     fn writable(&self) -> Result<()> {
         self.looking.as_ref().map_or(Ok(()), |looking| Err(looking.refusal()))
     }
@@ -283,6 +328,9 @@ impl Record for ByHand {
         // What a look has proved is worth knowing; who only looks on keeps it to himself.
         if !matches!(entry, Entry::Fact(_)) {
             self.writable()?;
+        }
+        if matches!(entry, Entry::Input { .. }) {
+            self.write_looks()?;
         }
         self.recorder.write(entry)
     }

@@ -96,6 +96,9 @@ pub struct Seen {
     pub containers: Option<BTreeMap<String, String>>,
 }
 
+/// Of a step, or an input, that its process did not bring to an end.
+const CUT_OFF: &str = "cut off";
+
 /// A frightened operator gets the answer that the journal has, rather than wait for an engine that does not answer.
 const PATIENCE: Duration = Duration::from_millis(600);
 
@@ -162,7 +165,7 @@ impl ByHand {
             StepState::Done(_) => "done".to_owned(),
             StepState::Failed(error) => format!("failed: {}", error.message),
             StepState::Begun if is_running => "under way".to_owned(),
-            StepState::Begun => "cut off".to_owned(),
+            StepState::Begun => CUT_OFF.to_owned(),
         };
         Self { text: input.text.clone(), at: input.at.clone(), state, commands: input.commands.clone() }
     }
@@ -177,7 +180,7 @@ fn steps(history: &History, is_running: bool) -> Vec<StepStatus> {
             StepState::Done(_) => ("done", Some(step.seconds)),
             StepState::Failed(_) => ("failed", None),
             StepState::Begun if is_running => ("under way", None),
-            StepState::Begun => ("cut off", None),
+            StepState::Begun => (CUT_OFF, None),
         };
         StepStatus { path: path.clone(), state, seconds }
     });
@@ -453,19 +456,29 @@ impl Status {
         for Held { name, state } in &self.held {
             let _ = writeln!(out, "  {name}{}", state.as_ref().map(|s| format!(" ({s})")).unwrap_or_default());
         }
+        self.render_by_hand(out);
+        for loss in &self.overrides {
+            let _ = writeln!(out, "\nThe operator allowed to lose {loss}.");
+        }
+        let _ = writeln!(out, "\nEverything of this run is in {}", self.directory);
+    }
+
+    /// What was done, and how often somebody has looked.
+    fn render_by_hand(&self, out: &mut String) {
+        let has_acted = |input: &&ByHand| !input.commands.is_empty() || input.state == CUT_OFF;
+        let (acted, looked): (Vec<_>, Vec<_>) = self.by_hand.iter().partition(has_acted);
         if !self.by_hand.is_empty() {
             out.push_str("\nDone by hand:\n");
         }
-        for input in &self.by_hand {
+        for input in acted {
             let _ = writeln!(out, "  {:<9} {}  {}", input.state, input.at, input.text.replace('\n', "\n    "));
             for command in &input.commands {
                 let _ = writeln!(out, "            $ {command}");
             }
         }
-        for loss in &self.overrides {
-            let _ = writeln!(out, "\nThe operator allowed to lose {loss}.");
+        if let Some(last) = looked.last() {
+            let _ = writeln!(out, "  and {} that only looked, the last one {}", looked.len(), last.at);
         }
-        let _ = writeln!(out, "\nEverything of this run is in {}", self.directory);
     }
 }
 

@@ -14,7 +14,7 @@ pub fn words(line: &Line) -> String {
             None => format!("parameter {name} is a secret"),
         },
         Entry::Answer { question, yes } => format!("{}: {question}", if *yes { "yes" } else { "no" }),
-        Entry::Input { step, text } => format!("by hand {step}: {}", first(text)),
+        Entry::Input { step, text, .. } => format!("by hand {step}: {}", first(text)),
         Entry::Effect { command, .. } => format!("about to: {}", first(command)),
         Entry::Settled { effect, error: None } => format!("{effect} has happened"),
         Entry::Settled { effect, error: Some(error) } => format!("{effect} failed: {}", first(&error.message)),

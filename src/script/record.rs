@@ -50,10 +50,13 @@ pub enum Entry {
     Started {
         step: String,
     },
-    /// What an operator typed in a session is about to act; the step's name is that of [`by_hand`].
+    /// What an operator typed in a session: written when it is about to act, or once it has only looked. The step's
+    /// name is that of [`by_hand`].
     Input {
         step: String,
         text: String,
+        /// RFC 3339.
+        typed_at: String,
     },
     /// A primitive is about to act; `command` is what an operator would type for it.
     Effect {

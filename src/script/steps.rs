@@ -52,8 +52,8 @@ pub struct Steps {
 
 /// An input of a session, under way.
 struct Input {
-    step: String,
-    text: String,
+    /// What the journal has to know of it.
+    entry: Entry,
     is_written: bool,
 }
 
@@ -105,10 +105,11 @@ impl Steps {
         Self { one_only: true, ..Self::replaying(false) }
     }
 
-    /// For the `number`th input of a session.
-    pub fn by_hand(number: usize, text: &str) -> Self {
+    /// For the `number`th input of a session, typed at `typed_at`.
+    pub fn by_hand(number: usize, text: &str, typed_at: String) -> Self {
         let step = record::by_hand(number);
-        let input = Some(Input { step: step.clone(), text: text.to_owned(), is_written: false });
+        let entry = Entry::Input { step: step.clone(), text: text.to_owned(), typed_at };
+        let input = Some(Input { entry, is_written: false });
         Self { input, under_way: vec![step], ..Self::default() }
     }
 
@@ -116,12 +117,12 @@ impl Steps {
     pub fn unwritten_input(&mut self) -> Option<Entry> {
         let input = self.input.as_mut().filter(|input| !input.is_written)?;
         input.is_written = true;
-        Some(Entry::Input { step: input.step.clone(), text: input.text.clone() })
+        Some(input.entry.clone())
     }
 
-    /// The step of the input under way, if it has come to act.
-    pub fn written_input(&self) -> Option<&str> {
-        self.input.as_ref().filter(|input| input.is_written).map(|input| input.step.as_str())
+    /// The input that was under way, and whether it has come to act.
+    pub fn into_input(self) -> Option<(Entry, bool)> {
+        self.input.map(|input| (input.entry, input.is_written))
     }
 
     /// Whether another outermost step must not run now.

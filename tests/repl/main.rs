@@ -38,6 +38,13 @@ fn failed() -> Place {
     place
 }
 
+/// What the operator did by hand in a run, without what only looked.
+fn acted(place: &Place, run: &str) -> Vec<serde_json::Value> {
+    let status = place.status(&[run]);
+    let inputs = status["by_hand"].as_array().unwrap().iter();
+    inputs.filter(|input| !input["commands"].as_array().unwrap().is_empty()).cloned().collect()
+}
+
 /// The shell with these inputs on its standard input.
 fn type_in(place: &Place, arguments: &[&str], inputs: &str) -> Ran {
     let mut command = place.command(&[&["repl"], arguments].concat());

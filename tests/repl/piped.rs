@@ -79,8 +79,31 @@ fn what_only_looks_leaves_nothing_behind_and_what_acts_is_kept() {
     let inputs = "host::write(\"again\", \"y\")\nlet only = 1;\nstep(\"inner\", || host::write(\"more\", \"z\"))\n";
     type_in(&place, &["--run", "1"], inputs).expect(0, &[]);
     let steps: Vec<_> = place.entries(1, "input").iter().map(|line| line["step"].clone()).collect();
-    assert_eq!(steps, ["#1", "#2", "#3"]);
-    assert_eq!(place.entries(1, "started")[0]["step"], "#3 / inner");
+    assert_eq!(steps, ["#1", "#2", "#3", "#4"]);
+    assert_eq!(place.entries(1, "started")[0]["step"], "#4 / inner");
+}
+
+#[test]
+fn inputs_that_only_look_are_journalled_where_there_is_a_journal() {
+    let place = crate::failed();
+    let before = place.untouched();
+    type_in(&nowhere(), &[], "20 + 22\n").expect(0, &["42"]);
+    type_in(&place, &["--run", "1"], "first + 1\n.next\nnothing\n").expect(1, &["43", "two"]);
+    let typed: Vec<_> = place.entries(1, "input").iter().map(|line| line["text"].clone()).collect();
+    assert_eq!(typed, ["first + 1", ".next", "nothing"]);
+    place.expect_state("main-1", "failed");
+    let ran = place.pgscript(&["status", "main-1"]);
+    ran.expect(0, &["Done by hand:", "and 3 that only looked"]).expect_not(&["first + 1"]);
+    // Nothing but the journal was written.
+    let mut after = place.untouched();
+    after.retain(|path, _| !path.ends_with("journal.jsonl"));
+    assert!(after.iter().all(|(path, text)| before.get(path) == Some(text)), "{after:#?}");
+    // A session of its own begins with what was typed before it acted.
+    let alone = nowhere();
+    type_in(&alone, &[], "let name = \"made\";\nhost::write(name, \"x\")\n").expect(0, &["repl-1"]);
+    let typed: Vec<_> =
+        alone.entries(1, "input").iter().map(|line| (line["step"].clone(), line["text"].clone())).collect();
+    assert_eq!(typed, [("#1".into(), "let name = \"made\";".into()), ("#2".into(), "host::write(name, \"x\")".into())]);
 }
 
 #[test]
@@ -92,7 +115,7 @@ fn a_secret_reaches_neither_the_journal_nor_the_screen() {
     let mut child = command.env("PGSCRIPT_P", "hunter2hunter2").stdin(std::process::Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(inputs.as_bytes()).unwrap();
     let ran = ran(child.wait_with_output().unwrap());
-    assert_eq!(place.entries(1, "input").len(), 1, "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(place.entries(1, "input").len(), 5, "{}{}", ran.stdout, ran.stderr);
     let kept = place.state().into_iter().filter(|(path, _)| path.starts_with(place.path("runs")));
     for (path, text) in kept {
         assert!(!text.contains("hunter2hunter2"), "{} holds it", path.display());

@@ -90,9 +90,8 @@ fn an_engine_that_goes_away_in_the_middle_of_a_command() {
     gate.open();
     shell.enter("c.exec([\"echo\", \"forty\" + \"-two\"]).stdout", &["forty-two"]);
     shell.leave();
-    let status = place.status(&["repl-1"]);
-    let states: Vec<_> =
-        status["by_hand"].as_array().unwrap().iter().map(|input| input["state"].as_str().unwrap()).collect();
+    let inputs = crate::acted(&place, "repl-1");
+    let states: Vec<_> = inputs.iter().map(|input| input["state"].as_str().unwrap()).collect();
     assert!(states[0].starts_with("failed: ") && states[1..] == ["done", "done"], "{states:?}");
 }
 

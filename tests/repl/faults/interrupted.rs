@@ -123,8 +123,8 @@ fn a_command_is_interrupted_and_its_process_gone() {
     // The journal is sound: it goes on.
     shell.enter("host::write(\"made\", \"x\")", &["$ write made"]);
     shell.leave();
-    let status = place.status(&["repl-1"]);
-    let inputs: Vec<_> = status["by_hand"].as_array().unwrap().iter().map(|i| (&i["text"], &i["state"])).collect();
+    let inputs = crate::acted(&place, "repl-1");
+    let inputs: Vec<_> = inputs.iter().map(|input| (&input["text"], &input["state"])).collect();
     assert_eq!(
         inputs,
         [
@@ -149,7 +149,7 @@ fn a_command_in_a_container_is_interrupted_and_its_process_gone() {
     wait_until("its end", || !sleeps());
     shell.enter("c.exec([\"echo\", \"forty\" + \"-two\"]).stdout", &["forty-two"]);
     shell.leave();
-    assert_eq!(place.status(&["repl-1"])["by_hand"][0]["state"], "failed: cancelled by the operator");
+    assert_eq!(crate::acted(&place, "repl-1")[0]["state"], "failed: cancelled by the operator");
 }
 
 #[test]

@@ -73,7 +73,7 @@ fn a_run_that_is_not_there_leaves_the_session_where_it_is() {
     shell.enter(".run upgrade-9", &["error[run.not_found]"]);
     shell.enter("host::write(\"mended\", \"x\"); kept", &["$ write mended", "42\n"]);
     shell.leave();
-    assert_eq!(place.status(&["main-1"])["by_hand"][0]["state"], "done");
+    assert_eq!(crate::acted(&place, "main-1")[0]["state"], "done");
 }
 
 #[test]
