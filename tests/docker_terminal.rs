@@ -159,13 +159,8 @@ const SHELL: &str = "print(`code ${docker::terminal(c)}`);";
 fn a_shell_is_used_as_at_a_terminal_and_gives_its_exit_code() {
     let stage = Stage::sleeper();
     let mut terminal = stage.shell(stage.seat(SHELL).size(97, 31).kind("xterm"));
-    terminal
-        .type_line("echo $TERM; tty; stty size; echo $0")
-        .expect("xterm\n")
-        .expect("/dev/pts/")
-        .expect("31 97")
-        .expect("bash");
-    for (columns, rows, size) in [(40, 12, "12 40"), (120, 50, "50 120")] {
+    terminal.type_line("echo $TERM; tty; echo $0").expect("xterm\n").expect("/dev/pts/").expect("bash");
+    for (columns, rows, size) in [(97, 31, "31 97"), (40, 12, "12 40"), (120, 50, "50 120")] {
         terminal.expect(PROMPT).resize(columns, rows);
         // Keys can be faster than the window.
         terminal.see_when("its size over there", |_| stage.inside("stty -F /dev/pts/0 size") == size);
@@ -270,7 +265,7 @@ fn a_container_that_does_not_run_leaves_the_terminal_as_it_was() {
     let stage = Stage::sleeper();
     docker(&["stop", "-t", "0", &stage.name]);
     let mut terminal = stage.sit(SHELL);
-    terminal.expect("error[docker.conflict]").expect("is not running");
+    terminal.expect("is not running").expect("error[docker.conflict]");
     assert_eq!(quit(&mut terminal), 1);
     assert_restored(&terminal);
 }
@@ -279,7 +274,7 @@ fn a_container_that_does_not_run_leaves_the_terminal_as_it_was() {
 fn a_container_that_is_removed_meanwhile_is_an_error_and_the_terminal_is_as_it_was() {
     let stage = Stage::sleeper();
     let mut terminal = stage.shell(stage.seat(SHELL));
-    docker(&["rm", "-f", &stage.name]);
+    docker(&["rm", "-fv", &stage.name]);
     terminal.expect("error[docker.not_found]").expect("removed meanwhile");
     assert_eq!(quit(&mut terminal), 1);
     assert_restored(&terminal);
@@ -339,7 +334,10 @@ fn an_engine_that_goes_away_gives_the_terminal_back_at_once() {
     terminal.type_line("sleep 4242").see_when("that it sleeps", |_| stage.running() == 2);
     let begun = Instant::now();
     gate.close();
-    terminal.expect("may still run in container").expect("error[docker.unreachable]").expect("is the Docker daemon");
+    terminal
+        .expect("may still run in container")
+        .expect("error[docker.unreachable]")
+        .expect(&format!("the engine is {}", gate.url()));
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(quit(&mut terminal), 5);
     assert_restored(&terminal);

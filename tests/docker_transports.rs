@@ -279,7 +279,7 @@ fn what_ssh_complains_of_is_the_error_and_nothing_is_asked() {
         let mut terminal = Seat::new(&command).start();
         let code = terminal.wait();
         for (said, code) in [(text(&output), output.status.code()), (terminal.text(), Some(code))] {
-            let said = said.replace(['\r', '\n'], " ");
+            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
             assert_eq!(code, Some(5), "{said}");
             for expected in ["docker.unreachable", words, "hint", &format!("ssh {host} docker version")] {
                 assert!(said.contains(expected), "no `{expected}` in {said}");
@@ -325,7 +325,7 @@ fn ctrl_c_over_ssh_ends_the_command_over_there_and_leaves_no_ssh_behind() {
     let status = run.wait().unwrap();
     let took = begun.elapsed();
     eprintln!("ended {took:?} after Ctrl-C");
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(status.code(), Some(4));
     assert_eq!(things.running(), 0);
     let went_on = Command::new("docker").args(["exec", &things.container, "ls", "/tmp/went-on"]).output().unwrap();

@@ -42,7 +42,7 @@ impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
         command.args(arguments).current_dir(self.path()).env_clear().env("PGSCRIPT_SITE", self.path().join("site"));
-        command.env("PGSCRIPT_STORE", self.path().join("runs"));
+        command.env("PGSCRIPT_STORE", self.path().join("runs")).env("LC_ALL", "C.UTF-8");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

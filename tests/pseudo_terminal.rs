@@ -97,7 +97,7 @@ fn a_paste_is_marked_where_the_program_has_asked_for_that() {
 
 #[test]
 fn ctrl_c_a_signal_and_a_closed_window_reach_the_program() {
-    let mut terminal = sh("trap 'echo interrupted; exit 7' INT; echo ready; while :; do sleep 0.01; done");
+    let mut terminal = sh("trap 'echo interrupted; exit 7' INT; sleep 60 & echo ready; wait");
     terminal.expect("ready").type_keys("\x03").expect("interrupted");
     assert_eq!(terminal.wait(), 7);
     let mut terminal = sh("echo ready; exec sleep 60");

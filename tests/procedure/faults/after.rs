@@ -225,7 +225,7 @@ impl Image {
         let command = docker(&["inspect", "--format", "{{json .Config.Cmd}}", "pgscript-test/postgres:17"]);
         let changes = [format!("ENTRYPOINT {entrypoint}"), format!("CMD {command}")];
         docker(&["commit", "--change", &changes[0], "--change", &changes[1], &container, &name]);
-        docker(&["rm", &container]);
+        docker(&["rm", "-v", &container]);
         Self(name)
     }
 }
@@ -258,21 +258,27 @@ fn the_deployed_image_lacks_an_extension() {
 
 #[test]
 fn the_new_server_is_killed_during_the_restore() {
-    let site = Site::up();
+    let mut site = Site::up();
+    site.stack.sql("primero_production", SLOW_TO_RESTORE);
+    site.before = site.stack.content();
     let run = site.upgrade_until("$ pg_restore");
     let new = site.stack.container("postgres");
-    // As soon as the first of the databases is under way.
-    let is_there = "SELECT to_regclass('cases') IS NOT NULL";
-    for _ in 0..1000 {
-        if run_sql(&site.stack, is_there) == "t" {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+    let begun = std::time::Instant::now();
+    while run_sql(&site.stack, "SELECT to_regclass('slow') IS NOT NULL") != "t" {
+        assert!(begun.elapsed().as_secs() < 60, "the restore never came to the slow table");
     }
     site.stack.docker(&["kill", &new]);
     let failed = run.end().expect(1, &["is not complete", "failed in step `restore the dump`"]);
     site.comes_back(&failed);
 }
+
+/// Whose row takes long to be checked when it is loaded: a restore that can't be over before it is killed.
+const SLOW_TO_RESTORE: &str = "
+    CREATE FUNCTION public.check_slowly(n int) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+    CREATE TABLE slow (n int CHECK (public.check_slowly(n)));
+    INSERT INTO slow VALUES (1);
+    CREATE OR REPLACE FUNCTION public.check_slowly(n int) RETURNS boolean
+        LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(120); RETURN true; END';";
 
 /// An answer, or what went wrong: while a cluster is being filled a database may be missing.
 fn run_sql(stack: &Stack, sql: &str) -> String {

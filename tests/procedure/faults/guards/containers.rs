@@ -47,6 +47,8 @@ fn a_database_in_the_container_itself_is_not_removed_unless_the_operator_names_i
         &scratch.label(),
         "-e",
         "PGDATA=/cluster",
+        "--tmpfs",
+        "/var/lib/postgresql/data",
         "pgscript-test/postgres:15",
     ]);
     let remove = "let c = docker::container(name); docker::save_definitions([c], dir + `/${run::id()}.json`); docker::remove(c);";
@@ -65,7 +67,8 @@ fn what_the_run_has_made_itself_is_free() {
     let scratch = Scratch::new("made");
     let script = r#"
         let container = docker::create(#{ name: name, image: "pgscript-test/postgres:15", network: "none",
-            env: ["POSTGRES_HOST_AUTH_METHOD=trust", "PGDATA=/cluster"], labels: #{ "pgscript.test.stack": name } });
+            env: ["POSTGRES_HOST_AUTH_METHOD=trust", "PGDATA=/cluster"], labels: #{ "pgscript.test.stack": name },
+            mounts: [#{ kind: "tmpfs", destination: "/var/lib/postgresql/data" }] });
         docker::start(container);
         docker::remove(container, #{ force: true });"#;
     scratch.step(script, &[]).expect(0, &[]);

@@ -134,12 +134,12 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let remove = |kind: &[&str], names: Vec<String>| {
             for name in names {
-                let _ = std::process::Command::new("docker").args(kind).args(["rm", "-f", &name]).output();
+                let _ = std::process::Command::new("docker").args(kind).arg(&name).output();
             }
         };
-        remove(&["container"], self.by_name("container"));
-        remove(&["network"], self.by_name("network"));
-        remove(&["volume"], self.by_name("volume"));
+        remove(&["container", "rm", "-fv"], self.by_name("container"));
+        remove(&["network", "rm"], self.by_name("network"));
+        remove(&["volume", "rm", "-f"], self.by_name("volume"));
     }
 }
 
