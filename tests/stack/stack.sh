@@ -141,6 +141,15 @@ EOF
     done
 }
 
+# What the playbook does at the first deployment, in a fraction of its time.
+compose_up() {
+    local mount=/var/lib/postgresql/data
+    [ "$major" -lt 18 ] || mount=/var/lib/postgresql
+    printf '%s\n' "PRIMERO_POSTGRES_VERSION=$major" "PRIMERO_POSTGRES_MOUNT=$mount" \
+        "COMPOSE_COMPATIBILITY=$([ "$names" = v1 ] && echo true || echo false)" >"$dir/.env"
+    (cd "$dir" && docker compose up -d --force-recreate --no-build)
+}
+
 deploy() {
     (cd "$dir/ansible" && LC_ALL=C.UTF-8 ./venv/bin/ansible-playbook application-primero.yml --tags start \
         -l "$name" -i inventory.yml "$@")
@@ -181,7 +190,7 @@ up() {
     ! docker volume inspect "$volume" >/dev/null 2>&1 || die "volume $volume exists"
     write_files
     log="$dir/deploy.log"
-    if ! deploy >"$log" 2>&1; then
+    if ! compose_up >"$log" 2>&1; then
         cat "$log" >&2
         die "the deployment failed; stack.sh down $name cleans up"
     fi

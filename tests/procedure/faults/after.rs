@@ -359,11 +359,13 @@ fn ctrl_c_while_the_old_volume_is_moved() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_deploy_the_new_version() {
     on_from(interrupted("deploy the new version", "TASK [start the containers]"));
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_stop_the_application_again() {
     back_from(interrupted("stop the application again", ""));
 }
@@ -374,16 +376,19 @@ fn ctrl_c_in_restore_the_dump() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_compare_old_and_new() {
     on_from(interrupted("compare old and new", ""));
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_prove_the_login() {
     back_from(interrupted("prove the login", ""));
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_start_the_application() {
     back_from(interrupted("start the application", "$ ansible-playbook"));
 }

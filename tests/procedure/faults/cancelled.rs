@@ -35,6 +35,7 @@ fn in_the_preflight() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn in_the_step_make_the_artefact_directory() {
     let stack = Stack::with(13, &["--seed", "none"]);
     let before = Before::containers_of(&stack);
@@ -46,6 +47,7 @@ fn in_the_step_make_the_artefact_directory() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn in_the_step_stop_the_application() {
     put_back_after(&["3 stop the application", "$ docker stop"]);
 }
@@ -61,6 +63,7 @@ fn in_the_step_dump_the_cluster() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn in_the_step_verify_the_dump() {
     put_back_after(&["6 verify the dump"]);
 }

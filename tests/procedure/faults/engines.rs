@@ -64,6 +64,7 @@ fn remapped(mapping: &str) -> (Engine, Site) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn users_are_remapped_as_docker_does_by_default() {
     let (engine, site) = remapped("default");
     site.stack.rollback().expect(0, &["is rolled back"]);
