@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -141,7 +140,10 @@ impl Status {
             begun_at: history.begun_at.clone(),
             last_at: history.last_at.clone(),
             steps: steps(history, driver.is_some()),
-            error: history.error.as_ref().map(|error| format!("[{}] {}", error.code, error.message)),
+            error: history.error.as_ref().map(|error| {
+                let place = error.place.as_ref().map(|(file, line)| format!("\nat {file}:{line}"));
+                format!("[{}] {}{}", error.code, error.message, place.unwrap_or_default())
+            }),
             cut_off_in: match &driver {
                 None => history.open_effects.values().map(|(_, command)| command.clone()).collect(),
                 Some(_) => Vec::new(),
@@ -250,8 +252,11 @@ impl Volumes {
 }
 
 fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
-    let mut volumes = Volumes::default();
-    history.facts.iter().for_each(|fact| volumes.apply(fact));
+    let (mut volumes, mut files) = (Volumes::default(), Vec::new());
+    for fact in &history.facts {
+        volumes.apply(fact);
+        add(&mut files, fact, &volumes, &history.facts);
+    }
     let of_volumes = volumes.held.iter().filter(|(_, content)| **content == OLD).map(|(name, _)| Copy {
         what: "volume".into(),
         place: name.clone(),
@@ -269,29 +274,39 @@ fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
             is_there: Some(true),
         });
     }
-    let proven = |wanted: &dyn Fn(&Fact) -> bool| history.facts.iter().any(wanted);
-    for fact in &history.facts {
-        match fact {
-            Fact::BackupTaken { path, .. } => {
-                let is_complete = proven(&|f| matches!(f, Fact::BackupVerified { path: of } if of == path));
-                let proof = if is_complete { "read to its end, checksum right" } else { "not read back yet" };
-                add(&mut copies, "backup of the volume", path, proof, is_complete);
-            }
-            Fact::DumpTaken { path, tables, .. } => {
-                let is_compared = proven(&|f| matches!(f, Fact::Compared { .. }));
-                let is_verified = proven(&|f| matches!(f, Fact::DumpVerified { path: of } if of == path));
-                let proof = match (is_compared, is_verified) {
-                    (true, _) => format!("{tables} tables; restored, and compared with the original"),
-                    (false, true) => format!("{tables} tables; read to its end"),
-                    (false, false) => format!("{tables} tables; complete when it was written"),
-                };
-                add(&mut copies, "dump of the cluster", path, &proof, *tables > 0);
-            }
-            _ => {}
-        }
-    }
+    copies.extend(files);
     copies.extend(compared(history, seen));
     copies
+}
+
+/// Adds the backup or dump that a fact tells of, as `volumes` were when it was taken. One that was made twice counts once,
+/// with its last proof; one of the new server holds what came in the place of the data, and is no copy of that.
+fn add(copies: &mut Vec<Copy>, fact: &Fact, volumes: &Volumes, facts: &[Fact]) {
+    let proven = |wanted: &dyn Fn(&Fact) -> bool| facts.iter().any(wanted);
+    let (what, path, volume, proof, is_complete) = match fact {
+        Fact::BackupTaken { path, volume, .. } => {
+            let is_read = proven(&|f| matches!(f, Fact::BackupVerified { path: of } if of == path));
+            let proof = if is_read { "read to its end, checksum right" } else { "not read back yet" };
+            ("backup of the volume", path, Some(volume), proof.to_owned(), is_read)
+        }
+        Fact::DumpTaken { path, volume, tables, system_identifier: cluster, .. } => {
+            let is_compared = proven(&|f| matches!(f, Fact::Compared { system_identifier: of, .. } if of == cluster));
+            let is_read = proven(&|f| matches!(f, Fact::DumpVerified { path: of } if of == path));
+            let proof = match (is_compared, is_read) {
+                (true, _) => "restored, and compared with the original",
+                (false, true) => "read to its end",
+                (false, false) => "complete when it was written",
+            };
+            ("dump of the cluster", path, volume.as_ref(), format!("{tables} tables; {proof}"), *tables > 0)
+        }
+        _ => return,
+    };
+    let is_new = volume.is_some_and(|volume| volumes.held.get(volume) == Some(&NEW));
+    let proof = if is_new { format!("{NEW}; {proof}") } else { proof };
+    let place = path.display().to_string();
+    copies.retain(|copy| copy.place != place);
+    let (is_complete, is_there) = (is_complete && !is_new, Some(path.symlink_metadata().is_ok()));
+    copies.push(Copy { what: what.into(), place, proof, is_complete, is_there });
 }
 
 /// The data in the new server: on its volume, wherever that has gone since. A deploy may have made another container.
@@ -318,14 +333,6 @@ fn compared(history: &History, seen: &Seen) -> Option<Copy> {
         is_complete: true,
         is_there: seen.volumes.as_ref().map(|known| known.contains(volume)),
     })
-}
-
-/// A file or directory that was made twice counts once, with its last proof.
-fn add(copies: &mut Vec<Copy>, what: &str, path: &Path, proof: &str, is_complete: bool) {
-    let place = path.display().to_string();
-    copies.retain(|copy| copy.place != place);
-    let is_there = Some(path.symlink_metadata().is_ok());
-    copies.push(Copy { what: what.into(), place, proof: proof.into(), is_complete, is_there });
 }
 
 fn held(history: &History, seen: &Seen) -> Vec<Held> {
@@ -521,6 +528,40 @@ mod tests {
         assert_eq!(places(&back), [copy(old, "db", true), copy(new, "db-new", false)]);
         let removed = Fact::VolumeRemoved { volume: "db".into() };
         assert_eq!(places(&[removed]), [copy(old, "db-kept", true)]);
+    }
+
+    #[test]
+    fn what_was_kept_of_the_new_server_is_no_copy_of_the_data_of_before() {
+        let dump = |path: &str, identifier: &str| Fact::DumpTaken {
+            path: path.into(),
+            container: "c".into(),
+            volume: Some("db".into()),
+            system_identifier: identifier.into(),
+            tables: 3,
+            fenced: true,
+        };
+        let backup = |path: &str| Fact::BackupTaken { volume: "db".into(), path: path.into(), sha256: String::new() };
+        let verified = |path: &str| Fact::BackupVerified { path: path.into() };
+        let facts = vec![
+            backup("/old"),
+            verified("/old"),
+            dump("/dump", "7"),
+            moved("db", "db-kept"),
+            Fact::Compared { system_identifier: "7".into(), after: "c".into(), tables: 3, rows: 9 },
+            dump("/written-since", "8"),
+            backup("/replaced"),
+            verified("/replaced"),
+        ];
+        let found = of(facts);
+        let proof = |place: &str| {
+            let copy = found.iter().find(|copy| copy.place == place).unwrap();
+            (copy.is_complete, copy.proof.as_str())
+        };
+        assert_eq!(proof("/old"), (true, "read to its end, checksum right"));
+        assert_eq!(proof("/dump"), (true, "3 tables; restored, and compared with the original"));
+        let new = (false, "what came in its place; 3 tables; complete when it was written");
+        assert_eq!(proof("/written-since"), new);
+        assert_eq!(proof("/replaced"), (false, "what came in its place; read to its end, checksum right"));
     }
 
     #[test]
