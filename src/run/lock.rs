@@ -100,13 +100,18 @@ fn read(container: &Container) -> Holder {
     }
 }
 
-/// A container needs an image; those of the stack are there.
+/// A container needs an image, whichever; those of the stack are not pruned. Its containers may all have been tidied away
+/// since the run put the database aside.
 fn spec(world: &World, stack: &str, claim: &Claim) -> Result<ContainerSpec> {
     let filter = ContainerFilter { project: Some(stack.to_owned()), ..ContainerFilter::default() };
     let containers = world.containers.containers(&filter)?;
-    let image = containers.first().map(|c| c.image_id.clone()).ok_or_else(|| {
-        Error::refused("docker.not_found", format!("no container belongs to Compose project {stack}"))
-            .hint("the lock is taken on the project whose containers the run works on")
+    let image = match containers.first() {
+        Some(container) => Some(container.image_id.clone()),
+        None => world.containers.any_image()?,
+    };
+    let image = image.ok_or_else(|| {
+        Error::refused("docker.image_missing", "the engine has no image at all")
+            .hint("the lock is a container that is never started, and needs some image; is this the right engine?")
     })?;
     Ok(ContainerSpec {
         name: Some(name(stack)),

@@ -286,6 +286,8 @@ pub trait ContainerEngine: Send + Sync {
     fn run(&self, spec: &ContainerSpec) -> Result<Output>;
 
     fn image(&self, reference: &str) -> Result<Option<Image>>;
+    /// The id of any image that is there, for a container that is never started.
+    fn any_image(&self) -> Result<Option<String>>;
     fn pull(&self, reference: &str) -> Result<Image>;
 
     fn networks(&self, project: Option<&str>) -> Result<Vec<Network>>;

@@ -420,6 +420,21 @@ fn the_daily_cleanup_removed_the_application_before_the_rollback() {
     site.comes_back(&failed);
 }
 
+/// The database's was removed by the upgrade, the others had exited: nothing is left that is labelled with the project.
+#[test]
+fn the_daily_cleanup_removed_every_container_before_the_rollback() {
+    let site = Site::up();
+    let failed = site.fail_in_the_deploy();
+    for service in ["application", "worker", "nginx"] {
+        site.stack.docker(&["rm", &site.stack.container(service)]);
+    }
+    let project = format!("label=com.docker.compose.project={}", site.stack.name);
+    assert_eq!(site.stack.docker(&["ps", "-aq", "--filter", &project]), "");
+    // Somebody has taken the lock for a leftover, too.
+    site.stack.docker(&["rm", &format!("pgscript-lock-{}", site.stack.name)]);
+    site.comes_back(&failed);
+}
+
 #[test]
 fn a_second_rollback_is_harmless() {
     let site = Site::up();

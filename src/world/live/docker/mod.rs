@@ -154,6 +154,10 @@ impl ContainerEngine for Docker {
         self.wait(self.find_image(reference))
     }
 
+    fn any_image(&self) -> Result<Option<String>> {
+        self.wait(self.first_image())
+    }
+
     fn pull(&self, reference: &str) -> Result<Image> {
         self.wait(self.pull_image(reference))
     }
