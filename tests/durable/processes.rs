@@ -53,6 +53,25 @@ fn a_run_under_way_is_stopped_and_put_back_by_rollback_with_yes() {
     place.expect_state("main-1", "rolled back");
 }
 
+/// As with `nohup`, or `&` in a script: what is started so ignores SIGINT, and so would all that it starts.
+#[test]
+fn a_run_in_the_background_and_its_children_hear_a_cancellation_all_the_same() {
+    let child = "trap 'echo heard > heard; exit 1' INT; touch listening; while :; do sleep 0.1; done";
+    let place = Place::new(&format!(r#"step("listen", || host::run(["sh", "-c", "{child}"]), #{{ undo: || () }});"#));
+    let run = place.command(&["run", "../main.rhai"]);
+    let mut deaf = Command::new("sh");
+    deaf.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(run.get_program()).args(run.get_args());
+    deaf.current_dir(place.path("work"))
+        .env_clear()
+        .envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let started = deaf.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    wait_until("the child", || place.path("work/listening").exists());
+    let interrupted = Command::new("kill").args(["-INT", &started.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    ran(started.wait_with_output().unwrap()).expect(4, &["cancelled"]);
+    assert_eq!(place.read("work/heard"), "heard\n");
+}
+
 #[test]
 fn a_child_that_outlives_a_killed_run_is_waited_for_and_the_operator_told() {
     for command in ["resume", "rollback"] {

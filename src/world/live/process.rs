@@ -117,14 +117,23 @@ fn spawn(child: &Child<'_>) -> Result<tokio::process::Child> {
         }
         command.current_dir(dir);
     }
-    // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe and touches no memory.
-    // A process group alone would leave the terminal: ssh would ask there, be stopped by SIGTTIN, and wait for ever.
-    unsafe { command.pre_exec(|| setsid().map(drop).map_err(Into::into)) };
+    // SAFETY: between fork and exec only setsid(2) and signal(2) are called, which are async-signal-safe and touch no
+    // memory.
+    unsafe { command.pre_exec(detach) };
     command.spawn().map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::failed("host.command_not_found", format!("no program {name} found"))
             .hint("install it, or give its full path"),
         _ => Error::io("run", name, &e),
     })
+}
+
+/// In a session of its own: a process group alone would leave the terminal, and ssh would ask there, be stopped by SIGTTIN,
+/// and wait for ever. Whoever starts us with `nohup` or `&` in a script has SIGINT ignored, and what we start would be
+/// deaf to a cancellation.
+fn detach() -> std::io::Result<()> {
+    // SAFETY: as above; no handler is installed.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+    setsid().map(drop).map_err(Into::into)
 }
 
 fn exit_code(status: ExitStatus) -> i64 {
