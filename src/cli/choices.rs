@@ -1,7 +1,5 @@
 //! A run has failed and the operator sits at the terminal: what to do about it, one line each.
 
-use std::path::PathBuf;
-
 use super::driving::Driving;
 use super::signals;
 use crate::repl::edit;
@@ -109,7 +107,7 @@ fn act(setup: &Setup, driven: &Driven, choice: &str) -> Result<Option<Driven>> {
         "retry" => again(retry(), Changes::Refuse),
         "skip" => again(decided(Decision::Skip), Changes::Refuse),
         "edit" => {
-            edit(driven)?;
+            edit(setup, driven)?;
             again(retry(), Changes::Accept)
         }
         "back" => {
@@ -144,12 +142,9 @@ fn after_shell(place: &Place, driven: &Driven) -> Result<Driven> {
     Ok(Driven { outcome, held: driven.held.clone(), place: Some(place.clone()), state, history })
 }
 
-/// Opens the file the error points to, else the script, in the operator's editor.
-fn edit(driven: &Driven) -> Result<()> {
-    let place = driven.outcome.failure.as_ref().and_then(|f| f.report.place.clone());
-    let (file, line) = match place {
-        Some(place) => (PathBuf::from(place.file), place.line),
-        None => (PathBuf::from(&driven.history.script), 1),
-    };
-    edit::script(&file, line, &driven.outcome.script)
+/// Opens what the error points to, else the script, in the operator's editor.
+fn edit(setup: &Setup, driven: &Driven) -> Result<()> {
+    let place = driven.outcome.failure.as_ref().and_then(|failure| failure.reason().place);
+    let (source, line) = place.unwrap_or_else(|| (driven.history.script.clone(), 1));
+    edit::script(&setup.places, &source, line)
 }

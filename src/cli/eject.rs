@@ -1,8 +1,5 @@
 //! `pgscript eject SCRIPT|--all DIR`
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -29,16 +26,13 @@ pub struct Eject {
 impl Eject {
     pub fn execute(self) -> anyhow::Result<Exit> {
         let (files, directory) = self.selected()?;
-        std::fs::create_dir_all(&directory).map_err(|e| Error::io("create", directory.display(), &e))?;
         // All or nothing: half a set of modules would be mixed with the shipped other half.
         let existing: Vec<_> = files.iter().map(|file| directory.join(file.name)).filter(|path| exists(path)).collect();
         if !existing.is_empty() {
-            return Err(taken(&existing).into());
+            return Err(shipped::taken(&existing).into());
         }
         for file in files {
-            let path = directory.join(file.name);
-            write(&path, file.text)?;
-            output::print(&format!("{}\n", path.display()));
+            output::print(&format!("{}\n", file.eject(&directory)?.display()));
         }
         Ok(Exit::Done)
     }
@@ -65,19 +59,4 @@ fn find(name: &str) -> Result<&'static Shipped> {
 /// A broken symbolic link is in the way too.
 fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
-}
-
-fn taken(paths: &[PathBuf]) -> Error {
-    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-    Error::refused("eject.exists", format!("already there: {}", paths.join(", ")))
-        .hint("nothing was written; move it away or choose another directory")
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
-    let mut file = file.map_err(|e| match e.kind() {
-        ErrorKind::AlreadyExists => taken(&[path.to_owned()]),
-        _ => Error::io("create", path.display(), &e),
-    })?;
-    file.write_all(text.as_bytes()).map_err(|e| Error::io("write", path.display(), &e))
 }

@@ -6,6 +6,10 @@ use std::process::Command;
 use rhai::Dynamic;
 
 use super::bench::Shared;
+use crate::script::loader::Places;
+use crate::script::shipped::{self, Shipped};
+use crate::script::source::{BUILT_IN_PREFIX, Origin};
+use crate::ui::output;
 use crate::world::{Error, Result};
 
 /// Opens a file at a line in `$VISUAL`, `$EDITOR` or vi, and waits until it is closed.
@@ -24,28 +28,49 @@ pub fn open(file: &Path, line: usize) -> Result<()> {
     }
 }
 
-/// Opens a script; one that is built in can't be edited. `name` is what the operator calls it.
-pub fn script(file: &Path, line: usize, name: &str) -> Result<()> {
-    if !file.is_file() {
-        let message = format!("{} is no file that could be edited: it is built into pgscript", file.display());
-        return Err(Error::refused("ui.built_in", message).hint(format!(
-            "write it out into the site's directory: pgscript eject {name} DIRECTORY\n\
-             edit it there, then choose edit again"
-        )));
+/// Opens a script or module at a line: `source` is its id, or what the operator calls a script. One that is built in is
+/// written out first, into the site's directory.
+pub fn script(places: &Places, source: &str, line: usize) -> Result<()> {
+    let shipped = shipped::find(source.strip_prefix(BUILT_IN_PREFIX).unwrap_or(source));
+    let found = match shipped {
+        Some(file) if file.kind == shipped::Kind::Module => places.module(None, file.name)?,
+        Some(file) => places.script(file.name)?,
+        None => places.script(source)?,
+    };
+    match (&found.origin, shipped) {
+        (Origin::File(path), _) => open(path, line),
+        (_, Some(file)) => built_in(places.site(), file, line),
+        _ => Err(Error::refused("ui.built_in", format!("{source} is no file that could be edited"))),
     }
-    open(file, line)
+}
+
+/// A copy in the site's directory is taken instead of what is built in; one that was not changed goes again.
+fn built_in(site: &Path, file: &Shipped, line: usize) -> Result<()> {
+    let path = file.eject(site).map_err(|error| {
+        let hint = format!("{} is built in; to be edited it has to be written there. Nothing was run", file.name);
+        Error { hint: Some(hint), ..error }
+    })?;
+    let opened = open(&path, line);
+    if std::fs::read_to_string(&path).is_ok_and(|text| text == file.text) {
+        std::fs::remove_file(&path).map_err(|e| Error::io("remove", path.display(), &e))?;
+        return opened;
+    }
+    output::tell(&format!(
+        "{} is built in; with your changes it is {}, which is taken instead from now on, in other runs too\n",
+        file.name,
+        path.display()
+    ));
+    opened
 }
 
 /// `session::edit()`
 pub fn edit(shared: &Shared) -> Result<Dynamic> {
     let desk = shared.state().desk.clone();
     if desk.place.is_some() && !desk.now().sources.is_empty() {
-        let history = desk.now();
-        let name = Path::new(&history.script).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // A script of the site has the place of the built-in one that it overrides.
-        let site = shared.state().setup.places.site().join(&history.script);
-        let file = if site.is_file() { site } else { PathBuf::from(&history.script) };
-        script(&file, 1, &name)?;
+        let (history, places) = (desk.now(), shared.state().setup.places.clone());
+        let place = history.error.and_then(|error| error.place);
+        let (source, line) = place.unwrap_or((history.script, 1));
+        script(&places, &source, line)?;
         shared.state().is_edited = true;
         return Ok(Dynamic::UNIT);
     }

@@ -371,7 +371,7 @@ mod tests {
     }
 
     fn failed(step: &str) -> Entry {
-        Entry::Failed { step: step.into(), error: Reason { code: "a.b".into(), message: "broken".into() } }
+        Entry::Failed { step: step.into(), error: Reason::from(&crate::world::Error::failed("a.b", "broken")) }
     }
 
     #[test]

@@ -283,7 +283,8 @@ impl Failure {
 
     /// The error as the journal keeps it.
     pub fn reason(&self) -> Reason {
-        Reason { code: self.report.code.clone(), message: self.report.message.clone() }
+        let place = self.report.place.as_ref().map(|place| (place.file.clone(), place.line));
+        Reason { code: self.report.code.clone(), message: self.report.message.clone(), place }
     }
 
     /// The error's object with `step`, `aftermath` and `recovery`.

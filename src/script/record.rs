@@ -156,11 +156,14 @@ pub enum Ending {
 pub struct Reason {
     pub code: String,
     pub message: String,
+    /// Where a script raised it: the source's id, and the line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<(String, usize)>,
 }
 
 impl From<&Error> for Reason {
     fn from(error: &Error) -> Self {
-        Self { code: error.code.clone(), message: error.message.clone() }
+        Self { code: error.code.clone(), message: error.message.clone(), place: None }
     }
 }
 

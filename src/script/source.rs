@@ -26,6 +26,9 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Before the name of what is built in, in its id.
+pub const BUILT_IN_PREFIX: &str = "built-in:";
+
 /// A script or module with its text.
 #[derive(Clone, Debug)]
 pub struct Source {
@@ -39,7 +42,7 @@ pub struct Source {
 
 impl Source {
     pub fn built_in(file: &crate::script::shipped::Shipped) -> Self {
-        let id = format!("built-in:{}", file.name);
+        let id = format!("{BUILT_IN_PREFIX}{}", file.name);
         Self { id, name: file.name.to_owned(), origin: Origin::BuiltIn, text: file.text.into() }
     }
 

@@ -104,6 +104,39 @@ fn edit_opens_the_script_and_goes_on_with_what_was_changed() {
 }
 
 #[test]
+fn edit_writes_out_what_is_built_in_and_takes_it_back_where_nothing_was_changed() {
+    let place = place();
+    place.write(
+        "main.rhai",
+        "import \"postgres\" as postgres;
+        step(\"one\", || host::write(\"one\", \"1\"), #{ undo: || host::remove_file(\"one\") });
+        step(\"two\", || postgres::image_major(\"any\"), #{ repeatable: true });",
+    );
+    place.write("editor", "#!/bin/sh\necho \"$1 $2\" >> opened\n");
+    let mut terminal = at_terminal(&place, RUN);
+    terminal.expect("docker.unreachable");
+    terminal.expect(ASKED);
+    terminal.type_line("edit");
+    terminal.expect("docker.unreachable");
+    terminal.expect(ASKED);
+    assert_eq!(fs::read_dir(place.path("site")).unwrap().count(), 0);
+    // What the error points to, not the script that has imported it.
+    let module = place.path("site/postgres.rhai");
+    let text = include_str!("../../stdlib/postgres.rhai");
+    let line = text.lines().position(|line| line.contains("docker::run(#{ image: image")).unwrap() + 1;
+    assert_eq!(place.read("work/opened"), format!("+{line} {}\n", module.display()));
+    let mended = "let out = #{ exit_code: 0, stdout: \"postgres (PostgreSQL) 17.6\" };";
+    place.write("editor", &format!("#!/bin/sh\nsed -i '{line}s/.*/{mended}/' \"$2\"\n"));
+    terminal.type_line("edit");
+    terminal.expect("postgres.rhai is built in; with your changes it is");
+    terminal.expect("accepted change of");
+    let (text, code) = terminal.end();
+    assert_eq!(code, 0, "{text}");
+    assert!(fs::read_to_string(module).unwrap().contains(mended));
+    place.expect_state("main-1", "done");
+}
+
+#[test]
 fn shell_opens_the_run_with_its_variables_and_leads_to_the_question_again() {
     let place = Place::new(&format!("let colour = \"green\";\n{SCRIPT}"));
     let mut terminal = at_terminal(&place, RUN);
