@@ -26,7 +26,7 @@ missing_packages() {
     local pair
     for pair in docker:docker.io dockerd:docker.io containerd:containerd mmdebstrap:mmdebstrap \
         ansible-playbook:ansible-core zstd:zstd iptables:iptables ip:iproute2 mke2fs:e2fsprogs \
-        newuidmap:uidmap python3:python3 flock:util-linux sshd:openssh-server stunnel4:stunnel4; do
+        newuidmap:uidmap python3:python3 flock:util-linux sshd:openssh-server stunnel4:stunnel4 faketime:faketime; do
         command -v "${pair%%:*}" >/dev/null || PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null \
             || printf '%s\n' "${pair#*:}"
     done

@@ -5,12 +5,15 @@
 pub mod after;
 mod before;
 mod cancelled;
+mod clock;
 mod crashes;
 mod cut_off;
 mod daily_cleanup;
+mod edited_between;
 mod edited_scripts;
 mod engines;
 mod guards;
+mod journals;
 mod kept;
 mod locks;
 mod objects;
@@ -18,7 +21,6 @@ mod preflight;
 mod restarts;
 mod sessions;
 mod sites;
-mod without_journal;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,10 +48,14 @@ fn edited(stack: &Stack, from: &str, to: &str) -> PathBuf {
 }
 
 /// The upgrade as [`upgrade`], from a site's copy.
-fn run_edited(stack: &Stack, script: &std::path::Path) -> Command {
-    let of_shipped = upgrade(stack, &[]);
+fn run_edited(stack: &Stack, script: &Path) -> Command {
+    run_edited_as(stack, script, &upgrade(stack, &[]))
+}
+
+/// The run of another script with the arguments that `shipped`, a run of the shipped one, has.
+fn run_edited_as(stack: &Stack, script: &Path, shipped: &Command) -> Command {
     let mut command = stack.pgscript(&[]);
-    command.arg("run").arg(script).args(of_shipped.get_args().skip(2));
+    command.arg("run").arg(script).args(shipped.get_args().skip(2));
     command
 }
 

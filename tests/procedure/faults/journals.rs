@@ -1,15 +1,41 @@
-//! The way back where the journal is damaged, or the run store is lost: `rollback.rhai` goes by the artefacts alone.
+//! A journal that something has happened to. A torn last line is dropped; where it is damaged, or the run store lost,
+//! `rollback.rhai` goes by the artefacts alone.
 
 use super::after::Site;
 use crate::stack::{Watched, run};
 
-/// Flips a bit in the middle of the upgrade's journal.
-fn damage_the_journal(site: &Site) {
+/// Changes the upgrade's journal.
+#[track_caller]
+fn change_the_journal(site: &Site, change: impl FnOnce(&mut Vec<u8>)) {
     let path = site.stack.base.join("upgrade-1/journal.jsonl");
     let mut bytes = std::fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
+    let before = bytes.clone();
+    change(&mut bytes);
+    assert_ne!(bytes, before);
     std::fs::write(&path, bytes).unwrap();
+}
+
+fn take_out_a_line(journal: &mut Vec<u8>) {
+    let mut lines: Vec<_> = journal.split_inclusive(|byte| *byte == b'\n').collect();
+    lines.remove(lines.len() / 2);
+    *journal = lines.concat();
+}
+
+fn tear_the_last_line(journal: &mut Vec<u8>) {
+    let last = journal.split_inclusive(|byte| *byte == b'\n').next_back().unwrap().len();
+    journal.truncate(journal.len() - last / 2);
+}
+
+/// Neither `resume` nor `rollback` goes by such a journal; nothing is done.
+#[track_caller]
+fn nobody_goes_by_it(site: &Site) {
+    let containers = site.containers();
+    for verb in ["resume", "rollback"] {
+        run(&mut site.stack.pgscript(&[verb, "upgrade-1", "--yes"])).expect(3, &["error[journal.damaged]"]);
+    }
+    assert_eq!(site.containers(), containers);
+    let status = site.stack.status();
+    assert!(status.contains("upgrade-1: damaged") && status.contains("The journal is damaged"), "{status}");
 }
 
 /// The command that `status` says to type instead of a resume or a rollback, with the answer to its question.
@@ -25,15 +51,26 @@ fn advised(site: &Site) -> std::process::Command {
 }
 
 #[test]
-fn a_damaged_journal_and_a_kept_volume() {
+fn a_torn_last_line_is_dropped_and_the_upgrade_goes_on() {
+    let site = Site::up();
+    let mut killed = site.upgrade_until("5 dump the cluster");
+    killed.until("$ pg_dumpall");
+    killed.kill();
+    change_the_journal(&site, tear_the_last_line);
+    let status = site.stack.status();
+    assert!(status.contains("upgrade-1: interrupted") && status.contains("Your data is safe"), "{status}");
+    site.is_upgraded(run(&mut site.stack.pgscript(&["resume", "upgrade-1"])));
+}
+
+#[test]
+fn a_flipped_byte_in_the_journal_of_a_failed_upgrade() {
     let site = Site::up();
     site.fail_in_the_deploy();
-    damage_the_journal(&site);
-    for verb in ["resume", "rollback"] {
-        run(&mut site.stack.pgscript(&[verb, "upgrade-1", "--yes"])).expect(3, &["error[journal.damaged]"]);
-    }
-    let status = site.stack.status();
-    assert!(status.contains("upgrade-1: damaged") && status.contains("The journal is damaged"), "{status}");
+    change_the_journal(&site, |journal| {
+        let middle = journal.len() / 2;
+        journal[middle] ^= 1;
+    });
+    nobody_goes_by_it(&site);
 
     // Killed in the middle of the way back, and typed again.
     let mut killed = Watched::start(advised(&site));
@@ -70,11 +107,12 @@ fn a_lost_run_store_and_no_kept_volume() {
 }
 
 #[test]
-fn a_damaged_journal_of_a_finished_upgrade() {
+fn a_missing_line_in_the_journal_of_a_finished_upgrade() {
     let site = Site::up();
     site.is_upgraded(site.stack.upgrade(17, &[]));
     site.stack.sql("primero_production", "CREATE TABLE made_late AS SELECT 1 AS x");
-    damage_the_journal(&site);
+    change_the_journal(&site, take_out_a_line);
+    nobody_goes_by_it(&site);
     // Interrupted, and gone on with by its own journal.
     let mut interrupted = Watched::start(advised(&site));
     interrupted.until("start the old server");
