@@ -79,6 +79,7 @@ fn choose(question: &str, driven: &Driven) -> Result<String> {
         ("back", "put everything back as it was"),
         ("quit", "leave everything as it is; `pgscript resume` or `rollback` go on later"),
     ]);
+    choices.retain(|(choice, _)| *choice != "back" || driven.history.no_rollback.is_none());
     match Terminal.choose(question, &choices) {
         Err(error) if error.kind == Kind::Cancelled => Ok("quit".into()),
         choice => choice,
@@ -111,7 +112,7 @@ fn act(setup: &Setup, driven: &Driven, choice: &str) -> Result<Option<Driven>> {
             again(retry(), Changes::Accept)
         }
         "back" => {
-            let mut back = drive::rollback(setup, place, held(), Changes::Refuse)?;
+            let mut back = drive::rollback(setup, place, held(), &[], Changes::Refuse)?;
             // The run has failed all the same: what waits for its exit code must not go on.
             back.outcome.failure.get_or_insert_with(|| Failure {
                 report: failure.report.clone(),

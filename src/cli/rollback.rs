@@ -27,6 +27,9 @@ pub struct Rollback {
     /// Goes by the scripts as they were when the run began.
     #[arg(long)]
     as_recorded: bool,
+    /// Takes this step, which could not be put back, for put back by hand; may be repeated.
+    #[arg(long, value_name = "STEP")]
+    skip: Vec<String>,
     #[command(flatten)]
     driving: Driving,
 }
@@ -61,8 +64,9 @@ impl Rollback {
         }
         let global = global.of_run(&history)?;
         let changes = changes(self.accept_changes, self.as_recorded);
-        self.driving
-            .drive(global, Given::default(), history.docker, |setup| drive::rollback(setup, &place, None, changes))
+        self.driving.drive(global, Given::default(), history.docker, |setup| {
+            drive::rollback(setup, &place, None, &self.skip, changes)
+        })
     }
 
     /// A run under way is ended first, as Ctrl-C would end it; before its commit step that puts it back already.

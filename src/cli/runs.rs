@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::{Exit, Format, Global};
 use crate::run::store::Place;
-use crate::ui::output;
-use crate::ui::table;
+use crate::ui::style::{self, Style};
+use crate::ui::{human, output, table};
 use crate::world::{Error, Result};
 
 /// Lists the runs that are kept on this machine, oldest first.
@@ -33,8 +33,10 @@ impl Runs {
                 output::print(&format!("no runs in {}\n", global.store.root().display()));
             }
             Format::Text => {
-                let rows: Vec<_> = rows.into_iter().map(Vec::from).collect();
-                output::print(&format!("{}\n", table::render(&columns, &rows, None, true).trim_end()));
+                let style = Style::of_terminal();
+                let rows: Vec<_> = rows.into_iter().map(shown).collect();
+                let table = table::render(&columns, &rows, style::width(), style.unicode);
+                output::print(&style.ascii(format!("{}\n", table.trim_end())));
             }
         }
         Ok(Exit::Done)
@@ -50,9 +52,14 @@ fn row(place: &Place) -> Result<[String; 5]> {
     let state = match (place.driver(), damage) {
         (Some(_), _) => "running",
         (None, Some(_)) => "damaged",
-        (None, None) if history.cleaned => "done, cleaned up",
         (None, None) => history.state().as_str(),
     };
+    let cleaned = if history.cleaned { ", cleaned up" } else { "" };
     let step = history.order.last().cloned().unwrap_or_default();
-    Ok([place.id.clone(), state.to_owned(), history.begun_at, step, history.script])
+    Ok([place.id.clone(), format!("{state}{cleaned}"), history.begun_at, step, history.script])
+}
+
+/// As people read it.
+fn shown([run, state, begun, step, script]: [String; 5]) -> Vec<String> {
+    vec![run, state, human::moment(&begun, jiff::Timestamp::now()), step, script]
 }

@@ -165,7 +165,7 @@ fn drives(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         "Puts back all steps, the last one first, as `pgscript rollback` does: it says first what that costs.",
         |shared, _| {
             let changes = shared.changes();
-            shared.drive(|setup, place, held| drive::rollback(setup, place, held, changes))?;
+            shared.drive(|setup, place, held| drive::rollback(setup, place, held, &[], changes))?;
             Ok(Dynamic::UNIT)
         },
     );
@@ -182,8 +182,19 @@ fn decisions(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         ns,
         shared,
         "skip(step: string)",
-        "Decides that a step which failed or was cut off need not happen: its value is `()`. Nothing is run yet.",
-        |shared, call| decide(shared, &call.string("step")?, Decision::Skip),
+        "Decides that a step which failed or was cut off need not happen: its value is `()`. Half way back: that a step \
+         which could not be put back was put back by hand. Nothing is run yet.",
+        |shared, call| {
+            let step = call.string("step")?;
+            let (place, history) = (shared.sound_place()?, shared.state().desk.now());
+            if history.state() != State::RollingBack {
+                return decide(shared, &step, Decision::Skip);
+            }
+            let step = meant(&history, &step, |path| history.not_undone.contains_key(path))?;
+            let desk = shared.state().desk.clone();
+            drive::put_back_by_hand(&place, &history, &step)?.into_iter().try_for_each(|entry| desk.decide(entry))?;
+            Ok(Dynamic::UNIT)
+        },
     );
     declare(
         ns,

@@ -41,7 +41,7 @@ pub const ALL: [Command; 21] = [
         ".skip",
         "STEP",
         "session::skip(\"STEP\")",
-        "Decides that a failed or cut off step need not happen; nothing is run yet.",
+        "Decides that a failed or cut off step need not happen; half way back, that it was put back by hand. Nothing is run yet.",
     ),
     command(
         ".accept",
@@ -132,9 +132,9 @@ fn at_container(command: &str, container: &str, further: Option<&str>) -> String
 /// A text in which the commands of the shell that drive `run` have their short forms: in the session they are typed so.
 pub fn in_session(text: &str, run: &str) -> String {
     let long = |command: &str| format!("pgscript {command} {run}");
-    let decided = ["retry", "skip", "accept"];
-    let text = decided.iter().fold(text.to_owned(), |text, decision| {
-        text.replace(&format!("{} --{decision} ", long("resume")), &format!(".{decision} "))
+    let decided = [("resume", "retry"), ("resume", "skip"), ("resume", "accept"), ("rollback", "skip")];
+    let text = decided.iter().fold(text.to_owned(), |text, (command, decision)| {
+        text.replace(&format!("{} --{decision} ", long(command)), &format!(".{decision} "))
     });
     ["resume", "rollback", "status"]
         .iter()
@@ -173,9 +173,10 @@ mod tests {
 
     #[test]
     fn what_is_to_be_typed_is_told_as_it_is_typed_here() {
-        let text =
-            "pgscript resume upgrade-7 --retry 'dump'\nor pgscript rollback upgrade-7\npgscript resume upgrade-70";
-        assert_eq!(in_session(text, "upgrade-7"), ".retry 'dump'\nor .rollback\npgscript resume upgrade-70");
+        let text = "pgscript resume upgrade-7 --retry 'dump'\nor pgscript rollback upgrade-7\npgscript resume upgrade-70\n\
+             pgscript rollback upgrade-7 --skip 'dump'";
+        let told = ".retry 'dump'\nor .rollback\npgscript resume upgrade-70\n.skip 'dump'";
+        assert_eq!(in_session(text, "upgrade-7"), told);
     }
 
     fn translated(line: &str) -> Option<String> {

@@ -100,9 +100,10 @@ pub fn resume(
     attempt(&setup, recorder, steps, source, way)
 }
 
-/// Puts back the steps of a run, the last one first. `held` as for [`resume`].
-pub fn rollback(setup: &Setup, place: &Place, held: Option<Held>, changes: Changes) -> Result<Driven> {
-    back(setup, place, held, changes, Way::Back)
+/// Puts back the steps of a run, the last one first. `held` as for [`resume`]; `skip` are steps that could not be put back,
+/// and that the operator has put back by hand.
+pub fn rollback(setup: &Setup, place: &Place, held: Option<Held>, skip: &[String], changes: Changes) -> Result<Driven> {
+    back(setup, place, held, skip, changes, Way::Back)
 }
 
 /// Puts back the last step that can be, which must be `step` where that is named. A resumed run does it again.
@@ -113,16 +114,25 @@ pub fn undo(
     step: Option<String>,
     changes: Changes,
 ) -> Result<Driven> {
-    back(setup, place, held, changes, Way::BackOne(step))
+    back(setup, place, held, &[], changes, Way::BackOne(step))
 }
 
-fn back(setup: &Setup, place: &Place, held: Option<Held>, changes: Changes, way: Way) -> Result<Driven> {
+fn back(
+    setup: &Setup,
+    place: &Place,
+    held: Option<Held>,
+    skip: &[String],
+    changes: Changes,
+    way: Way,
+) -> Result<Driven> {
     let held = held.map_or_else(|| take(setup, place, Command::Rollback), Ok)?;
     let history = place.sound_history()?;
     refuse_rollback(place, &history)?;
+    let skipped = skip.iter().map(|step| put_back_by_hand(place, &history, step)).collect::<Result<Vec<_>>>()?;
     let (recorder, source, setup) = reopen(setup, place, held, &history, Command::Rollback, changes)?;
     recorder.relock(&setup.world)?;
     sweep(&setup.world)?;
+    skipped.into_iter().flatten().try_for_each(|entry| recorder.write(entry).map(|_| ()))?;
     tell_by_hand(&setup, &history, "what they did is not put back by this");
     attempt(&setup, recorder, Steps::replaying(true), source, way)
 }
@@ -210,6 +220,11 @@ fn refuse_rollback(place: &Place, history: &History) -> Result<()> {
             "the data of before is only in your own backups now; the server that runs has all that was written since",
         ));
     }
+    if let Some(reason) = history.no_rollback.as_ref().filter(|_| history.going_back.is_none()) {
+        let error = Error::refused("run.no_rollback", format!("run {id} can't be put back: {reason}"));
+        let is_over = history.state().is_over();
+        return Err(if is_over { error } else { error.hint(format!("bring it to its end: pgscript resume {id}")) });
+    }
     match history.state() {
         State::RolledBack => Err(Error::refused("run.over", format!("run {id} was put back already"))
             .hint("everything is as it was before the run")),
@@ -217,6 +232,21 @@ fn refuse_rollback(place: &Place, history: &History) -> Result<()> {
         State::Session => Err(session(place)),
         _ => Ok(()),
     }
+}
+
+/// What the journal is told of a step that the operator has put back by hand: one that could not be put back.
+pub fn put_back_by_hand(place: &Place, history: &History, step: &str) -> Result<[Entry; 2]> {
+    if history.not_undone.contains_key(step) {
+        let step = step.to_owned();
+        return Ok([Entry::Decided { step: step.clone(), decision: Decision::Skip }, Entry::UndoDone { step }]);
+    }
+    let failed: Vec<_> = history.not_undone.keys().map(|path| format!("  {path}")).collect();
+    let hint = match failed.is_empty() {
+        true => format!("nothing was done; go on: pgscript rollback {}", place.id),
+        false => format!("nothing was done. These could not be put back:\n{}", failed.join("\n")),
+    };
+    let message = format!("step `{step}` is none that run {} could not put back", place.id);
+    Err(Error::usage("run.no_step", message).hint(hint))
 }
 
 /// What was done by hand is neither done again nor put back by itself.

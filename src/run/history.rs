@@ -32,6 +32,8 @@ pub struct History {
     pub facts: Vec<Fact>,
     pub overrides: Vec<String>,
     pub recovery: Option<String>,
+    /// Why it can't be put back.
+    pub no_rollback: Option<String>,
     /// `Some(automatic)` once steps were begun to be put back.
     pub going_back: Option<bool>,
     pub undone: BTreeSet<String>,
@@ -121,6 +123,7 @@ impl History {
             Entry::Answer { question, yes } => self.answers.push((question, yes)),
             Entry::Override { loss } => self.overrides.push(loss),
             Entry::Recovery { text } => self.recovery = Some(text),
+            Entry::NoRollback { reason } => self.no_rollback = Some(reason),
             Entry::Fact(fact) => self.facts.push(fact),
             Entry::Effect { step, command } => self.effect(line.n, &step, command),
             Entry::Settled { effect, .. } => _ = self.open_effects.remove(&effect),
@@ -166,6 +169,8 @@ impl History {
                 self.close_effects(&step);
                 self.steps.entry(step).or_default().state = StepState::Failed(error);
             }
+            // Half way back it is about what can't be put back: the step itself is what it was.
+            Entry::Decided { .. } if self.going_back.is_some() => {}
             Entry::Decided { step, decision } => self.steps.entry(step).or_default().decision = Some(decision),
             _ => {}
         }
@@ -221,6 +226,7 @@ impl History {
             }
             Entry::UndoDone { step } => {
                 self.close_effects(&undo_of(&step));
+                self.not_undone.remove(&step);
                 self.undone.insert(step);
             }
             Entry::UndoFailed { step, error } => {

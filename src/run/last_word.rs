@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::drive::{Driven, Setup};
-use super::history::State;
+use super::history::{History, State};
 use crate::script::execute::{Aftermath, Failure};
 use crate::script::steps;
 
@@ -18,16 +18,30 @@ pub fn ways_on(driven: &Driven) -> Vec<(String, &'static str)> {
     if is_back(driven) && driven.state != State::RolledBack {
         return vec![rollback("once the journal can be written: lets it know that everything is back")];
     }
+    let can_go_back = driven.history.no_rollback.is_none();
     match driven.state {
-        State::Failed | State::Interrupted => vec![
-            (format!("pgscript resume {id}"), "goes on where it stopped"),
-            rollback("puts everything back as it was"),
-        ],
-        State::RollingBack => vec![rollback("goes on putting back")],
+        State::Failed | State::Interrupted => {
+            let mut ways = vec![(format!("pgscript resume {id}"), "goes on where it stopped")];
+            ways.extend(can_go_back.then(|| rollback("puts everything back as it was")));
+            ways
+        }
+        State::RollingBack => {
+            let mut ways = vec![rollback("goes on putting back")];
+            ways.extend(skips(id, &driven.history));
+            ways
+        }
         // A rollback that was refused or declined.
-        State::Done => vec![rollback("goes back to what was before the run")],
+        State::Done if can_go_back => vec![rollback("goes back to what was before the run")],
+        State::Done => Vec::new(),
         State::NotBegun | State::Session | State::RolledBack => Vec::new(),
     }
+}
+
+/// For each step that could not be put back, how to go on without it.
+pub fn skips(run: &str, history: &History) -> impl Iterator<Item = (String, &'static str)> {
+    history.not_undone.keys().map(move |step| {
+        (format!("pgscript rollback {run} --skip {}", steps::quoted(step)), "once you have put that back by hand")
+    })
 }
 
 /// Whether going on was refused with a question: the hint has the commands that answer it.

@@ -331,7 +331,10 @@ fn redacted(mut entry: Entry, redactor: &Redactor) -> Entry {
         | Entry::UndoFailed { error, .. }
         | Entry::Settled { error: Some(error), .. }
         | Entry::Ended { error: Some(error), .. } => error.message = redactor.redact(&error.message),
-        Entry::Answer { question: text, .. } | Entry::Recovery { text } | Entry::Input { text, .. } => {
+        Entry::Answer { question: text, .. }
+        | Entry::Recovery { text }
+        | Entry::NoRollback { reason: text }
+        | Entry::Input { text, .. } => {
             *text = redactor.redact(text);
         }
         _ => {}

@@ -9,8 +9,10 @@ use serde::Serialize;
 
 use super::history::{History, Input, State, StepState};
 use super::journal::Damage;
+use super::last_word;
 use super::store::{Driver, Place};
 use crate::script::evidence::Fact;
+use crate::ui::human;
 use crate::world::World;
 use crate::world::container::ContainerFilter;
 
@@ -29,9 +31,13 @@ pub struct Status {
     pub error: Option<String>,
     /// What was under way when the process ended, as an operator would type it.
     pub cut_off_in: Vec<String>,
-    /// Whether a complete copy of the data is known to exist; `None` when the engine could not be asked.
+    /// Whether a complete copy of the data is known to exist; `None` when the engine could not be asked, and of a run that
+    /// has no copies to tell of.
     pub is_safe: Option<bool>,
+    /// Those that are there first.
     pub copies: Vec<Copy>,
+    /// A cleanup has removed the copies that the run had kept.
+    pub is_cleaned: bool,
     /// Containers that the run keeps down, and what they are now.
     pub held: Vec<Held>,
     pub overrides: Vec<String>,
@@ -132,6 +138,12 @@ impl Status {
             // Nobody knows what the run has touched after its last sound line.
             copies.retain(|copy| copy.place != UNTOUCHED);
         }
+        if history.cleaned {
+            copies.retain(|copy| copy.is_there != Some(false));
+        }
+        copies.sort_by_key(|copy| (!copy.is_complete, copy.is_there == Some(false)));
+        // The guards let nothing go without a copy, be it of another run; only the operator can.
+        let has_none = copies.is_empty() && history.overrides.is_empty();
         Self {
             run: place.id.clone(),
             directory: place.dir.display().to_string(),
@@ -148,8 +160,9 @@ impl Status {
                 None => history.open_effects.values().map(|(_, command)| command.clone()).collect(),
                 Some(_) => Vec::new(),
             },
-            is_safe: if damage.is_some() { None } else { is_safe(&copies) },
+            is_safe: if damage.is_some() || has_none { None } else { is_safe(&copies) },
             copies,
+            is_cleaned: history.cleaned,
             held: held(history, seen),
             overrides: history.overrides.clone(),
             by_hand: history.by_hand.iter().map(|input| ByHand::of(input, driver.is_some())).collect(),
@@ -372,29 +385,37 @@ fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Optio
         return place.rollback_without_journal().map(|command| say(command, meaning)).into_iter().collect();
     }
     let by_hand = |meaning| say(format!("pgscript repl --run {id}"), meaning);
-    match history.state() {
-        State::NotBegun => Vec::new(),
-        State::Session => vec![by_hand("goes on by hand")],
-        State::Failed | State::Interrupted => {
-            vec![resume(), rollback("puts everything back as it was"), by_hand("a shell in it: one thing at a time")]
-        }
-        State::RollingBack => vec![rollback("goes on putting back")],
-        State::Done if history.cleaned || history.effects == 0 => Vec::new(),
-        State::Done => vec![rollback("goes back to what was before; says first what that costs")],
-        State::RolledBack => Vec::new(),
+    let can_go_back = history.no_rollback.is_none();
+    let (mut next, back) = match history.state() {
+        State::NotBegun | State::RolledBack => (Vec::new(), None),
+        State::Session => (vec![by_hand("goes on by hand")], None),
+        State::Failed | State::Interrupted => (vec![resume()], Some("puts everything back as it was")),
+        State::RollingBack => (Vec::new(), Some("goes on putting back")),
+        State::Done if history.cleaned || history.effects == 0 => (Vec::new(), None),
+        State::Done => (Vec::new(), Some("goes back to what was before; says first what that costs")),
+    };
+    next.extend(back.filter(|_| can_go_back).map(rollback));
+    if history.state() == State::RollingBack {
+        next.extend(last_word::skips(id, history).map(|(command, meaning)| say(command, meaning)));
     }
+    if !history.state().is_over() {
+        next.push(by_hand("a shell in it: one thing at a time"));
+    }
+    next
 }
 
 impl Status {
     /// The three answers first, then the rest.
     pub fn render(&self) -> String {
+        let moment = |text: &str| human::moment(text, jiff::Timestamp::now());
         let mut out = format!("{}: {}", self.run, self.state);
         if let Some(driver) = &self.driver {
-            let _ = write!(out, " (process {}, since {})", driver.pid, driver.since);
+            let _ = write!(out, " (process {}, since {})", driver.pid, moment(&driver.since));
         }
         out.push('\n');
         if !self.script.is_empty() {
-            let _ = writeln!(out, "{}, begun {}, last heard of {}", self.script, self.begun_at, self.last_at);
+            let (begun, last) = (moment(&self.begun_at), moment(&self.last_at));
+            let _ = writeln!(out, "{}, begun {begun}, last heard of {last}", self.script);
         }
         if self.state == State::NotBegun.as_str() {
             out.push_str("\nIts process ended before the first step: nothing was changed. Run the script again.\n");
@@ -428,6 +449,7 @@ impl Status {
         let _ = match (self.is_safe, there) {
             _ if self.damage.is_some() && self.copies.is_empty() => writeln!(out, "\nThey name no copy of the data."),
             _ if self.damage.is_some() => writeln!(out, "\nCopies of the data that they name:"),
+            (None, _) if self.copies.is_empty() => writeln!(out, "\nThis run keeps no copy of the data."),
             (Some(true), 1) => writeln!(out, "\nYour data is safe. It is here:"),
             (Some(true), n) => writeln!(out, "\nYour data is safe, in {n} complete copies:"),
             (None, _) => writeln!(out, "\nThe engine did not answer, so these could not all be looked at:"),
@@ -440,6 +462,9 @@ impl Status {
                 None => "  (not looked at)",
             };
             let _ = writeln!(out, "  {} {}: {}{there}", copy.what, copy.place, copy.proof);
+        }
+        if self.is_cleaned {
+            out.push_str("What it had kept for the way back was removed by a cleanup.\n");
         }
     }
 
@@ -478,13 +503,15 @@ impl Status {
             out.push_str("\nDone by hand:\n");
         }
         for input in acted {
-            let _ = writeln!(out, "  {:<9} {}  {}", input.state, input.at, input.text.replace('\n', "\n    "));
+            let at = human::moment(&input.at, jiff::Timestamp::now());
+            let _ = writeln!(out, "  {:<9} {at}  {}", input.state, input.text.replace('\n', "\n    "));
             for command in &input.commands {
                 let _ = writeln!(out, "            $ {command}");
             }
         }
         if let Some(last) = looked.last() {
-            let _ = writeln!(out, "  and {} that only looked, the last one {}", looked.len(), last.at);
+            let at = human::moment(&last.at, jiff::Timestamp::now());
+            let _ = writeln!(out, "  and {} that only looked, the last one {at}", looked.len());
         }
     }
 }

@@ -21,6 +21,7 @@ pub fn words(line: &Line) -> String {
         Entry::Fact(fact) => format!("known: {}", serde_json::to_string(fact).unwrap_or_default()),
         Entry::Override { loss } => format!("the operator allows to lose {loss}"),
         Entry::Recovery { text } => format!("to type on failure: {}", first(text)),
+        Entry::NoRollback { reason } => format!("can't be put back from here on: {}", first(reason)),
         Entry::GoingBack { automatic: true } => "a step failed: puts back what was done".into(),
         Entry::GoingBack { automatic: false } => "puts back what was done".into(),
         Entry::Ended { outcome, error, .. } => {

@@ -271,6 +271,13 @@ fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAlt
     }
 }
 
+/// The id of a source, for whoever is in another directory by then.
+fn lasting(id: &str) -> String {
+    let path = std::path::Path::new(id);
+    let absolute = path.is_file().then(|| std::path::absolute(path).ok()).flatten();
+    absolute.map_or_else(|| id.to_owned(), |path| path.display().to_string())
+}
+
 impl Failure {
     /// What to type next: the script's own word, unless everything is back as it was.
     pub fn advice(&self) -> Option<&str> {
@@ -283,7 +290,7 @@ impl Failure {
 
     /// The error as the journal keeps it.
     pub fn reason(&self) -> Reason {
-        let place = self.report.place.as_ref().map(|place| (place.file.clone(), place.line));
+        let place = self.report.place.as_ref().map(|place| (lasting(&place.file), place.line));
         Reason { code: self.report.code.clone(), message: self.report.message.clone(), place }
     }
 

@@ -94,6 +94,10 @@ pub enum Entry {
     Recovery {
         text: String,
     },
+    /// The run can't be put back from here on, but only brought to its end.
+    NoRollback {
+        reason: String,
+    },
     /// From here on steps are put back; `automatic` because a step failed before the commit step.
     GoingBack {
         automatic: bool,

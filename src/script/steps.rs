@@ -285,6 +285,17 @@ pub fn on_rollback(call: &mut Call<'_>) -> ScriptResult {
     Ok(Dynamic::UNIT)
 }
 
+/// `no_rollback(reason)`
+pub fn no_rollback(call: &mut Call<'_>) -> ScriptResult {
+    let reason = call.string("reason")?;
+    if call.session.steps().input.is_some() {
+        let message = "whether a run can be put back is for its script to say";
+        return Err(Error::refused("run.by_hand", message).hint("nothing was done").into());
+    }
+    call.session.write(Entry::NoRollback { reason })?;
+    Ok(Dynamic::UNIT)
+}
+
 /// The path's own separators can't be part of a name.
 fn is_proper(name: &str) -> bool {
     !name.trim().is_empty() && !name.contains(['/', '#', '\n', '\r'])
@@ -390,7 +401,7 @@ fn unknown(session: &Session, path: &str, last: &str, why: &str) -> Error {
 }
 
 /// As a shell takes it for one word.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -62,6 +62,14 @@ pub fn age(then: Timestamp, now: Timestamp) -> String {
     if seconds > 0 { format!("{text} ago") } else { format!("in {text}") }
 }
 
+/// A time as the journal has it (RFC 3339), by the operator's clock, and how long ago that was: `2026-03-01 22:14:07
+/// (5 m ago)`. What is no time stays as it is.
+pub fn moment(text: &str, now: Timestamp) -> String {
+    let Ok(then) = text.parse::<Timestamp>() else { return text.to_owned() };
+    let shown = then.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S");
+    format!("{shown} ({})", age(then, now))
+}
+
 /// A count with its thousands apart: `9 800`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();

@@ -199,6 +199,63 @@ fn an_undo_that_fails_does_not_keep_the_others_and_is_alone_tried_again() {
 }
 
 #[test]
+fn what_was_put_back_by_hand_is_taken_for_put_back() {
+    let place = Place::new(
+        r#"
+step("one", || host::write("one", "1"), #{ undo: || host::remove_file("one") });
+step("it's two", || host::write("two", "2"), #{ undo: || fail("a.b", "jammed") });
+"#,
+    );
+    place.run(&[]).expect(0, &[]);
+    place.pgscript(&["rollback", "--skip", "it's two"]).expect(2, &["run.no_step", "nothing was done"]);
+    let skip = r"pgscript rollback main-1 --skip 'it'\''s two'   once you have put that back by hand";
+    place.pgscript(&["rollback"]).expect(1, &["could not put back `it's two`: jammed", skip]);
+    place.pgscript(&["rollback", "--skip", "one"]).expect(2, &["run.no_step", "  it's two"]);
+    place.expect_state("main-1", "rolling back");
+    fs::remove_file(place.path("work/two")).unwrap();
+    place.pgscript(&["rollback", "--skip", "it's two"]).expect(0, &[]).expect_not(&["jammed"]);
+    place.expect_state("main-1", "rolled back");
+    assert!(place.files().is_empty());
+    assert_eq!(place.entries(1, "decided").len(), 1);
+}
+
+#[test]
+fn a_run_that_says_so_can_only_be_brought_to_its_end() {
+    let place = Place::new(
+        r#"
+step("one", || host::write("one", "1"), #{ undo: || host::remove_file("one") });
+no_rollback("what it removes is gone");
+step("two", || host::write("two", "2", #{ overwrite: true }), #{ repeatable: true, undo: false });
+"#,
+    );
+    place.run_killed_in("write two");
+    let refused = ["error[run.no_rollback]", "can't be put back: what it removes is gone"];
+    for command in [&["rollback"][..], &["rollback", "main-1", "--yes"], &["rollback", "main-1", "--as-recorded"]] {
+        place.pgscript(command).expect(3, &refused).expect(3, &["pgscript resume main-1"]);
+    }
+    place.pgscript(&["status"]).expect(0, &["pgscript resume main-1"]).expect_not(&["pgscript rollback"]);
+    place.pgscript(&["resume"]).expect(0, &[]);
+    // Done, it stays so: nothing is half way back.
+    place.pgscript(&["rollback", "main-1"]).expect(3, &refused).expect_not(&["pgscript resume"]);
+    place.expect_state("main-1", "done");
+    place.pgscript(&["status"]).expect(0, &["main-1: done"]).expect_not(&["What to type", "NO COMPLETE"]);
+}
+
+#[test]
+fn until_a_run_says_that_it_can_not_be_put_back_it_can() {
+    let place = Place::new(
+        r#"
+step("one", || host::write("one", "1"), #{ undo: || host::remove_file("one") });
+fail("a.b", "not yet");
+no_rollback("what it removes is gone");
+"#,
+    );
+    place.pgscript(&["run", "../main.rhai", "--keep"]).expect(1, &["pgscript rollback main-1"]);
+    place.pgscript(&["rollback"]).expect(0, &[]);
+    assert!(place.files().is_empty());
+}
+
+#[test]
 fn rollback_without_a_name_never_goes_back_further_than_the_newest_run() {
     let place = Place::new(&script(""));
     place.pgscript(&["run", "../main.rhai"]).expect(0, &[]);

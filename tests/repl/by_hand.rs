@@ -104,6 +104,23 @@ fn a_failed_step_is_skipped_or_taken_for_done_by_a_decision() {
 }
 
 #[test]
+fn half_way_back_a_step_that_was_put_back_by_hand_is_skipped() {
+    let place = Place::new(
+        r#"
+step("one", || host::write("one", "1"), #{ undo: || host::remove_file("one") });
+step("two", || host::write("two", "2"), #{ undo: || fail("a.b", "jammed") });
+"#,
+    );
+    place.run(&[]).expect(0, &[]);
+    type_in(&place, &["--run", "1"], ".rollback\n")
+        .expect(1, &["could not put back `two`: jammed", "next: .rollback", "or:   .skip 'two'"]);
+    type_in(&place, &["--run", "1"], ".skip one\n").expect(2, &["no such step", "  two"]);
+    let by_hand = "host::remove_file(\"two\")\n.skip two\n.rollback\n";
+    type_in(&place, &["--run", "1"], by_hand).expect(0, &["main-1 is rolled back now"]);
+    assert!(place.files().is_empty());
+}
+
+#[test]
 fn a_failure_in_the_session_ends_the_pipe_and_is_told_as_it_is_typed_there() {
     let place = failed();
     let ran = type_in(&place, &["--run", "1"], ".resume\nui::say(\"never\")\n");

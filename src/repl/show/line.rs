@@ -114,12 +114,15 @@ impl View {
         self.measured(key, value).unwrap_or(shown)
     }
 
-    /// Bytes in units and times as ages, where the name of a value tells what it is.
+    /// Bytes and seconds in units, times as ages, where the name of a value tells what it is.
     pub fn measured(&self, key: &str, value: &Dynamic) -> Option<String> {
         if matches!(key, "size" | "bytes") || key.ends_with("_bytes") {
             return value.as_int().ok().and_then(|bytes| u64::try_from(bytes).ok()).map(human::size);
         }
-        if !key.ends_with("_at") && key != "modified" {
+        if key == "seconds" || key.ends_with("_seconds") {
+            return value.as_float().ok().map(human::seconds);
+        }
+        if !key.ends_with("_at") && !matches!(key, "at" | "modified") {
             return None;
         }
         match value.as_int() {

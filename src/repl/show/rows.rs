@@ -17,9 +17,9 @@ const CHARACTERS: usize = 100_000;
 /// A column that is squeezed below this is not readable.
 const SQUEEZED: usize = 10;
 /// What names a row comes first; the keys of a map are known by the alphabet only.
-const FIRST: [&str; 16] = [
-    "name", "id", "project", "service", "database", "schema", "table", "path", "script", "volume", "network", "host",
-    "role", "user", "kind", "state",
+const FIRST: [&str; 22] = [
+    "n", "at", "name", "id", "step", "what", "place", "proof", "project", "service", "database", "schema", "table",
+    "path", "script", "volume", "network", "host", "role", "user", "kind", "state",
 ];
 
 /// Rows that are ready to be laid out.

@@ -179,6 +179,16 @@ fn scalars_are_written_as_in_a_script() {
 }
 
 #[test]
+fn what_a_session_tells_of_its_run_is_read_from_left_to_right() {
+    let script = r##"[#{ what: "it begins", n: 7, seconds: 0.25, at: "2026-05-01T08:59:00Z", by: "x" }]"##;
+    insta::assert_snapshot!(shown(&eval(script)), @"
+     n   at        what        by   seconds
+    ────────────────────────────────────────
+     7   3 h ago   it begins   x      0.2 s
+    ");
+}
+
+#[test]
 fn a_map_is_a_line_a_key() {
     let script = r##"#{ name: "web", list: [1, 2], stdout: "a\nb  c\n", created_at: "2026-05-01T08:59:00Z", free_bytes: 1500,
         nested: #{ one: "a text of some length", two: ["one of the longer texts", "two of the longer texts",

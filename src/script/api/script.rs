@@ -48,6 +48,12 @@ pub fn register(registrar: &mut Registrar<'_>) {
             steps::on_rollback,
         );
         namespace.function(
+            "no_rollback(reason: string)",
+            "From here on this run can't be put back: `pgscript rollback` refuses with `reason`, and only says how to bring \
+             it to its end. For what removes, and for what is a way back itself.",
+            steps::no_rollback,
+        );
+        namespace.function(
             "on_failure(text: string)",
             "Says what the operator should type if the run fails from here on. Replaces what was said before.",
             |call| {

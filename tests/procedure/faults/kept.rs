@@ -162,6 +162,13 @@ fn after_the_cleanup_there_is_no_way_back() {
     let containers = site.containers();
     run(&mut site.stack.pgscript(&["rollback", "upgrade-1", "--yes"]))
         .expect(3, &["error[run.cleaned]", "removed by a cleanup: there is no way back"]);
+    let status = site.stack.status();
+    assert!(status.contains("Your data is safe") && status.contains("removed by a cleanup"), "{status}");
+    assert!(!status.contains("NOT THERE") && !status.contains("pgscript rollback"), "{status}");
+    // The newest run is the cleanup: nothing about it is alarming, and it does not get stuck half way back.
+    run(&mut site.stack.pgscript(&["rollback", "--yes"])).expect(3, &["error[run.no_rollback]", "cleanup-2"]);
+    let newest = run(&mut site.stack.pgscript(&["status"])).expect(0, &["cleanup-2: done", "keeps no copy"]);
+    assert!(!newest.text.contains("What to type"), "{}", newest.text);
     run(&mut site.stack.pgscript(&["run", "rollback.rhai", "--yes"])).expect(3, &["error[artefacts.not_found]"]);
     assert_eq!(site.containers(), containers);
     site.stack.writes();
