@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
 use crate::repl::watch::{Leave, Watch};
@@ -18,25 +18,40 @@ static SESSION: Mutex<Option<Watch>> = Mutex::new(None);
 static HEARD: AtomicUsize = AtomicUsize::new(0);
 
 /// Listens for SIGINT, SIGTERM and SIGHUP from now on. The first one cancels the run, the next one stops putting things
-/// back, the third leaves at once.
+/// back, the third leaves at once. Started by `nohup` a hang-up is no signal: the run outlives the terminal.
 pub fn listen(runtime: &Runtime, cancel: Cancel) -> Result<()> {
     let _guard = runtime.enter();
     let hear = |kind| signal(kind).map_err(|e| Error::io("listen for", "signals", &e));
     let mut interrupt = hear(SignalKind::interrupt())?;
     let mut terminate = hear(SignalKind::terminate())?;
-    let mut hang_up = hear(SignalKind::hangup())?;
+    let mut hang_up = if is_ignored(SignalKind::hangup()) { None } else { Some(hear(SignalKind::hangup())?) };
     let before = tcgetattr(std::io::stdin()).ok();
     runtime.spawn(async move {
         loop {
             let is_interrupt = tokio::select! {
                 _ = interrupt.recv() => true,
                 _ = terminate.recv() => false,
-                _ = hang_up.recv() => false,
+                () = received(hang_up.as_mut()) => false,
             };
             heard(is_interrupt, &cancel, before.as_ref());
         }
     });
     Ok(())
+}
+
+/// Whether whoever has started us wants us deaf to a signal.
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask & 1 << (kind.as_raw_value() - 1) != 0
+}
+
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => _ = signal.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// As long as this lives, Ctrl-C cancels the input that is evaluated, never the session. SIGTERM and SIGHUP end it: after

@@ -213,6 +213,35 @@ fn leaving_the_question_with_ctrl_c_leaves_everything_as_it_is() {
 }
 
 #[test]
+fn a_window_that_is_closed_puts_back_what_was_begun_before_the_commit_step() {
+    let place = Place::new(
+        r#"
+step("one", || host::write("one", "1"), #{ undo: || host::remove_file("one") });
+step("wait", || { host::write("waiting", ""); while true { host::sleep(0.05); } }, #{ undo: || host::remove_file("waiting") });
+"#,
+    );
+    let mut terminal = at_terminal(&place, RUN);
+    wait_until("the second step", || place.path("work/waiting").exists());
+    terminal.hang_up();
+    assert_eq!(terminal.wait(), 4);
+    assert!(place.files().is_empty());
+    place.expect_state("main-1", "rolled back");
+}
+
+#[test]
+fn a_window_that_is_closed_at_the_question_leaves_everything_as_it_is() {
+    let place = place();
+    let mut terminal = at_terminal(&place, RUN);
+    terminal.expect(ASKED);
+    terminal.hang_up();
+    terminal.wait();
+    place.expect_state("main-1", "failed");
+    assert_eq!(place.files().len(), 1);
+    place.write("work/mended", "");
+    place.pgscript(&["resume"]).expect(0, &["came to the end"]);
+}
+
+#[test]
 fn a_program_that_the_failed_step_left_behind_does_not_keep_the_operator_from_going_on() {
     let place = place();
     place.edit("main.rhai", "fail(\"a.b\"", "host::run([\"sh\", \"-c\", \"sleep 8 >/dev/null 2>&1 &\"]); fail(\"a.b\"");

@@ -1,6 +1,6 @@
 //! Two processes on one run, and what a killed one leaves behind.
 
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 use super::*;
 
@@ -53,23 +53,48 @@ fn a_run_under_way_is_stopped_and_put_back_by_rollback_with_yes() {
     place.expect_state("main-1", "rolled back");
 }
 
-/// As with `nohup`, or `&` in a script: what is started so ignores SIGINT, and so would all that it starts.
+/// A run that is started deaf to a signal, as `nohup` does it with HUP, and `&` in a script with INT.
+fn start_deaf(place: &Place, signal: &str) -> Child {
+    let run = place.command(&["run", "../main.rhai"]);
+    let mut deaf = Command::new("sh");
+    deaf.args(["-c", &format!("trap '' {signal}; exec \"$0\" \"$@\"")]).arg(run.get_program()).args(run.get_args());
+    let environment = run.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    deaf.current_dir(place.path("work")).env_clear().envs(environment);
+    deaf.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[track_caller]
+fn send(child: &Child, signal: &str) {
+    let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
 #[test]
 fn a_run_in_the_background_and_its_children_hear_a_cancellation_all_the_same() {
     let child = "trap 'echo heard > heard; exit 1' INT; touch listening; while :; do sleep 0.1; done";
     let place = Place::new(&format!(r#"step("listen", || host::run(["sh", "-c", "{child}"]), #{{ undo: || () }});"#));
-    let run = place.command(&["run", "../main.rhai"]);
-    let mut deaf = Command::new("sh");
-    deaf.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(run.get_program()).args(run.get_args());
-    deaf.current_dir(place.path("work"))
-        .env_clear()
-        .envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let started = deaf.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let started = start_deaf(&place, "INT");
     wait_until("the child", || place.path("work/listening").exists());
-    let interrupted = Command::new("kill").args(["-INT", &started.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
+    send(&started, "INT");
     ran(started.wait_with_output().unwrap()).expect(4, &["cancelled"]);
     assert_eq!(place.read("work/heard"), "heard\n");
+}
+
+#[test]
+fn a_hang_up_cancels_a_run_unless_it_was_started_with_nohup() {
+    let place = Place::new(WAITS);
+    let child = start(&place, &["run", "../main.rhai"]);
+    wait_for_step(&place, "wait");
+    send(&child, "HUP");
+    ran(child.wait_with_output().unwrap()).expect(4, &["cancelled", "everything is back as it was"]);
+    assert!(place.files().is_empty());
+
+    let place = Place::new(WAITS);
+    let child = start_deaf(&place, "HUP");
+    wait_for_step(&place, "wait");
+    send(&child, "HUP");
+    place.write("work/go", "");
+    ran(child.wait_with_output().unwrap()).expect(0, &["went on"]);
 }
 
 #[test]
