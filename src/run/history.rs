@@ -154,7 +154,8 @@ impl History {
                 self.close_effects(&step);
                 self.undone.remove(&step);
                 self.not_undone.remove(&step);
-                if !self.steps.contains_key(&step) {
+                // Known it may be without a place in the order: one that came after a step which was put back.
+                if !self.order.contains(&step) {
                     self.order.push(step.clone());
                 }
                 let known = self.steps.entry(step).or_default();

@@ -13,6 +13,7 @@ mod place;
 mod saved;
 #[path = "../terminal/mod.rs"]
 mod terminal;
+mod walks;
 
 use std::io::Write;
 
