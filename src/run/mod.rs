@@ -3,8 +3,10 @@
 //!
 //! [`store`] knows the runs of this machine, [`journal`] their lines, [`history`] what the lines say. [`recorder`] writes
 //! while a script runs and answers what earlier processes of the run have recorded. [`drive`] runs, resumes and rolls
-//! back, [`session`] is for work by hand; [`status`] tells a person where a run stands.
+//! back, [`session`] is for work by hand; [`status`] tells a person where a run stands, and
+//! [`copies`] where the data is.
 
+pub mod copies;
 pub mod drive;
 pub mod frozen;
 pub mod history;

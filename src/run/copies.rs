@@ -1,0 +1,255 @@
+//! Where the data of before a run is, as the run's facts and the engine show it: volumes, backups, dumps, the new server.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::history::History;
+use super::status::Seen;
+use crate::script::evidence::Fact;
+
+/// A copy of the data.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Copy {
+    pub what: String,
+    pub place: String,
+    /// What was proved of it.
+    pub proof: String,
+    /// Whether it counts as a complete copy.
+    pub is_complete: bool,
+    /// Whether it is there now; `None` when that could not be asked.
+    pub is_there: Option<bool>,
+}
+
+/// One copy that is there is enough; one that could not be asked after leaves the question open.
+pub fn is_safe(copies: &[Copy]) -> Option<bool> {
+    let complete = || copies.iter().filter(|copy| copy.is_complete);
+    if complete().any(|copy| copy.is_there == Some(true)) {
+        Some(true)
+    } else if complete().any(|copy| copy.is_there.is_none()) {
+        None
+    } else {
+        Some(false)
+    }
+}
+
+/// What each volume name holds: the data of before, or what came after it.
+#[derive(Default)]
+struct Volumes {
+    held: BTreeMap<String, &'static str>,
+    /// What volumes held whose removal was announced.
+    removed: BTreeMap<String, &'static str>,
+}
+
+/// Where the data is before the run has done anything to it.
+pub const UNTOUCHED: &str = "the server's own";
+const OLD: &str = "the data of before the run";
+const NEW: &str = "what came in its place";
+
+impl Volumes {
+    /// A name that is met for the first time holds the old data, unless that has left it.
+    fn meet(&mut self, name: &str) {
+        self.held.entry(name.to_owned()).or_insert(OLD);
+    }
+
+    fn apply(&mut self, fact: &Fact) {
+        match fact {
+            Fact::BackupTaken { volume, .. } | Fact::VolumeInUse { volume } => self.meet(volume),
+            Fact::DumpTaken { volume: Some(volume), .. } => self.meet(volume),
+            Fact::VolumeCreated { volume } => _ = self.held.insert(volume.clone(), NEW),
+            Fact::VolumeMoved { from, to } => {
+                self.meet(from);
+                let content = self.held.insert(from.clone(), NEW).unwrap_or(NEW);
+                self.held.insert(to.clone(), content);
+            }
+            Fact::VolumeCloned { from, to } => {
+                self.meet(from);
+                let content = self.held[from.as_str()];
+                self.held.insert(to.clone(), content);
+            }
+            Fact::VolumeRemoved { volume } => {
+                if let Some(content) = self.held.insert(volume.clone(), NEW) {
+                    self.removed.insert(volume.clone(), content);
+                }
+            }
+            Fact::VolumeStays { volume } => {
+                if let Some(content) = self.removed.remove(volume) {
+                    self.held.insert(volume.clone(), content);
+                }
+            }
+            Fact::VolumeRestored { volume, .. } => _ = self.held.insert(volume.clone(), OLD),
+            _ => {}
+        }
+    }
+}
+
+/// All that the run tells of, those that hold what came in its place too.
+pub fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
+    let (mut volumes, mut files) = (Volumes::default(), Vec::new());
+    for fact in &history.facts {
+        volumes.apply(fact);
+        add(&mut files, fact, &volumes, &history.facts);
+    }
+    let of_volumes = volumes.held.iter().filter(|(_, content)| **content == OLD).map(|(name, _)| Copy {
+        what: "volume".into(),
+        place: name.clone(),
+        proof: "the original data itself".into(),
+        is_complete: true,
+        is_there: seen.volumes.as_ref().map(|known| known.contains(name)),
+    });
+    let mut copies: Vec<_> = of_volumes.collect();
+    if volumes.held.is_empty() {
+        copies.push(Copy {
+            what: "volume".into(),
+            place: UNTOUCHED.into(),
+            proof: "this run has not touched it yet".into(),
+            is_complete: true,
+            is_there: Some(true),
+        });
+    }
+    copies.extend(files);
+    copies.extend(compared(history, seen));
+    copies
+}
+
+/// Adds the backup or dump that a fact tells of, as `volumes` were when it was taken. One that was made twice counts once,
+/// with its last proof; one of the new server holds what came in the place of the data, and is no copy of that.
+fn add(copies: &mut Vec<Copy>, fact: &Fact, volumes: &Volumes, facts: &[Fact]) {
+    let proven = |wanted: &dyn Fn(&Fact) -> bool| facts.iter().any(wanted);
+    let (what, path, volume, proof, is_complete) = match fact {
+        Fact::BackupTaken { path, volume, .. } => {
+            let is_read = proven(&|f| matches!(f, Fact::BackupVerified { path: of } if of == path));
+            let proof = if is_read { "read to its end, checksum right" } else { "not read back yet" };
+            ("backup of the volume", path, Some(volume), proof.to_owned(), is_read)
+        }
+        Fact::DumpTaken { path, volume, tables, system_identifier: cluster, .. } => {
+            let is_compared = proven(&|f| matches!(f, Fact::Compared { system_identifier: of, .. } if of == cluster));
+            let is_read = proven(&|f| matches!(f, Fact::DumpVerified { path: of } if of == path));
+            let proof = match (is_compared, is_read) {
+                (true, _) => "restored, and compared with the original",
+                (false, true) => "read to its end",
+                (false, false) => "complete when it was written",
+            };
+            ("dump of the cluster", path, volume.as_ref(), format!("{tables} tables; {proof}"), *tables > 0)
+        }
+        _ => return,
+    };
+    let is_new = volume.is_some_and(|volume| volumes.held.get(volume) == Some(&NEW));
+    let proof = if is_new { format!("{NEW}; {proof}") } else { proof };
+    let place = path.display().to_string();
+    copies.retain(|copy| copy.place != place);
+    let (is_complete, is_there) = (is_complete && !is_new, Some(path.symlink_metadata().is_ok()));
+    copies.push(Copy { what: what.into(), place, proof, is_complete, is_there });
+}
+
+/// The data in the new server: on its volume, wherever that has gone since. A deploy may have made another container.
+fn compared(history: &History, seen: &Seen) -> Option<Copy> {
+    let (mut volumes, mut found): (BTreeMap<&str, &str>, Option<(&str, String)>) = (BTreeMap::new(), None);
+    for fact in &history.facts {
+        match fact {
+            Fact::Holder { container, volume, .. } => _ = volumes.insert(container, volume),
+            Fact::Compared { after, tables, rows, .. } => {
+                let proof = format!("{tables} tables, {rows} rows: the same as the original when they were compared");
+                found = volumes.get(after.as_str()).map(|volume| (*volume, proof));
+            }
+            Fact::VolumeMoved { from, to } => {
+                found = found.map(|(volume, proof)| (if volume == from { to } else { volume }, proof));
+            }
+            Fact::VolumeRemoved { volume: gone } => found = found.filter(|(volume, _)| volume != gone),
+            _ => {}
+        }
+    }
+    found.map(|(volume, proof)| Copy {
+        what: "volume of the new server".into(),
+        place: volume.to_owned(),
+        proof,
+        is_complete: true,
+        is_there: seen.volumes.as_ref().map(|known| known.contains(volume)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(facts: Vec<Fact>) -> Vec<Copy> {
+        let history = History { facts, ..History::default() };
+        let volumes = Some(["db", "db-kept"].map(str::to_owned).into());
+        copies(&history, &Seen { volumes, containers: None })
+    }
+
+    fn moved(from: &str, to: &str) -> Fact {
+        Fact::VolumeMoved { from: from.into(), to: to.into() }
+    }
+
+    #[test]
+    fn the_old_data_is_followed_from_name_to_name() {
+        let place = |facts| of(facts).into_iter().map(|copy| copy.place).collect::<Vec<_>>();
+        assert_eq!(place(vec![]), ["the server's own"]);
+        assert_eq!(place(vec![moved("db", "db-kept")]), ["db-kept"]);
+        let and_back = vec![moved("db", "db-kept"), moved("db", "db-new"), moved("db-kept", "db")];
+        assert_eq!(place(and_back), ["db"]);
+    }
+
+    #[test]
+    fn the_new_server_is_its_volume_wherever_that_goes() {
+        let holder = Fact::Holder { container: "c".into(), volume: "db".into(), started_at: "now".into() };
+        let proved = Fact::Compared { system_identifier: "7".into(), after: "c".into(), tables: 3, rows: 9 };
+        let upgraded = [moved("db", "db-kept"), holder, proved];
+        let places = |more: &[Fact]| {
+            let copies = of([&upgraded[..], more].concat());
+            copies.into_iter().map(|copy| (copy.what, copy.place, copy.is_there)).collect::<Vec<_>>()
+        };
+        let copy = |what: &str, place: &str, there| (what.to_owned(), place.to_owned(), Some(there));
+        let (old, new) = ("volume", "volume of the new server");
+        assert_eq!(places(&[]), [copy(old, "db-kept", true), copy(new, "db", true)]);
+        let back = [moved("db", "db-new"), moved("db-kept", "db")];
+        assert_eq!(places(&back), [copy(old, "db", true), copy(new, "db-new", false)]);
+        let removed = Fact::VolumeRemoved { volume: "db".into() };
+        assert_eq!(places(&[removed]), [copy(old, "db-kept", true)]);
+    }
+
+    #[test]
+    fn what_was_kept_of_the_new_server_is_no_copy_of_the_data_of_before() {
+        let dump = |path: &str, identifier: &str| Fact::DumpTaken {
+            path: path.into(),
+            container: "c".into(),
+            volume: Some("db".into()),
+            system_identifier: identifier.into(),
+            tables: 3,
+            fenced: true,
+        };
+        let backup = |path: &str| Fact::BackupTaken { volume: "db".into(), path: path.into(), sha256: String::new() };
+        let verified = |path: &str| Fact::BackupVerified { path: path.into() };
+        let facts = vec![
+            backup("/old"),
+            verified("/old"),
+            dump("/dump", "7"),
+            moved("db", "db-kept"),
+            Fact::Compared { system_identifier: "7".into(), after: "c".into(), tables: 3, rows: 9 },
+            dump("/written-since", "8"),
+            backup("/replaced"),
+            verified("/replaced"),
+        ];
+        let found = of(facts);
+        let proof = |place: &str| {
+            let copy = found.iter().find(|copy| copy.place == place).unwrap();
+            (copy.is_complete, copy.proof.as_str())
+        };
+        assert_eq!(proof("/old"), (true, "read to its end, checksum right"));
+        assert_eq!(proof("/dump"), (true, "3 tables; restored, and compared with the original"));
+        let new = (false, "what came in its place; 3 tables; complete when it was written");
+        assert_eq!(proof("/written-since"), new);
+        assert_eq!(proof("/replaced"), (false, "what came in its place; read to its end, checksum right"));
+    }
+
+    #[test]
+    fn nothing_that_is_missing_or_unproved_counts_as_safe() {
+        let backup = Fact::BackupTaken { volume: "gone".into(), path: "/nowhere/b".into(), sha256: String::new() };
+        let facts = vec![backup, Fact::VolumeRemoved { volume: "gone".into() }];
+        let found = of(facts);
+        assert_eq!(found.len(), 1);
+        assert_eq!(is_safe(&found), Some(false));
+        assert_eq!(is_safe(&of(vec![moved("db", "db-kept")])), Some(true));
+    }
+}
