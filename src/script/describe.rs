@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::api::{Function, Reference};
 use super::check::{File, is_global};
-use super::durability::AfterKill;
+use super::durability::{self, AfterKill};
 use super::engine::Language;
 use super::flow::Flow;
 use super::source::Source;
@@ -37,6 +37,8 @@ pub struct Step {
     pub depth: usize,
     pub commit: bool,
     pub has_undo: bool,
+    /// It comes after the script's `no_rollback`.
+    pub is_one_way: bool,
     /// What becomes of it when the run is killed in it; `None` where the text does not tell.
     pub after_kill: Option<AfterKill>,
 }
@@ -154,7 +156,13 @@ fn steps(files: &BTreeMap<String, File>, script: &str, reference: &Reference) ->
     let flow = Flow::new(files, script, reference);
     let calls: Vec<_> = tree.calls.iter().filter(|call| is_global(call, "step")).collect();
     let after_kill = |call: &Call| AfterKill::of(&flow, flow.step_at(call)?);
-    calls.iter().filter_map(|call| step(call, depth(call, &calls, tree), after_kill(call))).collect()
+    let is_one_way = |call: &Call| flow.step_at(call).is_some_and(|step| durability::is_one_way(&flow, step));
+    let each = calls.iter().filter_map(|call| {
+        let described = step(call, depth(call, &calls, tree), after_kill(call))?;
+        let is_one_way = is_one_way(call);
+        Some(Step { is_one_way, has_undo: described.has_undo && !is_one_way, ..described })
+    });
+    each.collect()
 }
 
 /// In how many steps' closures a call stands.
@@ -179,7 +187,7 @@ fn step(call: &Call, depth: usize, after_kill: Option<AfterKill>) -> Option<Step
     };
     let commit = options.iter().any(|(k, v)| k == "commit" && v.literal().is_some_and(|v| v.as_bool() == Ok(true)));
     let has_undo = options.iter().any(|(key, _)| key == "undo");
-    Some(Step { name, depth, commit, has_undo, after_kill })
+    Some(Step { name, depth, commit, has_undo, is_one_way: false, after_kill })
 }
 
 impl Description {
@@ -199,7 +207,11 @@ impl Description {
             out.push_str("\nSteps:\n");
             for (number, step) in self.steps.iter().enumerate() {
                 let mark = if step.commit { "  (from here on nothing is undone by itself)" } else { "" };
-                let undo = if step.has_undo { "  (can be undone)" } else { "" };
+                let undo = match (step.has_undo, step.is_one_way) {
+                    (true, _) => "  (can be undone)",
+                    (_, true) => "  (the run can't be put back any more)",
+                    _ => "",
+                };
                 let kill = step.after_kill.map(|kill| format!("  (after a kill: {})", kill.in_words()));
                 let kill = kill.unwrap_or_default();
                 let _ = writeln!(out, "{:>4}  {}{}{undo}{kill}{mark}", number + 1, "  ".repeat(step.depth), step.name);
@@ -215,7 +227,7 @@ impl Description {
         });
         let steps = self.steps.iter().map(|s| {
             json!({"name": s.name, "depth": s.depth, "commit": s.commit, "undo": s.has_undo,
-                   "after_kill": s.after_kill.map(AfterKill::name)})
+                   "one_way": s.is_one_way, "after_kill": s.after_kill.map(AfterKill::name)})
         });
         json!({"name": self.name, "origin": self.origin, "doc": self.doc,
                "parameters": parameters.collect::<Vec<_>>(), "steps": steps.collect::<Vec<_>>()})

@@ -6,8 +6,10 @@
 use rhai::Position;
 
 use super::captured::{self, Lost};
+use super::check::is_global;
 use super::flow::{Flow, Met, Step};
 use super::source::Source;
+use super::tree::Call;
 use crate::world::Error;
 
 /// What a resumed run does about a step that was cut off in its middle.
@@ -51,6 +53,13 @@ impl AfterKill {
     }
 }
 
+/// Whether a step comes after its script has said that the run can't be put back any more.
+pub fn is_one_way(flow: &Flow<'_>, step: &Step<'_>) -> bool {
+    let calls = &flow.units[step.unit].file.tree.calls;
+    let says_so = |call: &&Call| is_global(call, "no_rollback") && call.owner.is_none();
+    calls.iter().find(says_so).is_some_and(|from| step.call.position > from.position)
+}
+
 /// What the operator types about a step that nobody else can judge.
 const DECIDE: &str = "pgscript resume RUN --retry STEP | --skip STEP | --accept STEP=VALUE";
 
@@ -61,8 +70,8 @@ pub type Warning<'f> = (&'f Source, Position, Error);
 pub fn warnings<'f>(flow: &Flow<'f>) -> Vec<Warning<'f>> {
     let met = flow.met();
     let changing: Vec<_> = met.iter().filter(|met| flow.changes(met.step)).collect();
-    let stay: Vec<_> =
-        changing.iter().filter(|met| !met.is_covered && !met.step.declared.undo).map(|m| m.step).collect();
+    let stays = |met: &Met<'_, '_>| !met.is_covered && !met.step.declared.undo && !is_one_way(flow, met.step);
+    let stay: Vec<_> = changing.iter().filter(|met| stays(met)).map(|met| met.step).collect();
     let is_open = |step: &Step<'_>| AfterKill::of(flow, step) == Some(AfterKill::Asks);
     let ask: Vec<_> = changing.iter().map(|met| met.step).filter(|step| is_open(step)).collect();
     let is_bare = stay.len() == changing.len() && ask.len() == changing.len();
