@@ -530,8 +530,11 @@ fn shell_script(things: &Things) -> String {
 fn shell_is_used(command: &Command, things: &Things) {
     const PROMPT: &str = ":/# ";
     let mut terminal = Seat::new(command).size(90, 20).start();
-    terminal.expect("docker exec -it").expect(PROMPT).type_line("stty size").expect("20 90").expect(PROMPT);
+    terminal.expect("docker exec -it").expect(PROMPT);
+    // This engine is told the size only once the command runs.
     let size = ["exec", &things.container, "stty", "-F", "/dev/pts/0", "size"];
+    terminal.see_when("its size over there", |_| run("docker", &size) == "20 90");
+    terminal.type_line("stty size").expect("20 90").expect(PROMPT);
     terminal.resize(70, 10).see_when("its size over there", |_| run("docker", &size) == "10 70");
     // What is typed is shown at once, a key at a time.
     terminal.type_keys("e").expect("e").type_keys("c").expect("c").type_line("ho; sleep 4242");

@@ -5,23 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::after::Site;
 use super::engines::Engine;
-use super::fill;
-use crate::stack::{Run, run, sh};
+use super::{edited, fill, go_on, pause, run_edited_as};
+use crate::stack::{Run, Watched, run, sh};
 
 /// An upgrade whose engine is killed, and started again, as soon as it says `line`.
 #[track_caller]
 fn engine_killed_at(engine: &Engine, site: &Site, line: &str) -> Run {
     let run = site.upgrade_until(line);
     engine.script(&["second-restart", &engine.name, "--kill"]);
-    run.end()
-}
-
-/// An upgrade whose database container is killed as soon as it says `line`.
-#[track_caller]
-fn database_killed_at(site: &Site, line: &str) -> Run {
-    let database = site.stack.container("postgres");
-    let run = site.upgrade_until(line);
-    site.stack.docker(&["kill", "--signal", "KILL", &database]);
     run.end()
 }
 
@@ -60,16 +51,24 @@ fn the_engine_is_killed_during_the_restore() {
 #[test]
 fn the_database_container_is_killed_during_the_dump() {
     let site = Site::up();
-    let failed = database_killed_at(&site, "$ pg_dumpall");
-    failed.expect(1, &["failed in step `dump the cluster`", "everything is back as it was"]);
+    let database = site.stack.container("postgres");
+    let run = site.upgrade_until("$ pg_dumpall");
+    site.stack.docker(&["kill", "--signal", "KILL", &database]);
+    run.end().expect(1, &["failed in step `dump the cluster`", "everything is back as it was"]);
     site.is_back();
 }
 
 #[test]
 fn the_database_container_is_killed_during_the_backup() {
     let site = Site::up();
-    let done = database_killed_at(&site, "4 back up the volume");
-    site.is_upgraded(done.expect(0, &["had not stopped cleanly"]));
+    // Stands still between the fence and the stop: however long a kill takes, it is not too late.
+    let line = "stack::isolate(project, plan.database);";
+    let script = edited(&site.stack, line, &format!("{line}\n        {}", pause(&site.stack)));
+    let mut run = Watched::start(run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
+    run.until("paused");
+    site.stack.docker(&["kill", "--signal", "KILL", &site.stack.container("postgres")]);
+    go_on(&site.stack);
+    site.is_upgraded(run.end().expect(0, &["had not stopped cleanly"]));
 }
 
 /// An upgrade to whose restore the engine's disk leaves no room, and the file that takes it.
