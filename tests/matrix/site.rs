@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
@@ -48,7 +47,8 @@ impl Site {
         for statement in LITTLE.split(";\n") {
             stack.sql("primero_production", statement);
         }
-        deploy_by_command(&stack);
+        stack.inventory_version(15);
+        stack.deploy_by_command();
         Self { before: stack.content(), beats: stack.heartbeats(), stack }
     }
 
@@ -61,10 +61,7 @@ impl Site {
     }
 
     fn upgrade_command(&self) -> Command {
-        let mut command = self.stack.pgscript(&["run", "upgrade.rhai"]);
-        let deploy = format!("deploy_command={}", self.stack.dir.join("deploy.sh").display());
-        command.args(["--set", "to=15", "--set", "deploy=command", "--set", &deploy]);
-        command
+        self.stack.upgrade_command(15, &[])
     }
 
     #[track_caller]
@@ -160,22 +157,6 @@ impl Site {
         let volumes = self.stack.docker(&["volume", "ls", "-q", "--filter", &format!("name=^{}_", self.stack.name)]);
         assert_eq!(volumes, format!("{}_database", self.stack.name), "a volume is left");
     }
-}
-
-/// A deploy without Ansible, which would take most of the time.
-fn deploy_by_command(stack: &Stack) {
-    let path = stack.dir.join("deploy.sh");
-    let inventory = std::fs::read_to_string(stack.dir.join("ansible/inventory.yml")).unwrap();
-    let config = inventory.lines().find_map(|line| line.trim().strip_prefix("docker_config:")).unwrap_or_default();
-    let text = format!(
-        "#!/bin/sh -e\ncd '{}'\nexport DOCKER_CONFIG={}\n\
-         printf 'PRIMERO_POSTGRES_VERSION=15\\nPRIMERO_POSTGRES_MOUNT=/var/lib/postgresql/data\\n' > .env\n\
-         exec docker compose up -d --force-recreate --no-build\n",
-        stack.dir.display(),
-        config.trim(),
-    );
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// What a failed expectation said.

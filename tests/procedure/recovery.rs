@@ -77,7 +77,7 @@ fn in_the_middle_of_the_restore() {
 #[test]
 fn deploy_failed_because_of_a_wrong_inventory() {
     let site = Site::up();
-    let command = site.stack.upgrade_command(17, &[]);
+    let command = site.stack.upgrade_command(17, &["--set", "deploy=ansible"]);
     let mut terminal = seat(&command).start();
     terminal.expect("back up the volume");
     site.stack.inventory("primero_postgres_version: \"17\"", "primero_postgres_version: \"15\"");

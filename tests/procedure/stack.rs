@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -215,16 +216,42 @@ impl Stack {
         command
     }
 
-    /// The upgrade, with Ansible from the stack's own directory.
+    /// From now on upgrades deploy what the inventory says by a command, without Ansible, which takes a third of an
+    /// upgrade's time; `deploy=ansible` among the arguments of one asks for it.
+    pub fn deploy_by_command(&self) {
+        let inventory = std::fs::read_to_string(self.dir.join("ansible/inventory.yml")).unwrap();
+        let config = inventory.lines().find_map(|line| line.trim().strip_prefix("docker_config:")).unwrap_or_default();
+        let text = format!(
+            "#!/bin/sh -e\ncd '{}'\nexport DOCKER_CONFIG={}\n\
+             major=$(sed -n 's/.*primero_postgres_version: \"\\([0-9]*\\)\".*/\\1/p' ansible/inventory.yml)\n\
+             printf 'PRIMERO_POSTGRES_VERSION=%s\\nPRIMERO_POSTGRES_MOUNT=/var/lib/postgresql/data\\n' \"$major\" > .env\n\
+             exec docker compose up -d --force-recreate --no-build\n",
+            self.dir.display(),
+            config.trim(),
+        );
+        std::fs::write(self.deploy_script(), text).unwrap();
+        std::fs::set_permissions(self.deploy_script(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn deploy_script(&self) -> PathBuf {
+        self.dir.join("deploy.sh")
+    }
+
+    /// The upgrade, with Ansible from the stack's own directory; see [`Stack::deploy_by_command`].
     pub fn upgrade_command(&self, to: u32, args: &[&str]) -> Command {
         let mut command = self.pgscript(&["run", "upgrade.rhai"]);
         let ansible = self.dir.join("ansible");
+        let script = self.deploy_script();
         let mut set = |name: &str, value: &str| {
             if !args.iter().any(|a| a.starts_with(&format!("{name}="))) {
                 command.arg("--set").arg(format!("{name}={value}"));
             }
         };
         set("to", &to.to_string());
+        if script.exists() {
+            set("deploy", "command");
+            set("deploy_command", &script.display().to_string());
+        }
         set("ansible_dir", &ansible.display().to_string());
         set("ansible_inventory", "inventory.yml");
         set("ansible_limit", &self.name);

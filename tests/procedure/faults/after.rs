@@ -40,6 +40,7 @@ impl Site {
         stack
             .sql("primero_production", "CREATE EXTENSION pg_trgm; CREATE INDEX ON cases USING gin (name gin_trgm_ops)");
         stack.inventory_version(17);
+        stack.deploy_by_command();
         Self { before: stack.content(), beats: stack.heartbeats(), stack }
     }
 
@@ -129,7 +130,8 @@ impl Site {
     fn upgrade_with_deploy_that_fails(&self, when: &str) -> Run {
         let file = self.stack.dir.join("ansible/secrets.yml");
         std::fs::write(&file, format!("deploy_fails: {when}\n")).unwrap();
-        self.stack.upgrade(17, &["--set", &format!("ansible_extra_vars_files={}", file.display())])
+        let extra_vars = format!("ansible_extra_vars_files={}", file.display());
+        self.stack.upgrade(17, &["--set", "deploy=ansible", "--set", &extra_vars])
     }
 
     /// An upgrade that has put the old volume aside and come no further.
@@ -171,7 +173,8 @@ fn playbook_fails_after_it_has_started_the_containers() {
 #[test]
 fn host_unreachable_at_the_deploy() {
     let site = Site::up();
-    let run = site.upgrade_until("back up the volume");
+    let mut run = Watched::start(site.stack.upgrade_command(17, &["--set", "deploy=ansible"]));
+    run.until("back up the volume");
     let unreachable = "ansible_connection: ssh\n          ansible_host: 127.0.0.1\n          ansible_port: 1";
     site.edit("ansible/inventory.yml", "ansible_connection: local", unreachable);
     let failed = run.end().expect(5, &["error[ansible.", &site.stack.name, "failed in step `deploy the new version`"]);

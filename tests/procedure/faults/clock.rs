@@ -31,19 +31,9 @@ impl Clock {
     }
 }
 
-/// Ansible goes by the machine's own clock: its processes can't be started with another one.
-fn ansible_looks_elsewhere(site: &Site) {
-    for entry in std::fs::read_dir(site.stack.dir.join("ansible/venv/bin")).unwrap() {
-        let program = entry.unwrap().path();
-        let text = std::fs::read_to_string(&program).unwrap();
-        std::fs::write(&program, text.replacen('\n', "\nunset LD_PRELOAD\n", 1)).unwrap();
-    }
-}
-
 #[test]
 fn the_clock_is_set_back_during_the_run_before_the_resume_and_before_the_rollback() {
     let site = Site::up();
-    ansible_looks_elsewhere(&site);
     let clock = Clock::new(&site.stack.dir);
     let mut killed = Watched::start(clock.seen_by(site.stack.upgrade_command(17, &[])));
     killed.until("5 dump the cluster");
