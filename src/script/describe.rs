@@ -157,12 +157,8 @@ fn steps(files: &BTreeMap<String, File>, script: &str, reference: &Reference) ->
     let calls: Vec<_> = tree.calls.iter().filter(|call| is_global(call, "step")).collect();
     let after_kill = |call: &Call| AfterKill::of(&flow, flow.step_at(call)?);
     let is_one_way = |call: &Call| flow.step_at(call).is_some_and(|step| durability::is_one_way(&flow, step));
-    let each = calls.iter().filter_map(|call| {
-        let described = step(call, depth(call, &calls, tree), after_kill(call))?;
-        let is_one_way = is_one_way(call);
-        Some(Step { is_one_way, has_undo: described.has_undo && !is_one_way, ..described })
-    });
-    each.collect()
+    let described = |call: &&Call| step(call, depth(call, &calls, tree), after_kill(call), is_one_way(call));
+    calls.iter().filter_map(described).collect()
 }
 
 /// In how many steps' closures a call stands.
@@ -179,15 +175,15 @@ fn depth(call: &Call, steps: &[&Call], tree: &Tree) -> usize {
     depth
 }
 
-fn step(call: &Call, depth: usize, after_kill: Option<AfterKill>) -> Option<Step> {
+fn step(call: &Call, depth: usize, after_kill: Option<AfterKill>, is_one_way: bool) -> Option<Step> {
     let name = call.arguments.first()?.text().unwrap_or_else(|| "…".into());
     let options = match call.arguments.get(2) {
         Some(Argument::Map(options)) => options.as_slice(),
         _ => &[],
     };
     let commit = options.iter().any(|(k, v)| k == "commit" && v.literal().is_some_and(|v| v.as_bool() == Ok(true)));
-    let has_undo = options.iter().any(|(key, _)| key == "undo");
-    Some(Step { name, depth, commit, has_undo, is_one_way: false, after_kill })
+    let has_undo = !is_one_way && options.iter().any(|(key, _)| key == "undo");
+    Some(Step { name, depth, commit, has_undo, is_one_way, after_kill })
 }
 
 impl Description {
