@@ -162,6 +162,7 @@ impl Editor {
     /// after it.
     pub fn read(&mut self, prompt: &str) -> Result<Read> {
         let _hidden = Hidden::new();
+        drop_interrupts();
         match &mut self.source {
             Source::Edited(edited) => read(&mut edited.editor, prompt),
             Source::Plain => plain::from_terminal(prompt),
@@ -250,6 +251,19 @@ fn read(editor: &mut rustyline::Editor<Helper, MemHistory>, prompt: &str) -> Res
             Err(error) if is_gone(&error) => return Ok(Read::End),
             Err(error) => return Err(terminal_error(error)),
         }
+    }
+}
+
+/// A Ctrl-C from before the prompt that no thread has taken yet is not for what is typed behind the prompt: rustyline's
+/// handler, which is in place from then on, would throw that away.
+fn drop_interrupts() {
+    let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut interrupt = std::mem::MaybeUninit::uninit();
+    // SAFETY: the set is made before it is read; no information on the signal is asked for.
+    unsafe {
+        libc::sigemptyset(interrupt.as_mut_ptr());
+        libc::sigaddset(interrupt.as_mut_ptr(), libc::SIGINT);
+        while libc::sigtimedwait(interrupt.as_ptr(), std::ptr::null_mut(), &at_once) == libc::SIGINT {}
     }
 }
 
