@@ -25,7 +25,7 @@ test-full:
 
 lint: $(TOOLS)/bin/cargo-deny
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 	$(TOOLS)/bin/cargo-deny --log-level error check bans licenses sources
 	cargo run --quiet --locked -- check scripts/*.rhai stdlib/*.rhai
 

@@ -20,6 +20,9 @@ const LITTLE: &str = "
     GRANT SELECT ON cases TO reporting;
     CREATE DATABASE solr_meta;";
 
+/// Of an upgrade whose deploy, or last start, is Ansible's.
+const ANSIBLE: [&str; 2] = ["--set", "deploy=ansible"];
+
 /// A stack of version 13 about to be upgraded to 17, and what it held.
 pub struct Site {
     pub stack: Stack,
@@ -173,7 +176,7 @@ fn playbook_fails_after_it_has_started_the_containers() {
 #[test]
 fn host_unreachable_at_the_deploy() {
     let site = Site::up();
-    let mut run = Watched::start(site.stack.upgrade_command(17, &["--set", "deploy=ansible"]));
+    let mut run = Watched::start(site.stack.upgrade_command(17, &ANSIBLE));
     run.until("back up the volume");
     let unreachable = "ansible_connection: ssh\n          ansible_host: 127.0.0.1\n          ansible_port: 1";
     site.edit("ansible/inventory.yml", "ansible_connection: local", unreachable);
@@ -328,9 +331,10 @@ fn another_password_in_the_deployment_is_the_new_one() {
 
 /// Ctrl-C as soon as `line` is said in that step: the run is cancelled.
 #[track_caller]
-fn interrupted(step: &str, line: &str) -> (Site, Run) {
+fn interrupted(args: &[&str], step: &str, line: &str) -> (Site, Run) {
     let site = Site::up();
-    let mut run = site.upgrade_until(&format!(" {step}"));
+    let mut run = Watched::start(site.stack.upgrade_command(17, args));
+    run.until(&format!(" {step}"));
     if !line.is_empty() {
         run.until(line);
     }
@@ -353,47 +357,47 @@ fn on_from((site, failed): (Site, Run)) {
 
 #[test]
 fn ctrl_c_in_put_the_old_server_aside() {
-    back_from(interrupted("put the old server aside", ""));
+    back_from(interrupted(&[], "put the old server aside", ""));
 }
 
 #[test]
 fn ctrl_c_while_the_old_volume_is_moved() {
-    on_from(interrupted("put the old server aside", "; mv -T "));
+    on_from(interrupted(&[], "put the old server aside", "; mv -T "));
 }
 
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_deploy_the_new_version() {
-    on_from(interrupted("deploy the new version", "TASK [start the containers]"));
+    on_from(interrupted(&ANSIBLE, "deploy the new version", "TASK [start the containers]"));
 }
 
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_stop_the_application_again() {
-    back_from(interrupted("stop the application again", ""));
+    back_from(interrupted(&[], "stop the application again", ""));
 }
 
 #[test]
 fn ctrl_c_in_restore_the_dump() {
-    on_from(interrupted("restore the dump", "$ pg_restore"));
+    on_from(interrupted(&[], "restore the dump", "$ pg_restore"));
 }
 
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_compare_old_and_new() {
-    on_from(interrupted("compare old and new", ""));
+    on_from(interrupted(&[], "compare old and new", ""));
 }
 
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_prove_the_login() {
-    back_from(interrupted("prove the login", ""));
+    back_from(interrupted(&[], "prove the login", ""));
 }
 
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_start_the_application() {
-    back_from(interrupted("start the application", "$ ansible-playbook"));
+    back_from(interrupted(&ANSIBLE, "start the application", "$ ansible-playbook"));
 }
 
 #[test]
