@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::faults::after::Site;
 use crate::stack::terminal::{Seat, Shell};
-use crate::stack::{Stack, Watched};
+use crate::stack::{ANSIBLE, Stack, Watched};
 
 /// Long enough for a restore on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -77,7 +77,7 @@ fn in_the_middle_of_the_restore() {
 #[test]
 fn deploy_failed_because_of_a_wrong_inventory() {
     let site = Site::up();
-    let command = site.stack.upgrade_command(17, &["--set", "deploy=ansible"]);
+    let command = site.stack.upgrade_command(17, &ANSIBLE);
     let mut terminal = seat(&command).start();
     terminal.expect("back up the volume");
     site.stack.inventory("primero_postgres_version: \"17\"", "primero_postgres_version: \"15\"");

@@ -14,6 +14,8 @@ use terminal::Seat;
 pub mod terminal;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
+/// Of an upgrade whose deploy is Ansible's where [`Stack::deploy_by_command`] was said.
+pub const ANSIBLE: [&str; 2] = ["--set", "deploy=ansible"];
 
 /// How a run of pgscript ended.
 pub struct Run {
@@ -217,7 +219,7 @@ impl Stack {
     }
 
     /// From now on upgrades deploy what the inventory says by a command, without Ansible, which takes a third of an
-    /// upgrade's time; `deploy=ansible` among the arguments of one asks for it.
+    /// upgrade's time; [`ANSIBLE`] among the arguments of one asks for it.
     pub fn deploy_by_command(&self) {
         let inventory = std::fs::read_to_string(self.dir.join("ansible/inventory.yml")).unwrap();
         let config = inventory.lines().find_map(|line| line.trim().strip_prefix("docker_config:")).unwrap_or_default();

@@ -162,7 +162,6 @@ impl Editor {
     /// after it.
     pub fn read(&mut self, prompt: &str) -> Result<Read> {
         let _hidden = Hidden::new();
-        drop_interrupts();
         match &mut self.source {
             Source::Edited(edited) => read(&mut edited.editor, prompt),
             Source::Plain => plain::from_terminal(prompt),
@@ -237,6 +236,7 @@ fn read(editor: &mut rustyline::Editor<Helper, MemHistory>, prompt: &str) -> Res
     if let Some(helper) = editor.helper() {
         helper.begin(prompt);
     }
+    drop_interrupts();
     let mut typed = (String::new(), 0);
     loop {
         let (before, after) = typed.0.split_at(typed.1);

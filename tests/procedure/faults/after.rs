@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::stack::{Run, Stack, Watched, docker, run};
+use crate::stack::{ANSIBLE, Run, Stack, Watched, docker, run};
 
 /// Enough to see a loss, and dumped in a moment. The whole variety of objects is `upgrades`' subject.
 const LITTLE: &str = "
@@ -19,9 +19,6 @@ const LITTLE: &str = "
     CREATE ROLE reporting LOGIN PASSWORD 'secret';
     GRANT SELECT ON cases TO reporting;
     CREATE DATABASE solr_meta;";
-
-/// Of an upgrade whose deploy, or last start, is Ansible's.
-const ANSIBLE: [&str; 2] = ["--set", "deploy=ansible"];
 
 /// A stack of version 13 about to be upgraded to 17, and what it held.
 pub struct Site {
@@ -50,7 +47,13 @@ impl Site {
     /// Starts the upgrade and waits for a line.
     #[track_caller]
     pub fn upgrade_until(&self, text: &str) -> Watched {
-        let mut run = Watched::start(self.stack.upgrade_command(17, &[]));
+        self.upgrade_with_until(&[], text)
+    }
+
+    /// As [`Site::upgrade_until`], with further arguments.
+    #[track_caller]
+    fn upgrade_with_until(&self, args: &[&str], text: &str) -> Watched {
+        let mut run = Watched::start(self.stack.upgrade_command(17, args));
         run.until(text);
         run
     }
@@ -134,7 +137,7 @@ impl Site {
         let file = self.stack.dir.join("ansible/secrets.yml");
         std::fs::write(&file, format!("deploy_fails: {when}\n")).unwrap();
         let extra_vars = format!("ansible_extra_vars_files={}", file.display());
-        self.stack.upgrade(17, &["--set", "deploy=ansible", "--set", &extra_vars])
+        self.stack.upgrade(17, &[&ANSIBLE[..], &["--set", &extra_vars]].concat())
     }
 
     /// An upgrade that has put the old volume aside and come no further.
@@ -176,8 +179,7 @@ fn playbook_fails_after_it_has_started_the_containers() {
 #[test]
 fn host_unreachable_at_the_deploy() {
     let site = Site::up();
-    let mut run = Watched::start(site.stack.upgrade_command(17, &ANSIBLE));
-    run.until("back up the volume");
+    let run = site.upgrade_with_until(&ANSIBLE, "back up the volume");
     let unreachable = "ansible_connection: ssh\n          ansible_host: 127.0.0.1\n          ansible_port: 1";
     site.edit("ansible/inventory.yml", "ansible_connection: local", unreachable);
     let failed = run.end().expect(5, &["error[ansible.", &site.stack.name, "failed in step `deploy the new version`"]);
@@ -333,8 +335,7 @@ fn another_password_in_the_deployment_is_the_new_one() {
 #[track_caller]
 fn interrupted(args: &[&str], step: &str, line: &str) -> (Site, Run) {
     let site = Site::up();
-    let mut run = Watched::start(site.stack.upgrade_command(17, args));
-    run.until(&format!(" {step}"));
+    let mut run = site.upgrade_with_until(args, &format!(" {step}"));
     if !line.is_empty() {
         run.until(line);
     }
