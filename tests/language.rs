@@ -415,15 +415,16 @@ fn what_was_begun_is_put_back_in_reverse_order() {
 }
 
 #[test]
-fn one_undo_that_fails_does_not_stop_the_others() {
+fn an_undo_that_fails_stops_those_that_rest_on_it() {
     let place = Place::new().with(
         "main.rhai",
         "on_failure(\"look at the server\");\nstep(\"one\", || host::write(\"a\", \"\"), #{ undo: || ui::say(\"undo one\") });\n\
          step(\"two\", || { host::write(\"b\", \"\"); throw \"x\" }, #{ undo: || fail(\"a\", \"stuck\") });",
     );
     let ran = place.pgscript(&["run", "main.rhai"]);
-    assert!(ran.stdout.contains("undo one"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("undo one"), "{}", ran.stdout);
     assert!(ran.stderr.contains("could not put back `two`: stuck"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("not put back yet, because it rests on that: `one`"), "{}", ran.stderr);
     assert!(ran.stderr.contains("next: look at the server"), "{}", ran.stderr);
 }
 

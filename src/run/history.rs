@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::journal::Line;
 use crate::script::evidence::Fact;
 use crate::script::record::{Command, Decision, Ending, Entry, Past, Reason, is_by_hand, undo_of};
+use crate::script::steps::AFTER_ROLLBACK;
 
 /// A run's past, folded from its entries.
 #[derive(Clone, Debug, Default)]
@@ -224,17 +225,34 @@ impl History {
             Entry::UndoStarted { step } => {
                 self.close_effects(&undo_of(&step));
                 self.not_undone.remove(&step);
+                self.forget_undos_before(&step);
             }
+            // Also of a step that the operator has put back by hand.
             Entry::UndoDone { step } => {
                 self.close_effects(&undo_of(&step));
                 self.not_undone.remove(&step);
+                self.forget_undos_before(&step);
                 self.undone.insert(step);
             }
             Entry::UndoFailed { step, error } => {
                 self.close_effects(&undo_of(&step));
+                self.forget_undos_before(&step);
                 self.not_undone.insert(step, error);
             }
             _ => {}
+        }
+    }
+
+    /// Steps are put back in reverse order: what was put back of those before `step` rests on what its undo leaves, and
+    /// is to be put back again once that has run again. On the look at the end rests all of it.
+    fn forget_undos_before(&mut self, step: &str) {
+        if step == AFTER_ROLLBACK {
+            self.undone.clear();
+            return;
+        }
+        let Some(at) = self.order.iter().position(|path| path == step) else { return };
+        for path in &self.order[..at] {
+            self.undone.remove(path);
         }
     }
 
@@ -478,6 +496,32 @@ mod tests {
             (Past::Again { changed: false }, Past::New, Past::New)
         );
         assert!(matches!(whole.past("d"), Past::Unknown { .. }) && whole.undone.is_empty());
+    }
+
+    #[test]
+    fn what_was_put_back_before_an_undo_is_put_back_again_with_it() {
+        let steps = ["a", "b", "c"].map(started).to_vec();
+        let begun = |step: &str| Entry::UndoStarted { step: step.into() };
+        let over = |step: &str| Entry::UndoDone { step: step.into() };
+        let failed = |step: &str| {
+            let error = Reason::from(&crate::world::Error::failed("a.b", "jammed"));
+            Entry::UndoFailed { step: step.into(), error }
+        };
+        let undone = |entries: Vec<Entry>| {
+            let back = vec![Entry::GoingBack { automatic: false }];
+            history([steps.clone(), back, entries].concat()).undone.into_iter().collect::<Vec<_>>()
+        };
+        // As the journals of before have it: the others went on after the one that failed.
+        let old = vec![begun("c"), failed("c"), begun("b"), over("b"), begun("a"), over("a")];
+        assert_eq!(undone(old.clone()), ["a", "b"]);
+        assert_eq!(undone([old.clone(), vec![begun("c")]].concat()), Vec::<String>::new());
+        assert_eq!(undone([old, vec![over("c")]].concat()), ["c"]);
+        let all = ["c", "b", "a"].map(|step| vec![begun(step), over(step)]).concat();
+        assert_eq!(undone(all.clone()), ["a", "b", "c"]);
+        assert_eq!(undone([all.clone(), vec![begun("b"), failed("b")]].concat()), ["b", "c"]);
+        let looked = [all, vec![failed(AFTER_ROLLBACK)]].concat();
+        assert_eq!(undone(looked.clone()), Vec::<String>::new());
+        assert_eq!(undone([looked, vec![over(AFTER_ROLLBACK), begun("c"), over("c")]].concat()), ["c", AFTER_ROLLBACK]);
     }
 
     #[test]

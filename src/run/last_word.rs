@@ -100,8 +100,12 @@ fn aftermath(aftermath: &Aftermath, out: &mut String) {
             for (step, reason) in &steps.failed {
                 let _ = writeln!(out, "  could not put back `{step}`: {reason}");
             }
+            let why = if steps.failed.is_empty() { "" } else { ", because it rests on that" };
             for step in &steps.left {
-                let _ = writeln!(out, "  not put back: `{step}`");
+                let _ = writeln!(out, "  not put back yet{why}: `{step}`");
+            }
+            if let Some(what) = &steps.differs {
+                let _ = writeln!(out, "  put back, but not as it was: {}", what.replace('\n', "\n    "));
             }
         }
     }

@@ -236,7 +236,10 @@ fn go_back(
     if outcome.is_complete() {
         return Ok(());
     }
-    let mut error = Error::failed("run.partly_put_back", "not every step could be put back");
+    let mut error = match outcome.differs {
+        Some(_) => Error::failed("run.not_back", "all steps were put back, and yet not everything is as it was"),
+        None => Error::failed("run.partly_put_back", "not every step could be put back"),
+    };
     if session.world.cancel.is_cancelled() {
         error = Error::cancelled();
     }
@@ -307,7 +310,8 @@ impl Failure {
             Aftermath::PutBack(steps) => {
                 let failed = steps.failed.iter().map(|(step, message)| json!({"step": step, "message": message}));
                 let state = if steps.is_complete() { "put_back" } else { "partly_put_back" };
-                json!({"state": state, "done": steps.done, "failed": failed.collect::<Vec<_>>(), "left": steps.left})
+                let failed = failed.collect::<Vec<_>>();
+                json!({"state": state, "done": steps.done, "failed": failed, "left": steps.left, "differs": steps.differs})
             }
         };
         object["recovery"] = self.advice().into();

@@ -27,6 +27,8 @@ pub struct Steps {
     undo: Vec<Undo>,
     /// To be called before anything is put back.
     before_rollback: Vec<Closure>,
+    /// To be called after all of it is put back: whether it is.
+    after_rollback: Vec<Closure>,
     /// The step after whose beginning nothing is undone automatically.
     committed: Option<String>,
     /// The innermost step that failed first.
@@ -285,6 +287,13 @@ pub fn on_rollback(call: &mut Call<'_>) -> ScriptResult {
     Ok(Dynamic::UNIT)
 }
 
+/// `after_rollback(look)`
+pub fn after_rollback(call: &mut Call<'_>) -> ScriptResult {
+    let closure = Closure::new(call, call.function("look")?);
+    call.session.steps().after_rollback.push(closure);
+    Ok(Dynamic::UNIT)
+}
+
 /// `no_rollback(reason)`
 pub fn no_rollback(call: &mut Call<'_>) -> ScriptResult {
     let reason = call.string("reason")?;
@@ -482,18 +491,22 @@ pub struct PutBack {
     pub done: Vec<String>,
     /// Step and reason.
     pub failed: Vec<(String, String)>,
-    /// Not tried, because the operator stopped it.
+    /// Not tried, because the operator stopped it, or because one that they rest on failed.
     pub left: Vec<String>,
+    /// All was put back, and yet it is not as it was: what the script found.
+    pub differs: Option<String>,
 }
 
 impl PutBack {
     pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.left.is_empty()
+        self.failed.is_empty() && self.left.is_empty() && self.differs.is_none()
     }
 }
 
 /// What the journal calls the time before the first undo closure.
 const BEFORE_ROLLBACK: &str = "before the rollback";
+/// What the journal calls the look at what has been put back, as if it were the undo of a last step.
+pub const AFTER_ROLLBACK: &str = "look whether all is back";
 
 /// Calls what the script wants to have looked at before it is put back; an error there stops the rollback.
 pub fn look_before_rollback(session: &Session, engine: &Engine) -> Result<(), Box<EvalAltResult>> {
@@ -509,24 +522,55 @@ pub fn look_before_rollback(session: &Session, engine: &Engine) -> Result<(), Bo
     Ok(())
 }
 
-/// Runs the undo closures, last begun first; those that an earlier process has run are left out. One that fails does
-/// not keep the others from running, a cancellation does.
+/// Runs the undo closures, last begun first, and then looks whether all is back. They are a chain: one that fails, or
+/// that is cancelled, leaves those of the steps before it. Those that an earlier process has run are left out, as long as
+/// nothing was put back after them that they rest on.
 pub fn put_back(session: &Session, engine: &Engine, automatic: bool) -> PutBack {
     session.world.cancel.rearm();
     let mut outcome = PutBack::default();
-    let undo: Vec<_> =
-        session.steps().start_undoing().into_iter().filter(|undo| !session.record.is_undone(&undo.path)).collect();
+    let undo = session.steps().start_undoing();
     session.steps().undoing = Some(BEFORE_ROLLBACK.into());
     // Written or not, the operator wants the service back: see `Session::write`.
     let _ = session.write(Entry::GoingBack { automatic });
+    let mut has_run = false;
     for undo in undo {
-        if session.world.cancel.is_cancelled() {
-            outcome.left.push(undo.path);
-        } else {
-            run_undo(session, engine, undo, &mut outcome);
+        // The journal knows that what comes after one that is run again is not done either; unless it can't be written.
+        if !has_run && session.record.is_undone(&undo.path) {
+            continue;
         }
+        if session.world.cancel.is_cancelled() || !outcome.failed.is_empty() {
+            outcome.left.push(undo.path);
+            continue;
+        }
+        has_run = true;
+        run_undo(session, engine, undo, &mut outcome);
+    }
+    if outcome.is_complete() {
+        look_after_rollback(session, engine, &mut outcome);
     }
     outcome
+}
+
+/// Asks the script whether all is as it was. Where it says no, nothing counts as put back: the next rollback puts back
+/// all of it again. The operator may have put right by hand what this is about.
+fn look_after_rollback(session: &Session, engine: &Engine, outcome: &mut PutBack) {
+    let looks = std::mem::take(&mut session.steps().after_rollback);
+    if session.record.is_undone(AFTER_ROLLBACK) {
+        return;
+    }
+    session.steps().undoing = Some(AFTER_ROLLBACK.into());
+    let found = looks.iter().try_for_each(|look| look.call(engine, Dynamic::UNIT).map(|_| ()));
+    let Err(error) = found else { return };
+    let cause = errors::cause(&error);
+    let step = AFTER_ROLLBACK.to_owned();
+    let _ = session.write(Entry::UndoFailed { step, error: Reason::from(&cause) });
+    if cause.kind == Kind::Cancelled {
+        session.world.cancel.cancel();
+    }
+    outcome.differs = Some(match cause.hint {
+        Some(hint) => format!("{}\n{hint}", cause.message),
+        None => cause.message,
+    });
 }
 
 /// Runs the one undo closure whose turn it is: that of `step`, or, where that is `None`, of whatever step it is.

@@ -1,5 +1,8 @@
 //! Putting back: by itself, by `rollback`, in parts, and not at all.
 
+use pgscript::run::journal::Journal;
+use pgscript::script::record::Entry;
+
 use super::*;
 
 /// Steps that leave a file each, which their undo takes away; `extra` goes between the second and the third.
@@ -173,7 +176,7 @@ fn a_rollback_that_was_begun_is_not_looked_at_again() {
 }
 
 #[test]
-fn an_undo_that_fails_does_not_keep_the_others_and_is_alone_tried_again() {
+fn undo_goes_on() {
     let stuck = "step(\"stuck\", || { host::write(\"stuck\", \"\"); 7 }, #{ undo: |v| {
         if host::exists(\"jam\") { fail(\"a.b\", `${v} jammed`); } host::remove_file(\"stuck\") } });";
     let place = Place::new(&script(stuck));
@@ -181,21 +184,94 @@ fn an_undo_that_fails_does_not_keep_the_others_and_is_alone_tried_again() {
     place.write("work/jam", "");
     for _ in 0..2 {
         let failed = place.pgscript(&["rollback"]);
-        failed.expect(1, &["could not put back `stuck`: 7 jammed", "pgscript rollback main-1", "goes on putting back"]);
-        assert_eq!(place.files().len(), 2, "the others are back");
+        let left = "not put back yet, because it rests on that: `one`";
+        failed.expect(1, &["could not put back `stuck`: 7 jammed", left, "pgscript rollback main-1"]);
+        failed.expect(1, &["goes on putting back"]).expect_not(&["one  (undo"]);
+        assert_eq!(place.files().len(), 4, "what it rests on stays: {:?}", place.files());
         place.expect_state("main-1", "rolling back");
-        place
-            .pgscript(&["status"])
-            .expect(0, &["not put back", "stuck", "put back     one", "pgscript rollback main-1"]);
+        place.pgscript(&["status"]).expect(0, &["not put back", "stuck", "put back     three", "rollback main-1"]);
     }
-    // Once each but for the one that failed.
-    let undone: Vec<_> = place.entries(1, "undo_done").iter().map(|line| line["step"].clone()).collect();
-    assert_eq!(undone, ["three", "two", "one"]);
+    let undone = || place.entries(1, "undo_done").iter().map(|line| line["step"].clone()).collect::<Vec<_>>();
+    assert_eq!(undone(), ["three"]);
     fs::remove_file(place.path("work/jam")).unwrap();
-    place.pgscript(&["rollback"]).expect(0, &["stuck  (undone)"]).expect_not(&["one  (undo)"]);
+    place.pgscript(&["rollback"]).expect(0, &["stuck  (undone)"]).expect_not(&["three  (undo)"]);
+    assert_eq!(undone(), ["three", "stuck", "two", "one"]);
     assert!(place.files().is_empty());
     place.expect_state("main-1", "rolled back");
     place.pgscript(&["rollback", "main-1"]).expect(0, &["has been put back"]);
+}
+
+/// Undos that build on one another, as they do in a stack: the first step's one looks for what the last step's one leaves.
+const CHAIN: &str = r#"
+fn put(name) { host::write(name, "", #{ overwrite: true }); }
+step("start", || put("a"), #{ undo: || { if !host::exists("data") { put("initialised"); } put("started"); } });
+step("remove", || put("b"), #{ undo: || {
+    if host::exists("started") { host::remove_file("started"); }
+    if host::exists("jam") { fail("a.b", "no room"); }
+    put("data");
+} });
+"#;
+
+/// A rollback of the program as it was before: it went on after the undo that failed. Its journal is taken up as it is.
+#[test]
+fn says_rolled_back() {
+    for skip in [&[][..], &["--skip", "remove"]] {
+        let place = Place::new(CHAIN);
+        place.pgscript(&["run", "../main.rhai"]).expect(0, &[]);
+        place.write("work/jam", "");
+        let failed = place.pgscript(&["rollback"]);
+        failed.expect(1, &["could not put back `remove`: no room"]).expect_not(&["rolled back"]);
+        assert!(!place.path("work/initialised").exists() && !place.path("work/started").exists());
+        let (mut journal, _) = Journal::open(&place.run_dir(1).join("journal.jsonl")).unwrap();
+        for entry in [Entry::UndoStarted { step: "start".into() }, Entry::UndoDone { step: "start".into() }] {
+            journal.append(entry).unwrap();
+        }
+        place.expect_state("main-1", "rolling back");
+        fs::remove_file(place.path("work/jam")).unwrap();
+        if !skip.is_empty() {
+            place.write("work/data", "");
+        }
+        place.pgscript(&[&["rollback"][..], skip].concat()).expect(0, &["start  (undone)", "is rolled back"]);
+        assert!(place.path("work/started").exists() && !place.path("work/initialised").exists());
+        place.expect_state("main-1", "rolled back");
+    }
+}
+
+#[test]
+fn what_is_said_after_a_rollback_was_looked_at() {
+    let look =
+        r#"after_rollback(|| if host::exists("down") { fail("a.b", "the server is down", "docker start db"); });"#;
+    let steps = script("");
+    for automatic in [false, true] {
+        let place = Place::new(&format!(
+            "{look}
+{steps}
+{}",
+            if automatic { FAILS } else { "" }
+        ));
+        place.write("work/down", "");
+        let found = [
+            "put back, but not as it was: the server is down
+    docker start db",
+            "pgscript rollback main-1",
+        ];
+        let mut ran = place.pgscript(&["run", "../main.rhai"]);
+        if !automatic {
+            ran.expect(0, &[]);
+            ran = place.pgscript(&["rollback"]);
+        }
+        ran.expect(1, &found).expect_not(&["is rolled back", "everything is back"]);
+        place.expect_state("main-1", "rolling back");
+        // Everything again, because nothing of it may be as it was.
+        place.pgscript(&["rollback"]).expect(1, &found).expect(1, &["three  (undone)", "one  (undone)"]);
+        let copy = place.state();
+        fs::remove_file(place.path("work/down")).unwrap();
+        place.pgscript(&["rollback"]).expect(0, &["is rolled back"]);
+        place.expect_state("main-1", "rolled back");
+        place.restore(&copy);
+        place.pgscript(&["rollback", "--skip", "look whether all is back"]).expect(0, &["is rolled back"]);
+        place.expect_state("main-1", "rolled back");
+    }
 }
 
 #[test]

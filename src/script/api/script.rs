@@ -48,6 +48,13 @@ pub fn register(registrar: &mut Registrar<'_>) {
             steps::on_rollback,
         );
         namespace.function(
+            "after_rollback(look: Fn)",
+            "Calls `look` after a rollback, also one that is automatic, has put everything back, and before that is said: an \
+             error there says what is not as it was. Then the rollback is not complete, and the next one puts back \
+             everything again. It must only look.",
+            steps::after_rollback,
+        );
+        namespace.function(
             "no_rollback(reason: string)",
             "From here on this run can't be put back: `pgscript rollback` refuses with `reason`, and only says how to bring \
              it to its end. For what removes, and for what is a way back itself.",

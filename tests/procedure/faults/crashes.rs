@@ -27,7 +27,7 @@ fn the_engine_is_killed_during_the_dump() {
             "error[docker.unreachable]",
             "failed in step `dump the cluster`",
             "could not put back `back up the volume`",
-            "could not put back `stop the application`",
+            "not put back yet, because it rests on that: `stop the application`",
             "next: pgscript rollback upgrade-1 ",
         ],
     );
