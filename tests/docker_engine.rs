@@ -63,6 +63,10 @@ impl Stage {
         BTreeMap::from([(LABEL.into(), self.name.clone())])
     }
 
+    fn network(&self) -> NetworkSpec {
+        NetworkSpec { driver: "bridge".into(), labels: self.labels(), ..NetworkSpec::default() }
+    }
+
     fn named(&self, suffix: &str) -> String {
         format!("{}-{suffix}", self.name)
     }
@@ -567,7 +571,7 @@ fn a_container_like_another_is_like_it() {
     let stage = Stage::new("like");
     let (front, back) = (stage.named("front"), stage.named("back"));
     for network in [&front, &back] {
-        stage.engine.create_network(network, "bridge", &stage.labels()).unwrap();
+        stage.engine.create_network(network, &stage.network()).unwrap();
     }
     let (volume, name) = (stage.volume("v"), stage.named("old"));
     let label = format!("{LABEL}={}", stage.name);
@@ -692,9 +696,10 @@ fn networks_are_made_joined_left_and_removed() {
     let labels = [stage.labels(), BTreeMap::from([(LABEL_PROJECT.into(), stage.name.clone())])].into_iter().flatten();
     let labels: BTreeMap<_, _> = labels.collect();
     assert!(stage.engine.network(&name).unwrap().is_none());
-    let network = stage.engine.create_network(&name, "bridge", &labels).unwrap();
+    let spec = NetworkSpec { labels: labels.clone(), ..stage.network() };
+    let network = stage.engine.create_network(&name, &spec).unwrap();
     assert_eq!((&network.name, network.driver.as_str(), &network.labels), (&name, "bridge", &labels));
-    assert_eq!(code(stage.engine.create_network(&name, "bridge", &labels)), "docker.conflict");
+    assert_eq!(code(stage.engine.create_network(&name, &spec)), "docker.conflict");
     assert_eq!(stage.engine.networks(Some(&stage.name)).unwrap().len(), 1);
     let container = stage.sleeper("c");
     stage.engine.connect_network(&name, &container.name, &strings(&["postgres"])).unwrap();

@@ -53,8 +53,8 @@ pub fn volumes_of(container: &Container) -> impl Iterator<Item = &str> {
 
 /// Whether anybody but pgscript could speak to a server in the container. `network`: one more that it is going to be in.
 pub fn is_reachable(world: &World, container: &Container, network: Option<&str>) -> Result<bool> {
-    let mode = container.inspect.pointer("/HostConfig/NetworkMode").and_then(serde_json::Value::as_str);
-    if mode.is_some_and(|mode| mode == "host" || mode.starts_with("container:")) {
+    let mode = container.network_mode();
+    if mode == "host" || mode.starts_with("container:") {
         return Ok(true);
     }
     for name in container.networks.iter().map(|n| n.network.as_str()).chain(network) {
@@ -62,17 +62,21 @@ pub fn is_reachable(world: &World, container: &Container, network: Option<&str>)
             return Ok(true);
         }
     }
-    Ok(false)
+    // Who has its network reaches it on 127.0.0.1, where the image's rule trusts.
+    let running = world.containers.containers(&ContainerFilter { running: true, ..ContainerFilter::default() })?;
+    Ok(running.iter().any(|c| c.shares_network_of(container) && !c.labels.contains_key(LABEL_HELPER)))
 }
 
-/// Whether nobody else is in the network: it is none, or one that pgscript made to fence off this very container.
+/// Whether nobody outside can speak to the container by the network: it is none, or one that pgscript made to fence off
+/// this very container, and through which no port is published.
 pub fn is_fence(world: &World, network: &str, container: &Container) -> Result<bool> {
     if network == "none" {
         return Ok(true);
     }
     let Some(found) = world.containers.network(network)? else { return Ok(false) };
     let is_alone = found.containers.iter().all(|name| *name == container.name);
-    Ok(found.labels.contains_key(LABEL_HELPER) && is_alone)
+    let is_closed = found.internal || !container.publishes_ports();
+    Ok(found.labels.contains_key(LABEL_HELPER) && is_alone && is_closed)
 }
 
 fn was_started(container: &Container) -> bool {

@@ -103,6 +103,23 @@ impl Container {
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.env.iter().find_map(|e| e.strip_prefix(name)?.strip_prefix('='))
     }
+
+    /// `none`, `host`, `container:<id>`, `default`, or the name of the network it was created in.
+    pub fn network_mode(&self) -> &str {
+        self.inspect.pointer("/HostConfig/NetworkMode").and_then(serde_json::Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether it has the network of another container: ports of either are ports of both, on 127.0.0.1 too.
+    pub fn shares_network_of(&self, other: &Self) -> bool {
+        self.network_mode().strip_prefix("container:").is_some_and(|of| of == other.id || of == other.name)
+    }
+
+    /// Whether the engine publishes ports of it on its host, in whatever network it is that is not an internal one.
+    pub fn publishes_ports(&self) -> bool {
+        let host = |field: &str| self.inspect.pointer(&format!("/HostConfig/{field}"));
+        let bound = host("PortBindings").and_then(serde_json::Value::as_object).is_some_and(|ports| !ports.is_empty());
+        bound || host("PublishAllPorts").and_then(serde_json::Value::as_bool) == Some(true)
+    }
 }
 
 /// Which containers: all conditions given must hold. Without `running` every state counts, also `created` and `exited`.
@@ -217,9 +234,24 @@ pub struct Network {
     pub id: String,
     pub name: String,
     pub driver: String,
+    /// It leads nowhere: the engine publishes no port of who is in it, and gives no way out.
+    #[serde(default)]
+    pub internal: bool,
     pub labels: BTreeMap<String, String>,
     /// Names of the containers attached now.
     pub containers: Vec<String>,
+}
+
+/// A network to create.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkSpec {
+    /// The engine's own default (`bridge`) when empty.
+    pub driver: String,
+    /// See [`Network::internal`].
+    pub internal: bool,
+    pub labels: BTreeMap<String, String>,
+    /// Driver options, `com.docker.network.bridge.inhibit_ipv4=true` and the like.
+    pub options: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -292,7 +324,7 @@ pub trait ContainerEngine: Send + Sync {
 
     fn networks(&self, project: Option<&str>) -> Result<Vec<Network>>;
     fn network(&self, name: &str) -> Result<Option<Network>>;
-    fn create_network(&self, name: &str, driver: &str, labels: &BTreeMap<String, String>) -> Result<Network>;
+    fn create_network(&self, name: &str, spec: &NetworkSpec) -> Result<Network>;
     fn remove_network(&self, name: &str) -> Result<()>;
     fn connect_network(&self, network: &str, container: &str, aliases: &[String]) -> Result<()>;
     fn disconnect_network(&self, network: &str, container: &str) -> Result<()>;

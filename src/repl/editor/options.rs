@@ -141,7 +141,7 @@ mod tests {
         ),
         ("docker::exec", "env user working_dir check"),
         ("docker::terminal", "env user working_dir"),
-        ("docker::create_network", "driver labels"),
+        ("docker::create_network", "driver internal options labels"),
         ("volume::create", "driver labels options like"),
         ("volume::move", "labels image"),
         ("volume::clone", "labels image"),

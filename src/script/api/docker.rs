@@ -10,7 +10,7 @@ use super::{Namespace, Registrar, ScriptResult, values};
 use crate::script::evidence::Fact;
 use crate::script::{guards, witness};
 use crate::world::container::{
-    Container, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, NO_HISTORY, Network, Output,
+    Container, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, NO_HISTORY, Network, NetworkSpec, Output,
 };
 use crate::world::{Error, Result, Secret, secret};
 
@@ -577,7 +577,7 @@ fn networks(ns: &mut Namespace<'_, '_>) {
     let describe = |n: &Network| values::from_serde(n);
     ns.function(
         "networks(project: string = \"\") -> Array",
-        "Networks as #{ id, name, driver, labels, containers }; of a Compose project, or all.",
+        "Networks as #{ id, name, driver, internal, labels, containers }; of a Compose project, or all.",
         move |call| {
             let project = if call.has("project") { call.string("project")? } else { String::new() };
             let project = Some(project.as_str()).filter(|p| !p.is_empty());
@@ -590,14 +590,21 @@ fn networks(ns: &mut Namespace<'_, '_>) {
     });
     ns.effect(
         "create_network(name: string, options: Map = #{}) -> Map",
-        "Creates a network; options: driver (bridge), labels. Compose accepts a network only with its own labels.",
+        "Creates a network. Options: driver (bridge), internal (no port of who is in it is published, and it leads \
+         nowhere; false), options (the driver's), labels. Compose accepts a network only with its own labels.",
         move |call| {
             let name = call.string("name")?;
-            let o = call.options("options", &["driver", "labels"])?;
-            let labels = text_map(o.map("labels")?);
-            let driver = o.string("driver")?.unwrap_or_else(|| "bridge".into());
-            call.effect(format!("docker network create --driver {driver} {name}"))?;
-            Ok(describe(&call.world().containers.create_network(&name, &driver, &labels)?))
+            let o = call.options("options", &["driver", "internal", "options", "labels"])?;
+            let spec = NetworkSpec {
+                driver: o.string("driver")?.unwrap_or_else(|| "bridge".into()),
+                internal: o.bool("internal")?.unwrap_or(false),
+                labels: text_map(o.map("labels")?),
+                options: text_map(o.map("options")?),
+            };
+            let internal = if spec.internal { " --internal" } else { "" };
+            let options: String = spec.options.iter().map(|(key, value)| format!(" -o {key}={value}")).collect();
+            call.effect(format!("docker network create --driver {}{internal}{options} {name}", spec.driver))?;
+            Ok(describe(&call.world().containers.create_network(&name, &spec)?))
         },
     );
     ns.effect("remove_network(name: string)", "Removes a network nobody is attached to.", |call| {

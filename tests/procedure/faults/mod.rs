@@ -12,6 +12,7 @@ mod daily_cleanup;
 mod edited_between;
 mod edited_scripts;
 mod engines;
+mod fence;
 mod guards;
 mod journals;
 mod kept;

@@ -1,7 +1,7 @@
 //! Somebody is connected, or tries to, while the server must be left alone.
 
 use super::before::Before;
-use super::{client, edited, pause, run_edited, upgrade};
+use super::{client, upgrade};
 use crate::stack::{Stack, Watched, run};
 
 #[track_caller]
@@ -45,25 +45,6 @@ fn application_restarts_during_the_dump() {
         .end()
         .expect(3, &["[stack.fence_broken]", &name, "find out who starts it"])
         .expect(3, &["✗ failed in step `dump the cluster`", "everything is back as it was"]);
-    before.is_back(&stack);
-}
-
-#[test]
-fn nobody_reaches_the_server_while_it_is_dumped() {
-    let stack = Stack::up(13);
-    let before = Before::of(&stack);
-    let line = "let before = psql::content(source);";
-    let script = edited(&stack, line, &format!("{}\n    {line}", pause(&stack)));
-    let mut watched = Watched::start(run_edited(&stack, &script));
-    watched.until("paused");
-    assert_eq!(stack.inspect("postgres", "{{.State.Running}}"), "true");
-    for host in ["postgres".to_owned(), format!("{}-postgres-1", stack.name)] {
-        let tried = client(&stack, &["--rm", "-e", &format!("PGHOST={host}")], "SELECT 1").output().unwrap();
-        assert!(!tried.status.success(), "{host} answers: {}", String::from_utf8_lossy(&tried.stdout));
-    }
-    watched.interrupt();
-    watched.end().expect(4, &["everything is back as it was"]);
-    assert!(client(&stack, &["--rm"], "SELECT 1").output().unwrap().status.success());
     before.is_back(&stack);
 }
 

@@ -129,6 +129,7 @@ pub(super) fn network(answer: models::NetworkInspect) -> Network {
         id: text(answer.id),
         name: text(answer.name),
         driver: text(answer.driver),
+        internal: answer.internal.unwrap_or_default(),
         labels: sorted(answer.labels),
         containers,
     }

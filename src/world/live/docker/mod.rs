@@ -170,8 +170,8 @@ impl ContainerEngine for Docker {
         self.wait(self.find_network(name))
     }
 
-    fn create_network(&self, name: &str, driver: &str, labels: &BTreeMap<String, String>) -> Result<Network> {
-        self.wait(self.make_network(name, driver, labels))
+    fn create_network(&self, name: &str, spec: &NetworkSpec) -> Result<Network> {
+        self.wait(self.make_network(name, spec))
     }
 
     fn remove_network(&self, name: &str) -> Result<()> {

@@ -1,13 +1,13 @@
 //! Networks, and which containers are in them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
 
 use super::errors::{checked_name, during, is_missing};
 use super::{Docker, convert};
-use crate::world::container::{LABEL_PROJECT, Network};
+use crate::world::container::{LABEL_PROJECT, Network, NetworkSpec};
 use crate::world::error::{Error, Result};
 
 impl Docker {
@@ -38,12 +38,7 @@ impl Docker {
         }
     }
 
-    pub(super) async fn make_network(
-        &self,
-        name: &str,
-        driver: &str,
-        labels: &BTreeMap<String, String>,
-    ) -> Result<Network> {
+    pub(super) async fn make_network(&self, name: &str, spec: &NetworkSpec) -> Result<Network> {
         let action = format!("create network {name}");
         // Engines before 25 would make a second one of the same name.
         if self.find_network(name).await?.is_some() {
@@ -51,8 +46,10 @@ impl Docker {
         }
         let request = NetworkCreateRequest {
             name: name.to_owned(),
-            driver: Some(driver.to_owned()).filter(|driver| !driver.is_empty()),
-            labels: Some(labels.clone().into_iter().collect()),
+            driver: Some(spec.driver.clone()).filter(|driver| !driver.is_empty()),
+            internal: Some(spec.internal),
+            labels: Some(spec.labels.clone().into_iter().collect()),
+            options: Some(spec.options.clone().into_iter().collect()),
             ..Default::default()
         };
         let (client, failed) = (self.client().await?.clone(), during(action.clone()));

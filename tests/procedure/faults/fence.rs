@@ -1,0 +1,96 @@
+//! While the server is held nobody outside reaches it, and no write to it goes unseen.
+
+use std::net::TcpListener;
+
+use super::{client, edited, go_on, pause, run_edited_as};
+use crate::stack::{Stack, Watched, docker, sh};
+
+/// A stack whose compose file has something more, as YAML.
+fn with_override(stack: &Stack, yaml: &str) {
+    std::fs::write(stack.dir.join("docker-compose.override.yml"), yaml).unwrap();
+    stack.deploy_by_command();
+    sh(&stack.dir.join("deploy.sh").display().to_string(), &[]);
+    stack.writes();
+}
+
+/// A port of this machine that nobody listens on.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The command of a container that does something again and again, with its image before.
+fn again_and_again(sql: &str, connection: &str) -> [String; 4] {
+    let each =
+        format!("n=$(psql '{connection} connect_timeout=2' -qAtXc \"{sql}\" 2>/dev/null) && echo \"acknowledged $n\"");
+    ["pgscript-test/app:1".into(), "bash".into(), "-c".into(), format!("while :; do {each}; sleep 0.3; done")]
+}
+
+fn last_acknowledged(container: &str) -> u64 {
+    let log = docker(&["logs", container]);
+    log.lines().last().and_then(|line| line.strip_prefix("acknowledged ")?.parse().ok()).unwrap_or_default()
+}
+
+#[track_caller]
+fn wait_until(condition: impl Fn() -> bool) {
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(200));
+    let met = (0..300).any(|_| {
+        condition() || {
+            pause();
+            false
+        }
+    });
+    assert!(met, "waited for a minute");
+}
+
+#[test]
+fn published_port_reaches_nobody_while_the_server_is_held() {
+    let stack = Stack::with(13, &["--password", "pw"]);
+    let port = free_port();
+    with_override(&stack, &format!("services: {{postgres: {{ports: ['127.0.0.1:{port}:5432']}}}}"));
+    stack.sql("primero_production", "CREATE TABLE counter (n int); INSERT INTO counter VALUES (0)");
+    stack.inventory_version(17);
+    let by_port = format!("host=127.0.0.1 port={port} user=primero dbname=primero_production");
+    let (label, name) = (format!("pgscript.test.stack={}", stack.name), format!("{}-outside", stack.name));
+    let outside = ["run", "-d", "--name", &name, "--label", &label, "--network", "host", "-e", "PGPASSWORD=pw"];
+    let counts = again_and_again("UPDATE counter SET n = n + 1 RETURNING n", &by_port);
+    docker(&[&outside[..], &counts.each_ref().map(String::as_str)].concat());
+    wait_until(|| last_acknowledged(&name) >= 3);
+
+    let line = "let before = psql::content(source);";
+    let script = edited(&stack, line, &format!("{}\n    {line}", pause(&stack)));
+    let mut watched = Watched::start(run_edited_as(&stack, &script, &stack.upgrade_command(17, &[])));
+    watched.until("paused");
+    assert_eq!(stack.inspect("postgres", "{{.State.Running}}"), "true");
+    let held = last_acknowledged(&name);
+    for host in ["postgres".to_owned(), format!("{}-postgres-1", stack.name)] {
+        let tried = client(&stack, &["--rm", "-e", &format!("PGHOST={host}")], "SELECT 1").output().unwrap();
+        assert!(!tried.status.success(), "{host} answers: {}", String::from_utf8_lossy(&tried.stdout));
+    }
+    // Not by the address that it has in the fence either.
+    let address = stack.inspect("postgres", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}");
+    for (host, port) in [(address.as_str(), 5432), ("127.0.0.1", port)] {
+        let connection = format!("host={host} port={port} user=primero dbname=primero_production connect_timeout=3");
+        let mut tried = std::process::Command::new("docker");
+        tried.args([
+            "run",
+            "--rm",
+            "--network",
+            "host",
+            "-e",
+            "PGPASSWORD=pw",
+            "pgscript-test/app:1",
+            "psql",
+            &connection,
+        ]);
+        let tried = tried.args(["-c", "SELECT 1"]).output().unwrap();
+        assert!(!tried.status.success(), "{host}:{port} answers: {}", String::from_utf8_lossy(&tried.stdout));
+    }
+    assert_eq!(last_acknowledged(&name), held, "the held server was written to");
+    go_on(&stack);
+    watched.end().expect(0, &["runs on PostgreSQL 17"]);
+    wait_until(|| last_acknowledged(&name) > held);
+    docker(&["kill", &name]);
+    let count: u64 = stack.sql("primero_production", "SELECT n FROM counter").parse().unwrap();
+    // The one that was under way may have come through.
+    assert!([0, 1].contains(&(count - last_acknowledged(&name))), "{count}, acknowledged {}", last_acknowledged(&name));
+}
