@@ -4,7 +4,7 @@ STACK := tests/stack
 ENGINE := $(STACK)/with-engine.sh
 TOOLS := target/tools
 
-.PHONY: build demo test test-full lint bench clean
+.PHONY: build demo test test-full chaos lint bench clean
 
 build:
 	cargo build --release --locked
@@ -22,6 +22,12 @@ test:
 test-full:
 	cargo test --locked --features full-matrix --no-run
 	$(ENGINE) 13 15 17 18 -- tests/run.sh --features full-matrix
+
+# The world is broken at random instants of an upgrade: `make chaos HISTORIES=100 SEED=1`. A seed repeats its choices; what
+# was said is in target/chaos/SEED. Writes `chaos_histories` and `chaos_faults` to target/figures.json.
+chaos:
+	cargo test --locked --test chaos --no-run
+	$(ENGINE) 13 15 17 -- tests/chaos/run.sh "$(HISTORIES)" "$(SEED)"
 
 lint: $(TOOLS)/bin/cargo-deny
 	cargo fmt --check

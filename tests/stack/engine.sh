@@ -4,10 +4,14 @@
 #   engine.sh ensure                          everything is there and the engine answers (under a second when it was)
 #   engine.sh env                             print the environment other programs need (DOCKER_CONFIG)
 #   engine.sh stop                            end the engine, if it is one that `ensure` started
-#   engine.sh second NAME [--userns-remap=default|field|USER] [--disk=MEGABYTES]   an engine of its own; prints its
-#                                             DOCKER_HOST (--disk: its data root is a file system of that size)
+#   engine.sh second NAME [--userns-remap=default|field|USER] [--disk=MEGABYTES] [--userland-proxy]
+#                                             an engine of its own; prints its DOCKER_HOST (--disk: its data root is a
+#                                             file system of that size; --userland-proxy: published ports work)
 #   engine.sh second-load NAME IMAGE...       copy images from the first engine into the second
-#   engine.sh second-restart NAME [--kill]    restart its daemon (--kill: as if it had crashed)
+#   engine.sh second-restart NAME [--kill] [--after=SECONDS]   restart its daemon (--kill: as if it had crashed), at once
+#                                             or when it has been away for so long
+#   engine.sh second-power-cut NAME [PID...]  the daemon, its containers and these processes are gone at once, and what was
+#                                             not synced to its --disk is lost; then the daemon is started again
 #   engine.sh second-stop NAME                end it and remove everything it had
 #
 # `--userns-remap=field` is the mapping found on production hosts: user `primero` with 0:1000 and 1100:65536.
@@ -140,8 +144,15 @@ second_names() {
     second_exec="/run/pgscript-test-$1"
     second_host="unix://$second_exec/docker.sock"
     second_tag="pgscript-test-$1"
-    second_number=$(($(printf '%s' "$1" | cksum | cut -d' ' -f1) % 200 + 20))
+    second_number="$(cat "$second_state/number" 2>/dev/null || free_number "$1")"
     second_bridge="pgs$second_number"
+}
+
+# The network of an engine's own bridge: by its name, or the next one that no other engine here has.
+free_number() {
+    local number=$(($(printf '%s' "$1" | cksum | cut -d' ' -f1) % 200))
+    while ip link show "pgs$((number + 20))" >/dev/null 2>&1; do number=$(((number + 1) % 200)); done
+    echo $((number + 20))
 }
 
 ensure_line() { # file line
@@ -213,7 +224,8 @@ forward_rules() { # -A, -C or -D
 }
 
 second_launch() {
-    local log="$second_state/dockerd.log" pid userns=()
+    local log="$second_state/dockerd.log" pid userns=() proxy=false
+    [ ! -e "$second_state/proxy" ] || proxy=true
     [ ! -s "$second_state/remap" ] || userns=("--userns-remap=$(cat "$second_state/remap")")
     if ! ip link show "$second_bridge" >/dev/null 2>&1; then
         ip link add "$second_bridge" type bridge
@@ -228,7 +240,7 @@ second_launch() {
     # No --default-address-pool and no --bridge=none: with either, a daemon that restarts removes the first one's docker0.
     PATH="$PATH:/usr/sbin:/sbin" setsid dockerd --data-root "$second_data" --exec-root "$second_exec/exec" \
         --pidfile "$second_exec/docker.pid" --host "$second_host" --bridge "$second_bridge" \
-        --iptables=false --ip-masq=false --userland-proxy=false "${userns[@]}" \
+        --iptables=false --ip-masq=false --userland-proxy="$proxy" "${userns[@]}" \
         >>"$log" 2>&1 </dev/null 9>&- &
     pid=$!
     echo "$pid" >"$second_state/pid"
@@ -241,17 +253,22 @@ mount_disk() {
     truncate -s "$1M" "$second_state/disk.img"
     mke2fs -q -t ext4 -F -m 0 "$second_state/disk.img"
     mkdir -p "$second_data"
+    attach_disk
+}
+
+attach_disk() {
     mount -o loop "$second_state/disk.img" "$second_data"
 }
 
 second() {
-    local name="$1" remap='' disk='' argument
+    local name="$1" remap='' disk='' proxy='' argument
     shift
     need_root
     for argument in "$@"; do
         case "$argument" in
         --userns-remap=*) remap="${argument#*=}" ;;
         --disk=*) disk="${argument#*=}" ;;
+        --userland-proxy) proxy=yes ;;
         *) usage ;;
         esac
     done
@@ -263,6 +280,8 @@ second() {
     take_lock engine
     [ ! -e "$second_data" ] || [ -e "$second_state" ] || die "$second_data exists and is not from this checkout"
     mkdir -p "$second_state" "$second_exec"
+    echo "$second_number" >"$second_state/number"
+    [ -z "$proxy" ] || touch "$second_state/proxy"
     chmod 755 "$second_exec"
     case "$remap" in
     '') ;;
@@ -310,17 +329,61 @@ second_reap() {
 }
 
 second_restart() {
-    second_names "$1"
-    [ -e "$second_state/pid" ] || die "no engine $1"
-    take_lock engine
-    local pid
+    local name="$1" how=end after=0 argument pid
+    shift
+    for argument in "$@"; do
+        case "$argument" in
+        --kill) how=kill ;;
+        --after=*) after="${argument#*=}" ;;
+        *) usage ;;
+        esac
+    done
+    second_names "$name"
+    [ -e "$second_state/pid" ] || die "no engine $name"
     pid="$(cat "$second_state/pid")"
-    if [ "${2:-}" = --kill ]; then
+    if [ "$how" = kill ]; then
         ! is_process "$pid" dockerd || kill -KILL "$pid"
         while is_process "$pid" dockerd; do sleep 0.1; done
     else
         end_process "$pid" dockerd 60
     fi
+    sleep "$after"
+    take_lock engine
+    second_launch
+}
+
+# Bridges are named after their networks, and the networks are keys of the daemon's own database.
+second_bridges() {
+    local id
+    while read -r id; do echo "br-${id: -64:12}"; done \
+        < <(cat "$second_data"/network/files/local-kv.db "$second_data"/*/network/files/local-kv.db 2>/dev/null \
+            | grep -aoE 'docker/network/v1\.0/bridge/[0-9a-f]{64}' | sort -u)
+}
+
+# Unmounts what is mounted below the directories, the innermost first; `umount -l` where somebody may still hold it.
+second_unmount() { # umount [option]
+    local point
+    while read -r point; do "$@" "$point" 2>/dev/null || true; done \
+        < <(cut -d' ' -f5 /proc/self/mountinfo | grep -E "^($second_data|$second_exec)(/|\$)" | sort -r)
+}
+
+second_power_cut() {
+    local name="$1" bridges link left=100
+    shift
+    second_names "$name"
+    [ -e "$second_state/disk.img" ] || die "engine $name has no disk of its own"
+    mapfile -t bridges < <(second_bridges)
+    "$STACK_HOME/power_cut.py" "$second_data" "$second_exec/exec" "$@"
+    # What is in memory goes as well: mounts, links, /run.
+    while second_unmount umount; mountpoint -q "$second_data" || losetup -j "$second_state/disk.img" | grep -q .; do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || die "something still uses $second_data"
+        sleep 0.1
+    done
+    for link in "${bridges[@]}" "$second_bridge"; do ip link del "$link" 2>/dev/null || true; done
+    rm -rf "${second_exec:?}"/*
+    attach_disk
+    take_lock engine
     second_launch
 }
 
@@ -329,22 +392,17 @@ second_stop() {
     need_root
     take_lock engine
     [ -e "$second_state" ] || { say "no engine $1"; return 0; }
-    local ids id point bridges=("$second_bridge")
+    local ids id bridges=("$second_bridge")
     # A daemon that has crashed left containers and networks, and only a daemon removes them well.
     engine_answers "$second_host" || (second_launch) 2>/dev/null || say "engine $1 does not start again"
     if engine_answers "$second_host"; then
         mapfile -t ids < <(docker -H "$second_host" ps -aq)
         [ "${#ids[@]}" -eq 0 ] || docker -H "$second_host" rm -f "${ids[@]}" >/dev/null 2>&1 || true
     fi
-    # A bridge is named after its network, and the networks are keys of the daemon's own database.
-    while read -r id; do bridges+=("br-${id: -64:12}"); done \
-        < <(cat "$second_data"/network/files/local-kv.db "$second_data"/*/network/files/local-kv.db 2>/dev/null \
-            | grep -aoE 'docker/network/v1\.0/bridge/[0-9a-f]{64}' | sort -u)
+    while read -r id; do bridges+=("$id"); done < <(second_bridges)
     end_process "$(cat "$second_state/pid" 2>/dev/null || true)" dockerd 60
     second_reap
-    # Mounts below the directories, the innermost first.
-    while read -r point; do umount -l "$point" 2>/dev/null || true; done \
-        < <(cut -d' ' -f5 /proc/self/mountinfo | grep -E "^($second_data|$second_exec)(/|\$)" | sort -r)
+    second_unmount umount -l
     for id in "${bridges[@]}"; do ip link del "$id" 2>/dev/null || true; done
     while forward_rules -D; do :; done
     rm -rf "$second_data" "$second_exec"
@@ -363,6 +421,7 @@ stop) stop ;;
 second) [ $# -ge 1 ] || usage; second "$@" ;;
 second-load) [ $# -ge 2 ] || usage; second_load "$@" ;;
 second-restart) [ $# -ge 1 ] || usage; second_restart "$@" ;;
+second-power-cut) [ $# -ge 1 ] || usage; second_power_cut "$@" ;;
 second-stop) [ $# -eq 1 ] || usage; second_stop "$1" ;;
 *) usage ;;
 esac
