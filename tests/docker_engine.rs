@@ -702,7 +702,7 @@ fn networks_are_made_joined_left_and_removed() {
     assert_eq!(code(stage.engine.create_network(&name, &spec)), "docker.conflict");
     assert_eq!(stage.engine.networks(Some(&stage.name)).unwrap().len(), 1);
     let container = stage.sleeper("c");
-    stage.engine.connect_network(&name, &container.name, &strings(&["postgres"])).unwrap();
+    stage.engine.connect_network(&name, &container.name, &strings(&["postgres"]), &EndpointOptions::default()).unwrap();
     let joined = stage.engine.container(&container.id).unwrap();
     let place = joined.networks.iter().find(|n| n.network == name).unwrap();
     assert_eq!(place.aliases, ["postgres"]);
@@ -713,6 +713,66 @@ fn networks_are_made_joined_left_and_removed() {
     stage.engine.disconnect_network(&name, &container.name).unwrap();
     stage.engine.remove_network(&name).unwrap();
     assert_eq!(code(stage.engine.remove_network(&name)), "docker.not_found");
+}
+
+#[test]
+fn static_address_is_asked_for_again_and_one_that_is_taken_is_told() {
+    let stage = Stage::new("fixed");
+    let (name, container, other) = (stage.named("n"), stage.sleeper("c"), stage.sleeper("o"));
+    let number = std::process::id();
+    let subnet = format!("10.{}.{}", 20 + number % 100, number / 100 % 250);
+    let label = format!("{LABEL}={}", stage.name);
+    docker(&["network", "create", "--label", &label, "--subnet", &format!("{subnet}.0/24"), &name]);
+    let address = format!("{subnet}.77");
+    docker(&[
+        "network",
+        "connect",
+        "--ip",
+        &address,
+        "--alias",
+        "db",
+        "--link-local-ip",
+        "169.254.8.8",
+        &name,
+        &container.name,
+    ]);
+    let place = |c: &Container| {
+        let now = stage.engine.container(&c.id).unwrap();
+        now.networks.into_iter().find(|n| n.network == name).unwrap()
+    };
+    let before = place(&container);
+    assert_eq!((&before.endpoint.ipv4_address, &before.ip), (&address, &address));
+    assert_eq!(before.endpoint.link_local_ips, ["169.254.8.8"]);
+    let connect =
+        |c: &Container, at: &Attachment| stage.engine.connect_network(&name, &c.id, &at.aliases, &at.endpoint);
+    stage.engine.disconnect_network(&name, &container.id).unwrap();
+    connect(&container, &before).unwrap();
+    assert_eq!(place(&container), before);
+
+    // A running container is told at once, a stopped one when it is started.
+    assert_eq!(code(connect(&other, &before)), "docker.address_in_use");
+    stage.engine.stop(&other.id, Duration::from_secs(0)).unwrap();
+    connect(&other, &before).unwrap();
+    assert_eq!(code(stage.engine.start(&other.id)), "docker.address_in_use");
+}
+
+#[test]
+fn sidecar_network_is_that_of_the_container_in_its_place() {
+    let stage = Stage::new("beside");
+    let (gone, now) = (stage.sleeper("gone"), stage.sleeper("now"));
+    let mut beside = stage.spec("beside", &["sleep", "600"]);
+    beside.network = Some(format!("container:{}", gone.id));
+    let beside = stage.engine.create(&beside).unwrap();
+    assert_eq!(beside.shares_with(), [gone.id.as_str()]);
+    stage.engine.remove(&gone.id, true).unwrap();
+    let again = ContainerSpec {
+        like: Some(beside.inspect.clone()),
+        replaced: BTreeMap::from([(gone.id, now.id.clone())]),
+        ..Default::default()
+    };
+    let again = stage.engine.create(&again).unwrap();
+    stage.engine.start(&again.id).unwrap();
+    assert_eq!(again.shares_with(), [now.id.as_str()]);
 }
 
 #[test]

@@ -59,6 +59,24 @@ pub struct Attachment {
     pub network: String,
     pub ip: String,
     pub aliases: Vec<String>,
+    /// What was asked for there, beside the aliases.
+    #[serde(default)]
+    pub endpoint: EndpointOptions,
+}
+
+/// What can be asked for when a container joins a network, as `docker network connect` and Compose call it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndpointOptions {
+    /// A fixed address; empty where the network gives one.
+    pub ipv4_address: String,
+    pub ipv6_address: String,
+    pub link_local_ips: Vec<String>,
+    /// Empty where the engine makes one.
+    pub mac_address: String,
+    /// `container:alias`
+    pub links: Vec<String>,
+    pub driver_opts: BTreeMap<String, String>,
 }
 
 /// A container as `docker inspect` shows it.
@@ -94,9 +112,21 @@ pub struct Container {
     pub inspect: serde_json::Value,
 }
 
+/// Fields of `HostConfig` that may name another container: `container:<id>`.
+pub const NAMESPACE_MODES: [&str; 3] = ["NetworkMode", "PidMode", "IpcMode"];
+
 impl Container {
     pub fn is_running(&self) -> bool {
         self.state == "running"
+    }
+
+    /// The containers, as the engine names them (ids), whose network, processes or IPC this one shares
+    /// (`--network container:ID`, Compose's `network_mode: service:NAME`): it can't be started without them.
+    pub fn shares_with(&self) -> Vec<&str> {
+        let mode = |field: &&str| self.inspect["HostConfig"][*field].as_str()?.strip_prefix("container:");
+        let mut found: Vec<_> = NAMESPACE_MODES.iter().filter_map(mode).collect();
+        found.dedup();
+        found
     }
 
     /// The value of an environment variable as configured.
@@ -149,6 +179,8 @@ pub struct ContainerSpec {
     pub name: Option<String>,
     pub image: Option<String>,
     pub like: Option<serde_json::Value>,
+    /// Which container has taken the place of one whose namespaces `like` shared: new ids by old ones.
+    pub replaced: BTreeMap<String, String>,
     /// As `docker run --entrypoint`: without a `command` it gets no arguments, neither `like`'s nor the image's.
     pub entrypoint: Option<Vec<String>>,
     pub command: Option<Vec<String>>,
@@ -326,7 +358,14 @@ pub trait ContainerEngine: Send + Sync {
     fn network(&self, name: &str) -> Result<Option<Network>>;
     fn create_network(&self, name: &str, spec: &NetworkSpec) -> Result<Network>;
     fn remove_network(&self, name: &str) -> Result<()>;
-    fn connect_network(&self, network: &str, container: &str, aliases: &[String]) -> Result<()>;
+    /// Errors: `docker.address_in_use` where a running container can't have the fixed address it asks for.
+    fn connect_network(
+        &self,
+        network: &str,
+        container: &str,
+        aliases: &[String],
+        options: &EndpointOptions,
+    ) -> Result<()>;
     fn disconnect_network(&self, network: &str, container: &str) -> Result<()>;
 
     fn volumes(&self, project: Option<&str>) -> Result<Vec<Volume>>;

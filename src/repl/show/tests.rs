@@ -71,6 +71,7 @@ fn container(name: &str) -> Container {
             network: "primero_default".into(),
             ip: "172.18.0.2".into(),
             aliases: vec!["database".into(), "db".into()],
+            endpoint: Default::default(),
         }],
         inspect: serde_json::json!({"Config": {"Env": [format!("POSTGRES_PASSWORD={PASSWORD}")]}}),
     }

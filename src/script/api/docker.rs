@@ -10,7 +10,8 @@ use super::{Namespace, Registrar, ScriptResult, values};
 use crate::script::evidence::Fact;
 use crate::script::{guards, witness};
 use crate::world::container::{
-    Container, ContainerFilter, ContainerSpec, ExecSpec, Image, Mount, NO_HISTORY, Network, NetworkSpec, Output,
+    Container, ContainerFilter, ContainerSpec, EndpointOptions, ExecSpec, Image, Mount, NO_HISTORY, Network,
+    NetworkSpec, Output,
 };
 use crate::world::{Error, Result, Secret, secret};
 
@@ -59,8 +60,11 @@ fn handles(r: &mut Registrar<'_>) {
     r.property::<Container>(c, "labels", "Map", "Labels.", |c| values::from_serde(&c.labels));
     let doc = "Mounts: #{ kind, name, source, destination, read_only } each.";
     r.property::<Container>(c, "mounts", "Array", doc, |c| values::from_serde(&c.mounts));
-    let doc = "Networks: #{ network, ip, aliases } each.";
+    let doc = "Networks: #{ network, ip, aliases, endpoint } each; `endpoint` is what was asked for there, as the options \
+               of `docker::connect`.";
     r.property::<Container>(c, "networks", "Array", doc, |c| values::from_serde(&c.networks));
+    let doc = "Ids of the containers whose network, processes or IPC it shares (`network_mode: service:NAME`).";
+    r.property::<Container>(c, "shares_with", "Array", doc, |c| values::from_serde(&c.shares_with()));
 
     r.handle::<Image>("Image");
     r.property::<Image>("Image", "id", "string", "Id.", |i| i.id.clone().into());
@@ -319,6 +323,7 @@ const SPEC: &[&str] = &[
     "user",
     "host_user_namespace",
     "restart_policy",
+    "replaced",
 ];
 
 fn create(ns: &mut Namespace<'_, '_>) {
@@ -327,7 +332,8 @@ fn create(ns: &mut Namespace<'_, '_>) {
         "Creates a container without starting it: name, image, entrypoint, command (arrays), env (`KEY=value`), \
          labels, mounts (#{ kind, name or source, destination, read_only }), network (a name, `none`, `host` or \
          `container:<id>`), user, host_user_namespace, restart_policy. With `like: container` everything not \
-         given is as in that container, networks and aliases included.\n\n\
+         given is as in that container, networks, aliases and fixed addresses included; where it shares the network of a \
+         container that has gone, `replaced` (ids of now by ids of then) says whose to take.\n\n\
          Errors: `docker.image_missing`, `docker.conflict`.",
         |call| {
             let spec = container_spec(&call.options("spec", SPEC)?)?;
@@ -406,6 +412,7 @@ fn container_spec(o: &Options) -> Result<ContainerSpec> {
         name: o.string("name")?,
         image: o.string("image")?,
         like: like.map(|c| c.inspect),
+        replaced: text_map(o.map("replaced")?),
         entrypoint: list("entrypoint")?,
         command: list("command")?,
         env: o.strings("env")?,
@@ -614,21 +621,12 @@ fn networks(ns: &mut Namespace<'_, '_>) {
         Ok(Dynamic::UNIT)
     });
     ns.effect(
-        "connect(network: string, container: Container, aliases: Array = [])",
-        "Attaches a container to a network under further names.\n\nErrors: `guard.fence` for a server into which data was \
-         restored that was not compared yet.",
-        |call| {
-            let (network, c): (_, Container) = (call.string("network")?, call.get("container")?);
-            let aliases = if call.has("aliases") { call.strings("aliases")? } else { Vec::new() };
-            let now = call.world().containers.container(&c.id)?;
-            guards::connection(call.session, &now, &network)?;
-            call.effect(format!("docker network connect {network} {}", c.name))?;
-            if now.is_running() && witness::is_reachable(call.world(), &now, Some(&network))? {
-                witness::used(call.session, witness::volumes_of(&now))?;
-            }
-            call.world().containers.connect_network(&network, &c.id, &aliases)?;
-            Ok(Dynamic::UNIT)
-        },
+        "connect(network: string, container: Container, aliases: Array = [], options: Map = #{})",
+        "Attaches a container to a network under further names. Options: ipv4_address, ipv6_address, link_local_ips, \
+         mac_address, links (`container:alias`), driver_opts; as the `endpoint` of a container's network has them.\n\n\
+         Errors: `guard.fence` for a server into which data was restored that was not compared yet; \
+         `docker.address_in_use`.",
+        connect,
     );
     ns.effect("disconnect(network: string, container: Container)", "Detaches a container from a network.", |call| {
         let (network, c): (_, Container) = (call.string("network")?, call.get("container")?);
@@ -636,6 +634,36 @@ fn networks(ns: &mut Namespace<'_, '_>) {
         call.world().containers.disconnect_network(&network, &c.id)?;
         Ok(Dynamic::UNIT)
     });
+}
+
+const ENDPOINT: &[&str] = &["ipv4_address", "ipv6_address", "link_local_ips", "mac_address", "links", "driver_opts"];
+
+fn connect(call: &mut Call<'_>) -> ScriptResult {
+    let (network, c): (_, Container) = (call.string("network")?, call.get("container")?);
+    let aliases = if call.has("aliases") { call.strings("aliases")? } else { Vec::new() };
+    let o = call.options("options", ENDPOINT)?;
+    let options = EndpointOptions {
+        ipv4_address: o.string("ipv4_address")?.unwrap_or_default(),
+        ipv6_address: o.string("ipv6_address")?.unwrap_or_default(),
+        link_local_ips: o.strings("link_local_ips")?,
+        mac_address: o.string("mac_address")?.unwrap_or_default(),
+        links: o.strings("links")?,
+        driver_opts: text_map(o.map("driver_opts")?),
+    };
+    let now = call.world().containers.container(&c.id)?;
+    guards::connection(call.session, &now, &network)?;
+    call.effect(format!("docker network connect {}{network} {}", connect_text(&options), c.name))?;
+    if now.is_running() && witness::is_reachable(call.world(), &now, Some(&network))? {
+        witness::used(call.session, witness::volumes_of(&now))?;
+    }
+    call.world().containers.connect_network(&network, &c.id, &aliases, &options)?;
+    Ok(Dynamic::UNIT)
+}
+
+/// The fixed addresses, as they are typed.
+fn connect_text(options: &EndpointOptions) -> String {
+    let flag = |name, value: &str| if value.is_empty() { String::new() } else { format!("--{name} {value} ") };
+    [flag("ip", &options.ipv4_address), flag("ip6", &options.ipv6_address)].concat()
 }
 
 /// A map of texts, for labels and driver options.

@@ -3,6 +3,7 @@
 //! Before the old volume is put aside, a failed run puts everything back by itself ([`before`] looks at that).
 
 pub mod after;
+mod as_before;
 mod before;
 mod cancelled;
 mod clock;

@@ -60,10 +60,53 @@ fn attachments(id: &str, networks: Option<HashMap<String, models::EndpointSettin
     let networks: BTreeMap<_, _> = networks.unwrap_or_default().into_iter().collect();
     let attachment = |(network, settings): (String, models::EndpointSettings)| Attachment {
         network,
+        endpoint: endpoint_options(&settings),
         ip: text(settings.ip_address),
         aliases: chosen_aliases(id, settings.aliases.unwrap_or_default()),
     };
     networks.into_iter().map(attachment).collect()
+}
+
+/// What was asked for, without what the engine gave.
+fn endpoint_options(settings: &models::EndpointSettings) -> EndpointOptions {
+    let wished = settings.ipam_config.clone().unwrap_or_default();
+    let mac = settings.mac_address.as_deref().unwrap_or_default();
+    EndpointOptions {
+        ipv4_address: text(wished.ipv4_address),
+        ipv6_address: text(wished.ipv6_address),
+        link_local_ips: wished.link_local_ips.unwrap_or_default(),
+        mac_address: Some(mac)
+            .filter(|mac| !is_made_of(mac, &text(settings.ip_address.as_ref())))
+            .unwrap_or_default()
+            .into(),
+        links: settings.links.clone().unwrap_or_default(),
+        driver_opts: sorted(settings.driver_opts.clone()),
+    }
+}
+
+/// Whether the engine has made the MAC of the address, so that it must not outlive it: `02:42:` and the address's bytes.
+/// Engines from 28 on make up any; such a one is nobody else's and may stay.
+pub(super) fn is_made_of(mac: &str, ip: &str) -> bool {
+    let Ok(address) = ip.parse::<std::net::Ipv4Addr>() else { return false };
+    let [a, b, c, d] = address.octets();
+    mac.eq_ignore_ascii_case(&format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}"))
+}
+
+pub(super) fn endpoint_settings(aliases: &[String], options: &EndpointOptions) -> models::EndpointSettings {
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let wished = models::EndpointIpamConfig {
+        ipv4_address: given(&options.ipv4_address),
+        ipv6_address: given(&options.ipv6_address),
+        link_local_ips: Some(options.link_local_ips.clone()).filter(|ips| !ips.is_empty()),
+    };
+    models::EndpointSettings {
+        aliases: Some(aliases.to_vec()),
+        ipam_config: Some(wished).filter(|wished| *wished != models::EndpointIpamConfig::default()),
+        mac_address: given(&options.mac_address),
+        links: Some(options.links.clone()).filter(|links| !links.is_empty()),
+        driver_opts: Some(options.driver_opts.clone().into_iter().collect()).filter(|o: &HashMap<_, _>| !o.is_empty()),
+        ..Default::default()
+    }
 }
 
 /// Without the one the engine adds by itself, the short id: it belongs to this container only.
@@ -158,6 +201,31 @@ mod tests {
         for wrong in ["", "sometimes", "always:3", "on-failure:x", "on-failure:-1"] {
             assert!(restart_policy(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_was_asked_for_in_a_network_survives_the_round_trip() {
+        let asked = EndpointOptions {
+            ipv4_address: "10.9.0.7".into(),
+            ipv6_address: "fd00::7".into(),
+            link_local_ips: vec!["169.254.8.8".into()],
+            mac_address: "02:42:0a:09:00:08".into(),
+            links: vec!["app:web".into()],
+            driver_opts: BTreeMap::from([("a".into(), "b".into())]),
+        };
+        let aliases = ["db".to_owned()];
+        let mut settings = endpoint_settings(&aliases, &asked);
+        settings.ip_address = Some("10.9.0.7".into());
+        assert_eq!(endpoint_options(&settings), asked);
+        settings.mac_address = Some("02:42:0A:09:00:07".into());
+        assert_eq!(endpoint_options(&settings).mac_address, "", "the engine has made it of the address");
+        assert_eq!(endpoint_settings(&aliases, &EndpointOptions::default()).ipam_config, None);
+    }
+
+    #[test]
+    fn a_place_in_an_older_journal_asked_for_nothing() {
+        let old = r#"{"network": "primero_default", "ip": "172.18.0.2", "aliases": ["db"]}"#;
+        assert_eq!(serde_json::from_str::<Attachment>(old).unwrap().endpoint, EndpointOptions::default());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Containers made from a [`ContainerSpec`], new ones or ones like another.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, EndpointSettings, RestartPolicy};
@@ -10,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::errors::{self, during, image_missing};
 use super::like::{Likeness, likeness, object, unmount};
 use super::{Docker, convert};
-use crate::world::container::{ContainerSpec, LABEL_HELPER, LABEL_RUN, Mount};
+use crate::world::container::{ContainerSpec, LABEL_HELPER, LABEL_RUN, Mount, NAMESPACE_MODES};
 use crate::world::error::{Error, Kind, Result};
 
 /// How long a creation that was cancelled may take to show what has become of it.
@@ -142,6 +143,7 @@ fn request(spec: &ContainerSpec, image: ChosenImage) -> Result<Likeness> {
     for mount in &spec.mounts {
         set_mount(&mut request, mount);
     }
+    set_replaced(&mut request.host, &spec.replaced);
     if let Some(network) = &spec.network {
         set_network(&mut request, network);
     }
@@ -174,6 +176,16 @@ fn set_mount(request: &mut Likeness, mount: &Mount) {
     match request.host.get_mut("Mounts") {
         Some(Value::Array(mounts)) => mounts.push(entry),
         _ => _ = request.host.insert("Mounts".into(), json!([entry])),
+    }
+}
+
+/// The namespaces of a container that has gone are those of the one in its place.
+fn set_replaced(host: &mut Map<String, Value>, replaced: &BTreeMap<String, String>) {
+    for field in NAMESPACE_MODES {
+        let shared = host.get(field).and_then(Value::as_str).and_then(|mode| mode.strip_prefix("container:"));
+        if let Some(now) = shared.and_then(|id| replaced.get(id)) {
+            host.insert(field.into(), json!(format!("container:{now}")));
+        }
     }
 }
 

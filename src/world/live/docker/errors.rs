@@ -35,6 +35,8 @@ fn explain(action: &str, cause: &Cause) -> Error {
 
 fn refused(action: &str, status: u16, reason: &str) -> Error {
     let code = match status {
+        // The engine's words for an address of a network; those for a port end otherwise.
+        _ if reason.ends_with("Address already in use") => "docker.address_in_use",
         404 => "docker.not_found",
         409 => "docker.conflict",
         _ => "docker.failed",

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::convert::is_short_id;
+use super::convert::{is_made_of, is_short_id};
 
 /// A request, still as the API's JSON: `Config`'s fields with `HostConfig` among them, and the networks.
 pub(super) struct Likeness {
@@ -128,14 +128,12 @@ fn networks(inspect: &Value, id: &str, mode: &str) -> Vec<(String, Value)> {
     if matches!(mode, "host" | "none") || mode.starts_with("container:") {
         return Vec::new();
     }
-    // A running container shows the MAC it got, a stopped one only the MAC that was asked for.
-    let stopped = inspect["State"]["Running"] != json!(true);
     let all: BTreeMap<_, _> = object(&inspect["NetworkSettings"]["Networks"]).into_iter().collect();
     let mut networks: Vec<_> = all
         .into_iter()
         .map(|(name, settings)| {
             let first = name == mode || settings["NetworkID"] == json!(mode) || (name == "bridge" && mode == "default");
-            let wishes = if name == "bridge" { json!({}) } else { wishes(&settings, id, stopped) };
+            let wishes = if name == "bridge" { json!({}) } else { wishes(&settings, id) };
             (!first, name, wishes)
         })
         .collect();
@@ -143,15 +141,17 @@ fn networks(inspect: &Value, id: &str, mode: &str) -> Vec<(String, Value)> {
     networks.into_iter().map(|(_, name, wishes)| (name, wishes)).collect()
 }
 
-fn wishes(settings: &Value, id: &str, stopped: bool) -> Value {
+fn wishes(settings: &Value, id: &str) -> Value {
     let mut wishes = Map::new();
     for field in ["IPAMConfig", "Links", "DriverOpts", "GwPriority"] {
         if let Some(value) = settings.get(field).filter(|value| !is_nothing(value)) {
             wishes.insert(field.into(), value.clone());
         }
     }
-    if let Some(mac) = settings.get("MacAddress").filter(|mac| stopped && !is_nothing(mac)) {
-        wishes.insert("MacAddress".into(), mac.clone());
+    let text = |field: &str| settings[field].as_str().unwrap_or_default();
+    let mac = text("MacAddress");
+    if !mac.is_empty() && !is_made_of(mac, text("IPAddress")) {
+        wishes.insert("MacAddress".into(), json!(mac));
     }
     let aliases = list(settings.get("Aliases"));
     let chosen: Vec<_> =

@@ -178,8 +178,14 @@ impl ContainerEngine for Docker {
         self.wait(self.drop_network(name))
     }
 
-    fn connect_network(&self, network: &str, container: &str, aliases: &[String]) -> Result<()> {
-        self.wait(self.attach_to_network(network, container, aliases))
+    fn connect_network(
+        &self,
+        network: &str,
+        container: &str,
+        aliases: &[String],
+        options: &EndpointOptions,
+    ) -> Result<()> {
+        self.wait(self.attach_to_network(network, container, aliases, options))
     }
 
     fn disconnect_network(&self, network: &str, container: &str) -> Result<()> {

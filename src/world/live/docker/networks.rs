@@ -7,7 +7,7 @@ use bollard::query_parameters::ListNetworksOptionsBuilder;
 
 use super::errors::{checked_name, during, is_missing};
 use super::{Docker, convert};
-use crate::world::container::{LABEL_PROJECT, Network, NetworkSpec};
+use crate::world::container::{EndpointOptions, LABEL_PROJECT, Network, NetworkSpec};
 use crate::world::error::{Error, Result};
 
 impl Docker {
@@ -70,9 +70,14 @@ impl Docker {
         }
     }
 
-    pub(super) async fn attach_to_network(&self, network: &str, container: &str, aliases: &[String]) -> Result<()> {
-        let settings = EndpointSettings { aliases: Some(aliases.to_vec()), ..Default::default() };
-        self.connect_endpoint(network, container, settings).await
+    pub(super) async fn attach_to_network(
+        &self,
+        network: &str,
+        container: &str,
+        aliases: &[String],
+        options: &EndpointOptions,
+    ) -> Result<()> {
+        self.connect_endpoint(network, container, convert::endpoint_settings(aliases, options)).await
     }
 
     pub(super) async fn connect_endpoint(
