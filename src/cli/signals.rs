@@ -24,6 +24,9 @@ pub fn listen(runtime: &Runtime, cancel: Cancel) -> Result<()> {
     let hear = |kind| signal(kind).map_err(|e| Error::io("listen for", "signals", &e));
     let mut interrupt = hear(SignalKind::interrupt())?;
     let mut terminate = hear(SignalKind::terminate())?;
+    // Once heard, it kills nobody: at the limit of a file's size (`ulimit -f`) a write fails with words, and what was done
+    // is put back. Programs that we start have the default again, as from the operator's shell.
+    drop(hear(SignalKind::from_raw(libc::SIGXFSZ))?);
     let mut hang_up = if is_ignored(SignalKind::hangup()) { None } else { Some(hear(SignalKind::hangup())?) };
     let before = tcgetattr(std::io::stdin()).ok();
     runtime.spawn(async move {

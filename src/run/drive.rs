@@ -165,6 +165,7 @@ pub(super) fn identity(setup: &Setup, command: Command, script: String, changes:
 
 pub(super) fn take(setup: &Setup, place: &Place, command: Command) -> Result<Held> {
     setup.store.check_private()?;
+    place.check_private()?;
     place.lock(command, &setup.world.cancel, &|driver| {
         let (pid, id, lock) = (driver.pid, &place.id, place.lock_file());
         let text = format!(

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::history::History;
 use super::journal::{self, Damage};
 use crate::script::handles::DEFINITIONS;
 use crate::script::record::Command;
+use crate::world::host::Exposed;
 use crate::world::{Cancel, Error, Result};
 
 const JOURNAL: &str = "journal.jsonl";
@@ -131,24 +132,27 @@ impl Store {
     /// Whoever can write here could plant a run, and with it a script that is run as us; whoever can read, reads people's
     /// records.
     pub fn check_private(&self) -> Result<()> {
-        let failed = |e: std::io::Error| Error::io("look at", self.root.display(), &e).hint(self.hint());
-        let metadata = std::fs::metadata(&self.root).map_err(failed)?;
-        if metadata.mode() & 0o077 == 0 {
-            return Ok(());
-        }
-        let root = self.root.display();
-        let mode = metadata.mode() & 0o777;
-        Err(Error::refused("host.not_private", format!("the run store {root} is open to others (mode {mode:o})")).hint(
-            format!(
-                "nothing was done. It holds backups of people's records, and scripts that are run with your rights: \
-                 chmod 700 {root}\nor name another store with --store DIR"
-            ),
-        ))
+        private("run store", &self.root)
     }
 
     fn hint(&self) -> String {
         format!("the run store is {}; choose another one with --store DIR or PGSCRIPT_STORE", self.root.display())
     }
+}
+
+/// Refuses a directory of runs, or of one run, that isn't ours alone.
+fn private(what: &str, path: &Path) -> Result<()> {
+    let shown = path.display();
+    let Some(exposed) = Exposed::of(path).map_err(|e| Error::io("look at", path.display(), &e))? else { return Ok(()) };
+    let cure = match exposed {
+        Exposed::Owner(owner) => format!("work as that user (sudo -u '#{owner}' pgscript …)"),
+        Exposed::Link(_) => "name the directory itself".to_owned(),
+        Exposed::Mode(_) => format!("chmod 700 {shown}"),
+    };
+    Err(Error::refused("host.not_private", format!("the {what} {shown} {}", exposed.why())).hint(format!(
+        "nothing was done. It holds backups of people's records, and scripts that are run with your rights: {cure}\n\
+         or name another store with --store DIR"
+    )))
 }
 
 fn default_root() -> PathBuf {
@@ -174,6 +178,11 @@ impl Place {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", path.display(), &e)),
             _ => Ok(()),
         }
+    }
+
+    /// As [`Store::check_private`], of this run's directory.
+    pub fn check_private(&self) -> Result<()> {
+        private("run's directory", &self.dir)
     }
 
     pub fn journal(&self) -> PathBuf {
@@ -350,5 +359,40 @@ mod tests {
         store.create("upgrade").unwrap();
         std::fs::set_permissions(store.root(), std::fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(store.create("upgrade").unwrap_err().code, "host.not_private");
+    }
+
+    /// A user who isn't us. Only root can give something away.
+    fn given_away(path: &Path) -> u32 {
+        std::os::unix::fs::lchown(path, Some(65_534), None).unwrap();
+        65_534
+    }
+
+    #[test]
+    fn store_of_another_user() {
+        let (dir, store) = store();
+        let place = store.create("upgrade").unwrap();
+        if !rustix::process::geteuid().is_root() {
+            let error = Store::new(Some("/".into())).check_private().unwrap_err();
+            assert!(error.message.contains("belongs to user 0"), "{error}");
+            return;
+        }
+        let refused = |checked: Result<()>, words: &str| {
+            let error = checked.unwrap_err();
+            assert!(error.code == "host.not_private" && error.message.contains(words), "{error:?}");
+        };
+        given_away(&place.dir);
+        refused(place.check_private(), "belongs to user 65534, not to us (0)");
+        given_away(store.root());
+        refused(store.create("upgrade").map(|_| ()), "belongs to user 65534");
+        // Through a link of ours to what is somebody else's, and through somebody else's to what is ours.
+        let (ours, foreign, link) = (dir.path().join("ours"), dir.path().join("runs"), dir.path().join("link"));
+        std::os::unix::fs::symlink(&foreign, &link).unwrap();
+        refused(Store::new(Some(link.clone())).create("upgrade").map(|_| ()), "belongs to user 65534");
+        std::fs::remove_file(&link).unwrap();
+        Store::new(Some(ours.clone())).create("upgrade").unwrap();
+        std::os::unix::fs::symlink(&ours, &link).unwrap();
+        Store::new(Some(link.clone())).create("upgrade").unwrap();
+        given_away(&link);
+        refused(Store::new(Some(link)).create("upgrade").map(|_| ()), "is a symbolic link of user 65534");
     }
 }

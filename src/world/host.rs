@@ -1,6 +1,7 @@
 //! The machine pgscript runs on: files, space, commands, clock.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,43 @@ pub struct Space {
     pub total: u64,
     /// Tells two paths on one file system from two file systems.
     pub device: u64,
+}
+
+/// Why others could read or change what is in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exposed {
+    /// It belongs to this user.
+    Owner(u32),
+    /// It is a symbolic link of this user, who can lead it elsewhere.
+    Link(u32),
+    /// It is open to others.
+    Mode(u32),
+}
+
+impl Exposed {
+    /// `None` for a directory that is ours alone. A link is followed; root's links lead whoever they lead for good.
+    pub fn of(path: &Path) -> io::Result<Option<Self>> {
+        let us = rustix::process::geteuid().as_raw();
+        let (link, metadata) = (path.symlink_metadata()?, path.metadata()?);
+        if link.is_symlink() && ![us, 0].contains(&link.uid()) {
+            return Ok(Some(Self::Link(link.uid())));
+        }
+        if metadata.uid() != us {
+            return Ok(Some(Self::Owner(metadata.uid())));
+        }
+        let mode = metadata.mode() & 0o777;
+        Ok((mode & 0o077 != 0).then_some(Self::Mode(mode)))
+    }
+
+    /// What is wrong with it, for a message: `belongs to user 1000, not to us (0)`.
+    pub fn why(self) -> String {
+        let us = rustix::process::geteuid().as_raw();
+        match self {
+            Self::Owner(owner) => format!("belongs to user {owner}, not to us ({us})"),
+            Self::Link(owner) => format!("is a symbolic link of user {owner}, who can lead it elsewhere"),
+            Self::Mode(mode) => format!("is open to others (mode {mode:03o})"),
+        }
+    }
 }
 
 /// A command on this machine: argv, never a shell string.

@@ -60,8 +60,7 @@ impl Host for Machine {
         if create_dirs(path)? {
             return Ok(());
         }
-        let metadata = fs::metadata(path).map_err(|e| Error::io("look at", path.display(), &e))?;
-        check_private(path, &metadata)
+        check_private(path)
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
@@ -219,18 +218,17 @@ fn create_dirs(path: &Path) -> Result<bool> {
 }
 
 /// A directory that others can enter, or that another user owns, is no place for people's records.
-fn check_private(path: &Path, metadata: &Metadata) -> Result<()> {
-    let (owner, mode, us) = (metadata.uid(), metadata.mode() & 0o777, rustix::process::geteuid().as_raw());
+fn check_private(path: &Path) -> Result<()> {
+    let exposed = Exposed::of(path).map_err(|e| Error::io("look at", path.display(), &e))?;
+    let Some(exposed) = exposed else { return Ok(()) };
     let shown = path.display();
-    if owner != us {
-        return Err(Error::refused("host.not_private", format!("{shown} belongs to user {owner}, not to us ({us})"))
-            .hint(format!("name another directory, or: chown {us} {shown}")));
-    }
-    if mode & 0o077 != 0 {
-        return Err(Error::refused("host.not_private", format!("{shown} is open to others (mode {mode:03o})"))
-            .hint(format!("name another directory, or: chmod 700 {shown}")));
-    }
-    Ok(())
+    let cure = match exposed {
+        Exposed::Owner(_) => format!(", or: chown {} {shown}", rustix::process::geteuid().as_raw()),
+        Exposed::Link(_) => String::new(),
+        Exposed::Mode(_) => format!(", or: chmod 700 {shown}"),
+    };
+    let message = format!("{shown} {}", exposed.why());
+    Err(Error::refused("host.not_private", message).hint(format!("name another directory{cure}")))
 }
 
 pub(super) fn exists(path: &Path) -> Error {
