@@ -3,6 +3,8 @@
 
 #[path = "durable/back.rs"]
 mod back;
+#[path = "durable/closed.rs"]
+mod closed;
 #[path = "durable/edited.rs"]
 mod edited;
 #[path = "durable/journal.rs"]
@@ -17,6 +19,8 @@ mod menu;
 mod place;
 #[path = "durable/processes.rs"]
 mod processes;
+#[path = "durable/secrets.rs"]
+mod secrets;
 #[path = "terminal/mod.rs"]
 mod terminal;
 #[path = "durable/told.rs"]

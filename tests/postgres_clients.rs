@@ -5,6 +5,8 @@
 mod content;
 #[path = "postgres_clients/replace.rs"]
 mod replace;
+#[path = "postgres_clients/sessions.rs"]
+mod sessions;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -108,6 +110,12 @@ impl Stage {
         server
     }
 
+    /// Statements of the site, whose names are in the schema public.
+    fn site(&self, server: &Server, database: &str, sql: &str) {
+        let sql = format!("SET search_path = public; {sql}");
+        self.pg().execute(server, database, &sql, &[]).unwrap();
+    }
+
     /// A server with one of every kind of object in it.
     fn seeded(&self, major: u32) -> Server {
         let server = self.server(major);
@@ -115,6 +123,7 @@ impl Stage {
         for file in ["10-cluster.sql", "20-primero.sql", "30-solr_meta.sql", "40-other.sql", "50-latin1.sql"] {
             let sql = fs::read_to_string(seed.join(file)).unwrap();
             let database = sql.lines().next().unwrap().strip_prefix("-- database: ").unwrap().to_owned();
+            let sql = format!("SET search_path = public;\n{sql}");
             self.pg().script(&server, &database, &mut sql.as_bytes(), &mut std::io::sink()).unwrap();
         }
         server
@@ -291,8 +300,8 @@ fn psql_takes_values_and_gives_rows_tags_and_errors() {
     assert_eq!(rows[0]["z"], odd);
     assert_eq!(rows[0].keys().collect::<Vec<_>>(), ["z", "a", "n"]);
 
-    let sql = "CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t VALUES (1, :'v'), (2, 'UPDATE 9') RETURNING b;
-               SELECT b FROM t; UPDATE t SET b = 'x'";
+    let sql = "CREATE TABLE public.t (a int PRIMARY KEY, b text); INSERT INTO public.t VALUES (1, :'v'), (2, 'UPDATE 9') RETURNING b;
+               SELECT b FROM public.t; UPDATE public.t SET b = 'x'";
     let tags = pg.execute(&server, "postgres", sql, &[bind("v", odd)]).unwrap();
     assert_eq!(tags, ["CREATE TABLE", "INSERT 0 2", "UPDATE 2"]);
 
@@ -300,10 +309,10 @@ fn psql_takes_values_and_gives_rows_tags_and_errors() {
     pg.execute(&server, "postgres", "CREATE DATABASE :\"name\"", &[bind("name", name)]).unwrap();
     assert_eq!(pg.query(&server, name, "SELECT current_database() AS d", &[]).unwrap()[0]["d"], name);
 
-    let error = pg.execute(&server, "postgres", "SELECT 1;\nINSERT INTO t VALUES (1)\n;", &[]).unwrap_err();
+    let error = pg.execute(&server, "postgres", "SELECT 1;\nINSERT INTO public.t VALUES (1)\n;", &[]).unwrap_err();
     assert_eq!(error.code, "psql.failed");
     assert!(error.message.contains("SQLSTATE 23505, line 3") && error.message.contains("Key (a)=(1)"), "{error}");
-    let error = pg.query(&server, "postgres", "UPDATE t SET b = 'y' RETURNING b", &[]).unwrap_err();
+    let error = pg.query(&server, "postgres", "UPDATE public.t SET b = 'y' RETURNING b", &[]).unwrap_err();
     assert_eq!(error.code, "psql.failed");
     let error = pg.query(&server, "postgres", "SELECT nextval('s'), lo_creat(-1)", &[]).unwrap_err();
     assert_eq!(error.code, "psql.failed");
@@ -321,9 +330,10 @@ fn a_script_streams_and_stops_at_the_first_error() {
     let stage = Stage::new();
     let server = stage.server(17);
     let mut output = Vec::new();
-    let mut script = std::io::Cursor::new("CREATE TABLE t (a text);\nCOPY t FROM stdin;\n".to_owned().into_bytes())
-        .chain(std::io::repeat(b'x').take(20_000_000))
-        .chain(std::io::Cursor::new(b"\n\\.\nCOPY t TO stdout;\n".to_vec()));
+    let mut script =
+        std::io::Cursor::new("CREATE TABLE public.t (a text);\nCOPY public.t FROM stdin;\n".to_owned().into_bytes())
+            .chain(std::io::repeat(b'x').take(20_000_000))
+            .chain(std::io::Cursor::new(b"\n\\.\nCOPY public.t TO stdout;\n".to_vec()));
     stage.pg().script(&server, "postgres", &mut script, &mut output).unwrap();
     assert_eq!(output.len(), 20_000_001);
 
@@ -378,8 +388,8 @@ fn round_trip(source: u32, format: Format, path: &str, client: Option<u32>) {
     stage.pg().verify_dump(&opened, Some(&image(17))).unwrap();
 
     // What the application wrote meanwhile is replaced; what an earlier attempt left is no obstacle.
-    stage.pg().execute(&into, "primero_production", "CREATE TABLE cases (written bool)", &[]).unwrap();
-    stage.pg().execute(&into, "postgres", "CREATE TABLE left_over (a int)", &[]).unwrap();
+    stage.pg().execute(&into, "primero_production", "CREATE TABLE public.cases (written bool)", &[]).unwrap();
+    stage.pg().execute(&into, "postgres", "CREATE TABLE public.left_over (a int)", &[]).unwrap();
     let settings = stage.settings(&into);
     for attempt in 0..2 {
         let report = stage.pg().restore(&opened, &into, &restore_options(Some(17))).unwrap();
@@ -452,8 +462,8 @@ fn transfer_13_to_17_without_a_file() {
 fn a_transfer_whose_target_ends_is_an_error() {
     let stage = Stage::new();
     let (from, into) = (stage.server(15), stage.server(17));
-    let sql =
-        "CREATE TABLE big AS SELECT g AS a, md5(g::text) || md5((g + 1)::text) AS b FROM generate_series(1, 3000000) g";
+    let sql = "CREATE TABLE public.big AS
+               SELECT g AS a, md5(g::text) || md5((g + 1)::text) AS b FROM generate_series(1, 3000000) g";
     stage.pg().execute(&from, "primero_production", sql, &[]).unwrap();
     let error = std::thread::scope(|scope| {
         let moving = scope.spawn(|| stage.pg().transfer(&from, &into, &options(Format::Directory, None)));
@@ -525,6 +535,46 @@ fn dumps_made_by_hand_are_opened_and_a_terminals_damage_is_refused() {
     assert!(error.message.contains("not complete"), "{error}");
 }
 
+/// What is open to others below a directory, and how many files there are.
+fn open_to_others(at: &Path) -> (Vec<PathBuf>, usize) {
+    let (mut open, mut files) = (Vec::new(), 0);
+    // What is there now may be gone, or have another name, a moment later.
+    for entry in fs::read_dir(at).into_iter().flatten().flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.permissions().mode() & 0o077 != 0 {
+            open.push(entry.path());
+        }
+        files += usize::from(metadata.is_file());
+        let (more, below) = open_to_others(&entry.path());
+        open.extend(more);
+        files += below;
+    }
+    (open, files)
+}
+
+#[test]
+fn partial_mode() {
+    let stage = Stage::new();
+    let server = stage.server(17);
+    let sql = "CREATE TABLE t AS SELECT g, md5(g::text) FROM generate_series(1, 300000) g; CREATE TABLE u AS TABLE t";
+    stage.site(&server, "primero_production", sql);
+    for (format, name) in [(Format::Directory, "d"), (Format::Plain, "d.sql")] {
+        let seen = std::thread::scope(|scope| {
+            let dumping = scope.spawn(|| stage.pg().dump(&server, &stage.path(name), &options(format, None)).unwrap());
+            let mut seen = 0;
+            while !dumping.is_finished() {
+                let (open, files) = open_to_others(stage.dir.path());
+                assert_eq!(open, [PathBuf::new(); 0]);
+                seen = seen.max(files);
+            }
+            seen
+        });
+        assert!(seen > 0, "nothing was seen while {name} was written");
+    }
+    let (open, files) = open_to_others(stage.dir.path());
+    assert!(open.is_empty() && files > 5, "{open:?} of {files}");
+}
+
 /// Kills a program of the helper beside a server once it has run for a moment.
 fn kill_beside(server: &Server, program: &str) {
     let mut helper = String::new();
@@ -542,8 +592,8 @@ fn kill_beside(server: &Server, program: &str) {
 }
 
 fn big_table(stage: &Stage, server: &Server) {
-    let sql =
-        "CREATE TABLE big AS SELECT g AS a, md5(g::text) || md5((g + 1)::text) AS b FROM generate_series(1, 3000000) g";
+    let sql = "CREATE TABLE public.big AS
+               SELECT g AS a, md5(g::text) || md5((g + 1)::text) AS b FROM generate_series(1, 3000000) g";
     stage.pg().execute(server, "primero_production", sql, &[]).unwrap();
 }
 
@@ -611,7 +661,7 @@ fn cancelled_midway_nothing_is_left() {
     assert_eq!(left.major, 17);
     // The same restore again brings everything.
     stage.pg().restore(&dump, &target, &restore_options(None)).unwrap();
-    let rows = stage.pg().query(&target, "primero_production", "SELECT count(*) AS n FROM big", &[]).unwrap();
+    let rows = stage.pg().query(&target, "primero_production", "SELECT count(*) AS n FROM public.big", &[]).unwrap();
     assert_eq!(rows[0]["n"], 3_000_000);
     assert_eq!(stage.settings(&target), settings);
 }
@@ -621,9 +671,9 @@ fn cancelled_midway_nothing_is_left() {
 fn a_target_with_nothing_but_template1_takes_a_dump() {
     let stage = Stage::new();
     let (from, into) = (stage.server(15), stage.server(17));
-    stage.pg().execute(&from, "template1", "CREATE TABLE in_template (a int)", &[]).unwrap();
-    stage.pg().execute(&from, "postgres", "CREATE TABLE in_postgres (a int)", &[]).unwrap();
-    let sql = "CREATE DATABASE aaa; CREATE TABLE large AS SELECT g FROM generate_series(1, 200000) g";
+    stage.pg().execute(&from, "template1", "CREATE TABLE public.in_template (a int)", &[]).unwrap();
+    stage.pg().execute(&from, "postgres", "CREATE TABLE public.in_postgres (a int)", &[]).unwrap();
+    let sql = "CREATE DATABASE aaa; CREATE TABLE public.large AS SELECT g FROM generate_series(1, 200000) g";
     stage.pg().execute(&from, "primero_production", sql, &[]).unwrap();
     let dump = stage.pg().dump(&from, &stage.path("d"), &options(Format::Directory, Some(17))).unwrap();
     let paths: Vec<_> = dump.databases.iter().map(|d| (d.name.as_str(), d.path.as_str())).collect();
@@ -640,7 +690,7 @@ fn a_target_with_nothing_but_template1_takes_a_dump() {
     for (database, table) in
         [("template1", "in_template"), ("postgres", "in_postgres"), ("primero_production", "large")]
     {
-        let sql = "SELECT to_regclass(:'table') IS NOT NULL AS there";
+        let sql = "SELECT to_regclass('public.' || :'table') IS NOT NULL AS there";
         assert_eq!(stage.pg().query(&into, database, sql, &[bind("table", table)]).unwrap()[0]["there"], true);
     }
 }
@@ -693,7 +743,7 @@ fn an_extension_that_the_target_lacks_is_named() {
     let (from, into) = (stage.server(15), stage.server(17));
     let script = "d=/usr/share/postgresql/15/extension; echo \"default_version = '1'\" >$d/onlyhere.control; echo 'SELECT 1;' >$d/onlyhere--1.sql";
     docker(&["exec", &from.container, "sh", "-c", script]);
-    stage.pg().execute(&from, "primero_production", "CREATE EXTENSION onlyhere", &[]).unwrap();
+    stage.pg().execute(&from, "primero_production", "CREATE EXTENSION onlyhere SCHEMA public", &[]).unwrap();
     let settings = stage.settings(&into);
     for (format, name) in [(Format::Plain, "d.sql"), (Format::Directory, "d")] {
         let dump = stage.pg().dump(&from, &stage.path(name), &options(format, Some(17))).unwrap();

@@ -9,6 +9,7 @@ use self::kept::Kept;
 use crate::script::witness;
 use crate::world::container::{self, Container, ContainerEngine, ContainerFilter, ExecSpec, LABEL_HELPER};
 use crate::world::postgres::Server;
+use crate::world::session::{self, Purpose};
 use crate::world::{Result, World};
 
 /// So many servers are asked at a time.
@@ -77,8 +78,9 @@ fn databases(engine: &dyn ContainerEngine) -> Result<Vec<String>> {
 fn databases_of(engine: &dyn ContainerEngine, container: &Container) -> Vec<String> {
     let server = Server::of(container, None);
     let psql = ["psql", "-X", "-q", "-A", "-t", "-0", "--no-password", "-c", DATABASES];
-    let options = "-c statement_timeout=2000 -c default_transaction_read_only=on -c client_min_messages=error";
-    let spec = ExecSpec {
+    let Ok(major) = session::major(engine, &container.id) else { return Vec::new() };
+    let options = session::options(Purpose::Reading, major) + " -c statement_timeout=2000 -c client_min_messages=error";
+    let mut spec = ExecSpec {
         argv: psql.map(String::from).to_vec(),
         env: vec![
             // The socket, whatever an environment file shared with the application says.
@@ -92,6 +94,7 @@ fn databases_of(engine: &dyn ContainerEngine, container: &Container) -> Vec<Stri
         ],
         ..ExecSpec::default()
     };
+    spec.env.extend(session::VARIABLES.map(String::from));
     let Ok(answer) = engine.exec_output(&container.id, &spec) else { return Vec::new() };
     let Ok(text) = String::from_utf8(answer.stdout) else { return Vec::new() };
     // What cannot be typed cannot be meant.

@@ -9,11 +9,13 @@ pub mod cancel;
 pub mod container;
 pub mod content;
 pub mod error;
+mod forms;
 pub mod host;
 pub mod live;
 pub mod owner;
 pub mod postgres;
 pub mod secret;
+pub mod session;
 pub mod volume;
 
 use std::sync::Arc;

@@ -10,10 +10,6 @@ impl Stage {
     fn look(&self, server: &Server) -> Content {
         self.pg().content(server).unwrap()
     }
-
-    fn change(&self, server: &Server, database: &str, sql: &str) {
-        self.pg().execute(server, database, sql, &[]).unwrap();
-    }
 }
 
 /// A session in the application's database that stays.
@@ -69,7 +65,7 @@ fn all_that_a_cluster_holds_is_counted() {
     let stage = Stage::new();
     for major in [13, 17] {
         let server = stage.server(major);
-        stage.change(&server, PRODUCTION, AWKWARD);
+        stage.site(&server, PRODUCTION, AWKWARD);
         let mut session = Session::open(&server);
         session.run("CREATE TEMP SEQUENCE passing; CREATE TEMP TABLE passed AS SELECT 1;");
         let content = stage.look(&server);
@@ -113,7 +109,7 @@ fn a_restored_cluster_is_equal_and_every_loss_is_found() {
 
     let mut known = Vec::new();
     let mut loses = |database: &str, sql: &str, words: &str| {
-        stage.change(&into, database, sql);
+        stage.site(&into, database, sql);
         let found = compare(&before, &stage.look(&into));
         let is_new = |difference: &&String| difference.contains(words) && !known.contains(*difference);
         assert!(found.differences.iter().any(|d| is_new(&d)), "{words}: {:?}", found.differences);
@@ -143,14 +139,14 @@ fn what_was_written_since_is_counted_by_table() {
         let server = stage.server(major);
         let sql = "CREATE TABLE cases AS SELECT g AS id, 0 AS v FROM generate_series(1, 100) g;
                    CREATE TABLE untouched AS SELECT 1 AS a; CREATE TABLE gone AS SELECT 1 AS a; CREATE TABLE cut AS SELECT 1 AS a";
-        stage.change(&server, PRODUCTION, sql);
+        stage.site(&server, PRODUCTION, sql);
         let before = stage.look(&server);
         assert_eq!(written_since(&before, &stage.look(&server)).tables, []);
 
         let sql = "INSERT INTO cases SELECT g, 0 FROM generate_series(101, 107) g; UPDATE cases SET v = 1 WHERE id <= 5;
                    DELETE FROM cases WHERE id <= 3; CREATE TABLE fresh AS SELECT 1 AS a; DROP TABLE gone; TRUNCATE cut;";
         Session::open(&server).run(sql);
-        stage.change(&server, "postgres", "CREATE TABLE elsewhere AS SELECT 1 AS a");
+        stage.site(&server, "postgres", "CREATE TABLE elsewhere AS SELECT 1 AS a");
         let written = written_since(&before, &stage.look(&server));
         assert_eq!(written.uncounted, [""; 0]);
         let table = |database: &str, table: &str, rows: [Option<u64>; 2], counted: Option<[u64; 3]>| WrittenTable {
@@ -179,12 +175,12 @@ fn counters_that_a_reset_or_a_crash_took_are_not_believed() {
     let stage = Stage::new();
     for major in [13, 17] {
         let server = stage.server(major);
-        stage.change(&server, PRODUCTION, "CREATE TABLE cases AS SELECT 1 AS id");
+        stage.site(&server, PRODUCTION, "CREATE TABLE cases AS SELECT 1 AS id");
         let before = stage.look(&server);
         // More than there were before, so that the counters seem to have grown.
         let more = "UPDATE cases SET id = id; UPDATE cases SET id = id; INSERT INTO cases VALUES (2), (3)";
-        stage.change(&server, PRODUCTION, "SELECT pg_stat_reset()");
-        stage.change(&server, PRODUCTION, more);
+        stage.site(&server, PRODUCTION, "SELECT pg_stat_reset()");
+        stage.site(&server, PRODUCTION, more);
         let only_rows = |before: &Content| {
             let written = written_since(before, &stage.look(&server));
             assert!(written.uncounted.contains(&PRODUCTION.to_owned()), "{major}: {written:?}");
@@ -198,14 +194,14 @@ fn counters_that_a_reset_or_a_crash_took_are_not_believed() {
         docker(&["kill", &server.container]);
         docker(&["start", &server.container]);
         stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
-        stage.change(&server, PRODUCTION, &more.repeat(3).replace(")UPDATE", "); UPDATE"));
+        stage.site(&server, PRODUCTION, &more.repeat(3).replace(")UPDATE", "); UPDATE"));
         assert_eq!(only_rows(&before), (Some(3), Some(9)));
 
         // A clean stop keeps them.
         let before = stage.look(&server);
         docker(&["restart", &server.container]);
         stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
-        stage.change(&server, PRODUCTION, "UPDATE cases SET id = 0");
+        stage.site(&server, PRODUCTION, "UPDATE cases SET id = 0");
         let written = written_since(&before, &stage.look(&server));
         assert_eq!((written.tables[0].updated, written.uncounted.len()), (Some(9), 0), "{major}: {written:?}");
     }
@@ -216,7 +212,7 @@ fn counters_that_a_reset_or_a_crash_took_are_not_believed() {
 fn a_script_compares_keeps_and_asks_what_was_written() {
     let stage = Stage::new();
     let server = stage.server(17);
-    stage.change(&server, PRODUCTION, "CREATE TABLE cases AS SELECT 1 AS id");
+    stage.site(&server, PRODUCTION, "CREATE TABLE cases AS SELECT 1 AS id");
     let script = r#"
         import "verify" as verify;
         let name = param("name");
@@ -234,10 +230,10 @@ fn a_script_compares_keeps_and_asks_what_was_written() {
         ui::say(`asked ${psql::compare(before, found.asked).proven}, loaded ${psql::compare(found.loaded, before).proven}`);
         let found = psql::compare(kept, before);
         ui::say(`from a file: ${found.differences}, proven ${found.proven}`);
-        step("write", || psql::execute(server, "INSERT INTO cases VALUES (2); UPDATE cases SET id = 0", #{ database: "primero_production" }));
+        step("write", || psql::execute(server, "INSERT INTO public.cases VALUES (2); UPDATE public.cases SET id = 0", #{ database: "primero_production" }));
         for w in server.written_since(kept) { ui::say(`${w.table}: ${w.before} ${w.now} ${w.inserted} ${w.updated} ${w.deleted}`); }
         try { verify::same("another", kept, psql::content(server)); } catch (e) { ui::say(`${e.code}: ${e.message}`); }
-        step("empty", || psql::execute(server, "DROP TABLE cases", #{ database: "primero_production" }));
+        step("empty", || psql::execute(server, "DROP TABLE public.cases", #{ database: "primero_production" }));
         let empty = psql::content(server);
         try { verify::same("nothing", empty, empty); } catch (e) { ui::say(e.code); }
     "#;

@@ -12,7 +12,7 @@ const BOTH: [(Format, &str); 2] = [(Format::Directory, "dump"), (Format::Plain, 
 
 impl Stage {
     fn sql(&self, server: &Server, sql: &str) {
-        self.pg().execute(server, PRODUCTION, sql, &[]).unwrap();
+        self.site(server, PRODUCTION, sql);
     }
 
     /// The dump at its path is whole and is that one.

@@ -6,8 +6,8 @@ use rhai::{Array, Dynamic, Map};
 
 use super::{Namespace, Registrar, values};
 use crate::script::guards;
-use crate::world::Error;
 use crate::world::host::{Command, Entry};
+use crate::world::{Error, Secret};
 
 /// Declares the functions.
 pub fn register(registrar: &mut Registrar<'_>) {
@@ -144,16 +144,25 @@ fn files(ns: &mut Namespace<'_, '_>) {
     );
 }
 
+/// A value for a child's environment, where a secret may be.
+fn clear_text(value: Dynamic) -> String {
+    match value.try_cast_result::<Secret>() {
+        Ok(secret) => secret.reveal().to_owned(),
+        Err(value) => value.to_string(),
+    }
+}
+
 fn machine(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "run(argv: Array, options: Map = #{}) -> Map",
-        "Runs a command of this machine; argv, not a shell string. Options: dir, env (a map), stream (show its lines as \
+        "Runs a command of this machine; argv, not a shell string. Options: dir, env (a map; a secret in it is handed on), stream (show its lines as \
          they come), check (an exit code other than 0 is an error, true). Gives #{ exit_code, stdout, stderr }.\n\n\
          Errors: `host.command_not_found`, `host.command_failed`.",
         |call| {
             let argv = call.strings("argv")?;
             let o = call.options("options", &["dir", "env", "stream", "check"])?;
-            let env = o.map("env")?.unwrap_or_default().iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            let env = o.map("env")?.unwrap_or_default();
+            let env = env.into_iter().map(|(name, value)| (name.to_string(), clear_text(value))).collect();
             let command = Command { argv, dir: o.path("dir")?, env, stream: o.bool("stream")?.unwrap_or(false) };
             call.effect(command.argv.join(" "))?;
             let out = call.world().host.run(&command)?;

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::script::witness;
 use crate::world::container::Container;
 use crate::world::postgres::{Binding, Server};
-use crate::world::{Error, Result};
+use crate::world::{Error, Result, Secret};
 
 /// Declares the handle type and functions.
 pub fn register(registrar: &mut Registrar<'_>) {
@@ -71,7 +71,9 @@ fn questions(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "query(server: Server, sql: string, options: Map = #{}) -> Array",
         "The rows of one SELECT as maps. Options: database, values (a map; use `:'name'` for a literal and `:\"name\"` \
-         for an identifier in the SQL; values are bound by psql, never pasted).\n\nErrors: `psql.failed`.",
+         for an identifier in the SQL; values are bound by psql, never pasted). Names without a schema are those of \
+         pg_catalog: write `public.cases`. Roles, timeouts and styles that are set for the user, the database or the \
+         cluster do not apply; times are in UTC.\n\nErrors: `psql.failed`.",
         |call| Ok(rows(call)?.into_iter().map(|r| values::from_object(r).into()).collect::<Array>().into()),
     );
     ns.function(
@@ -97,6 +99,11 @@ fn rows(call: &Call<'_>) -> Result<Vec<serde_json::Map<String, serde_json::Value
 fn target(server: &Server, o: &Options) -> Result<(String, Vec<Binding>)> {
     let database = o.string("database")?.unwrap_or_else(|| server.database.clone());
     let bound = o.map("values")?.unwrap_or_default();
+    if let Some((name, _)) = bound.iter().find(|(_, value)| value.is::<Secret>()) {
+        let message =
+            format!("the value {name} is a secret, which would come into the server's log with the statement");
+        return Err(Error::usage("psql.bad_value", message).hint("psql::set_password sets a password without that"));
+    }
     let bindings = bound.iter().map(|(name, v)| Binding { name: name.to_string(), value: v.to_string() }).collect();
     Ok((database, bindings))
 }
@@ -105,7 +112,8 @@ fn statements(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "execute(server: Server, sql: string, options: Map = #{}) -> Array",
         "Runs statements one after another and stops at the first error; options as in `psql::query`. Gives the \
-         command tags (`UPDATE 3`).\n\nErrors: `psql.failed` with the server's words and SQLSTATE.",
+         command tags (`UPDATE 3`). The session has the settings of `psql::query`, and creates nothing without a schema; \
+         event triggers (from 17 on) do not act on it. What needs another search path sets it.\n\nErrors: `psql.failed` with the server's words and SQLSTATE.",
         |call| {
             let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
             let (database, bindings) = target(&s, &call.options("options", QUERY)?)?;
@@ -119,13 +127,14 @@ fn statements(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "file(server: Server, path: string, options: Map = #{})",
         "Streams a psql script from a file of any size; stops at the first error. Options: database. Its output is \
-         shown line by line.",
+         shown line by line. The session is one of `psql::execute`.",
         file,
     );
     ns.effect(
         "terminal(server: Server, options: Map = #{}) -> int",
         "psql on the operator's own terminal, in the server's container and as the server's user; gives its exit code. What \
-         is typed and shown is neither logged nor journalled, and leaves no history in the container. Options: database.\n\n\
+         is typed and shown is neither logged nor journalled, and leaves no history in the container. The session is a person's: it has the server's own settings, search path and \
+         event triggers, but the user's own rights, whatever role is set for it, and no timeouts. Options: database.\n\n\
          Errors: `ui.no_terminal`, `postgres.no_client`.",
         terminal,
     );
@@ -160,7 +169,7 @@ struct Lines<'c, 'a> {
 }
 
 impl Lines<'_, '_> {
-    /// psql's own output has short lines; anything longer is cut, so that memory stays bounded.
+    /// psql's own output has short lines; anything longer is cut, though no secret is, so that memory stays bounded.
     const LONGEST: usize = 64 * 1024;
 
     fn finish(&mut self) {
@@ -177,8 +186,12 @@ impl Write for Lines<'_, '_> {
         for byte in bytes {
             match byte {
                 b'\n' => self.finish(),
-                _ if self.pending.len() >= Self::LONGEST => self.finish(),
                 byte => self.pending.push(*byte),
+            }
+            if self.pending.len() > Self::LONGEST {
+                let rest = self.pending.split_off(self.call.world().redactor.cut(&self.pending, Self::LONGEST));
+                self.finish();
+                self.pending = rest;
             }
         }
         Ok(bytes.len())

@@ -12,6 +12,7 @@ use tokio::process::{ChildStdin, Command};
 use tokio::time::{Instant, sleep_until};
 
 use super::Context;
+use crate::world::Redactor;
 use crate::world::error::{Error, Result};
 
 /// How a child ended.
@@ -36,7 +37,7 @@ pub struct Child<'a> {
 
 /// Bytes kept of each stream.
 const TAIL: usize = 1 << 20;
-/// A line longer than this (bytes) is handed on in pieces.
+/// A line longer than this (bytes) is handed on in pieces, but no secret is.
 const LONGEST_LINE: usize = 64 << 10;
 /// After Ctrl-C: when to become more insistent than SIGINT.
 const TERMINATE_AFTER: Duration = Duration::from_secs(2);
@@ -62,8 +63,8 @@ async fn drive(context: &Context, child: &Child<'_>, line: &mut dyn FnMut(bool, 
     let token = context.cancel.token();
     let mut process = spawn(child)?;
     let group = process.id().and_then(|id| Pid::from_raw(id as i32));
-    let mut stdout = Lines::new(process.stdout.take(), false);
-    let mut stderr = Lines::new(process.stderr.take(), true);
+    let mut stdout = Lines::new(process.stdout.take(), false, &context.redactor);
+    let mut stderr = Lines::new(process.stderr.take(), true, &context.redactor);
     let mut feed = Box::pin(feed(process.stdin.take(), child.stdin.unwrap_or_default()));
     let mut fed = false;
     let mut ending = Ending::default();
@@ -198,15 +199,16 @@ impl Ending {
 struct Lines<R> {
     source: Option<R>,
     is_stderr: bool,
+    redactor: Redactor,
     fresh: Vec<u8>,
     unfinished: Vec<u8>,
     tail: VecDeque<u8>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    fn new(source: Option<R>, is_stderr: bool) -> Self {
-        let fresh = Vec::with_capacity(LONGEST_LINE);
-        Self { source, is_stderr, fresh, unfinished: Vec::new(), tail: VecDeque::new() }
+    fn new(source: Option<R>, is_stderr: bool, redactor: &Redactor) -> Self {
+        let (fresh, redactor) = (Vec::with_capacity(LONGEST_LINE), redactor.clone());
+        Self { source, is_stderr, redactor, fresh, unfinished: Vec::new(), tail: VecDeque::new() }
     }
 
     fn is_open(&self) -> bool {
@@ -227,7 +229,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         self.tail.drain(..self.tail.len().saturating_sub(TAIL));
         self.unfinished.append(&mut self.fresh);
         let mut start = 0;
-        while let Some(end) = line_end(&self.unfinished[start..]) {
+        while let Some(end) = line_end(&self.unfinished[start..], &self.redactor) {
             self.tell(&self.unfinished[start..start + end], line);
             start += end;
         }
@@ -249,11 +251,11 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 }
 
 /// Length of the first line with its newline, or of a piece of a line that is too long.
-fn line_end(bytes: &[u8]) -> Option<usize> {
+fn line_end(bytes: &[u8], redactor: &Redactor) -> Option<usize> {
     let window = &bytes[..bytes.len().min(LONGEST_LINE)];
     match window.iter().position(|b| *b == b'\n') {
         Some(newline) => Some(newline + 1),
-        None if bytes.len() >= LONGEST_LINE => Some(LONGEST_LINE),
+        None if bytes.len() >= LONGEST_LINE => Some(redactor.cut(bytes, LONGEST_LINE)),
         None => None,
     }
 }

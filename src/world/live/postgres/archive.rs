@@ -9,6 +9,7 @@ use super::rows::Collected;
 use super::watch::Watch;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::DumpedDatabase;
+use crate::world::session::Purpose;
 
 /// What an archive's table of contents says.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Source {
         stdout: Option<&mut (dyn Write + Send)>,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let mut call = Call::new(&["pg_restore"], None);
+        let mut call = Call::new(&["pg_restore"], None).purpose(Purpose::Loading);
         call.argv.extend(argv.iter().map(|word| (*word).to_owned()));
         call.argv.extend(self.path);
         let stdin = self.file.as_mut().map(|file| file as &mut (dyn Read + Send));

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use super::Clients;
 use super::leftovers::{LABEL_OWNER, Process};
 use super::lines::Lines;
+use super::staging;
 use super::watch::Watch;
 use crate::event::Event;
 use crate::world::container::{ContainerEngine, ContainerSpec, ExecSpec, LABEL_HELPER, Mount, NO_HISTORY, Streams};
 use crate::world::error::{Error, Kind, Result};
 use crate::world::live::Context;
 use crate::world::postgres::Server;
+use crate::world::session::{self, Purpose};
 
 /// Where a helper sees the artefact directory.
 pub const ARTEFACTS: &str = "/pgscript-artefacts";
@@ -25,6 +27,8 @@ pub struct Client<'a> {
     /// For messages: the server's container, or the image of the helper.
     pub label: String,
     env: Vec<String>,
+    /// Container of the server that its sessions are on; none where it opens no session.
+    server: Option<String>,
     mounted: bool,
     helper: Option<Helper>,
 }
@@ -34,12 +38,31 @@ pub struct Call<'a> {
     pub argv: Vec<String>,
     /// The database to connect to, unless argv names it.
     pub database: Option<&'a str>,
+    /// What the program's sessions are for; it decides what is set in them.
+    pub purpose: Purpose,
     pub env: Vec<String>,
+    /// Whether it writes files itself.
+    writes_files: bool,
 }
+
+/// Before a program that writes files itself: they are their owner's alone from the first byte.
+const PRIVATE: [&str; 4] = ["sh", "-c", r#"umask 077; exec "$@""#, "sh"];
 
 impl<'a> Call<'a> {
     pub fn new(argv: &[&str], database: Option<&'a str>) -> Self {
-        Self { argv: argv.iter().map(|word| (*word).to_owned()).collect(), database, env: Vec::new() }
+        let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+        Self { argv, database, purpose: Purpose::default(), env: Vec::new(), writes_files: false }
+    }
+
+    pub fn purpose(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
+        self
+    }
+
+    /// The program writes files into the artefact directory.
+    pub fn writing_files(mut self) -> Self {
+        self.writes_files = true;
+        self
     }
 }
 
@@ -48,7 +71,16 @@ impl<'a> Client<'a> {
     pub fn inside(clients: &'a Clients, server: &Server) -> Self {
         let (container, label) = (server.container.clone(), server.container_name.clone());
         // An empty PGHOST is the socket, whatever an environment file shared with the application says.
-        Self { clients, container, label, env: environment(server, ""), mounted: false, helper: None }
+        let of_server = Some(container.clone());
+        Self {
+            clients,
+            container,
+            label,
+            env: environment(server, ""),
+            server: of_server,
+            mounted: false,
+            helper: None,
+        }
     }
 
     /// The programs of `image` (the server's own when `None`) in a helper in the server's network, over 127.0.0.1.
@@ -65,6 +97,7 @@ impl<'a> Client<'a> {
         env.extend(container.variable("PGPORT").map(|port| format!("PGPORT={port}")));
         let mut client = Self::helper(clients, image, &format!("container:{}", container.id), artefacts)?;
         client.env = env;
+        client.server = Some(server.container.clone());
         Ok(client)
     }
 
@@ -91,6 +124,7 @@ impl<'a> Client<'a> {
             container: helper.id.clone(),
             label: image.to_owned(),
             env: Vec::new(),
+            server: None,
             mounted: false,
             helper: Some(helper),
         };
@@ -117,7 +151,7 @@ impl<'a> Client<'a> {
             let Some(name) = name else { return Ok(false) };
             ["test".to_owned(), "-r".to_owned(), format!("{ARTEFACTS}/{name}")]
         } else {
-            std::fs::write(&probe, b"").map_err(|e| Error::io("write", probe.display(), &e))?;
+            staging::create(&probe)?;
             ["test".to_owned(), "-w".to_owned(), format!("{ARTEFACTS}/.pgscript-probe")]
         };
         let spec = ExecSpec { argv: test.to_vec(), ..ExecSpec::default() };
@@ -130,24 +164,55 @@ impl<'a> Client<'a> {
 
     /// Runs a program to its end and gives its exit code.
     pub fn exec(&self, call: Call<'_>, streams: Streams<'_>) -> Result<i64> {
-        let mut env = self.env.clone();
-        env.extend(call.database.map(|database| format!("PGDATABASE={database}")));
-        env.extend(call.env);
-        let spec = ExecSpec { argv: call.argv, env, ..ExecSpec::default() };
-        self.clients.containers.exec(&self.container, &spec, streams)
+        self.clients.containers.exec(&self.container, &self.spec(call)?, streams)
     }
 
-    /// Runs a program on the operator's terminal and gives its exit code: with the server's own settings, which our
-    /// sessions do without, and with text as a terminal shows it.
+    /// Runs a program on the operator's terminal and gives its exit code: with text as a terminal shows it.
     pub fn terminal(&self, call: Call<'_>) -> Result<i64> {
-        let is_ours = |entry: &&String| ["LC_ALL=", "PGOPTIONS="].iter().any(|name| entry.starts_with(name));
-        let mut env: Vec<_> = self.env.iter().filter(|entry| !is_ours(entry)).cloned().collect();
-        env.extend(call.database.map(|database| format!("PGDATABASE={database}")));
-        env.extend(call.env);
-        env.push("LC_ALL=C.UTF-8".into());
-        let mut spec = ExecSpec { argv: call.argv, env, ..ExecSpec::default() };
+        let mut spec = self.spec(call.purpose(Purpose::Person))?;
+        spec.env.retain(|entry| !entry.starts_with("LC_ALL="));
+        spec.env.push("LC_ALL=C.UTF-8".into());
         NO_HISTORY.iter().for_each(|entry| spec.default_env(entry));
         self.clients.containers.terminal(&self.container, &spec)
+    }
+
+    fn spec(&self, call: Call<'_>) -> Result<ExecSpec> {
+        let mut env = self.env.clone();
+        env.extend(call.database.map(|database| format!("PGDATABASE={database}")));
+        if self.server.is_some() {
+            env.push(format!("PGOPTIONS={}", session::options(call.purpose, self.server_major(call.database)?)));
+        }
+        env.extend(call.env);
+        let wrapped = PRIVATE.iter().filter(|_| call.writes_files).map(|word| (*word).to_owned());
+        Ok(ExecSpec { argv: wrapped.chain(call.argv).collect(), env, ..ExecSpec::default() })
+    }
+
+    /// The major version of the server, as far as it tells without a session; else as psql learns it from the server
+    /// when it connects, without asking anything.
+    fn server_major(&self, database: Option<&str>) -> Result<Option<u32>> {
+        let Some(server) = &self.server else { return Ok(None) };
+        let mut known = self.clients.majors.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(major) = known.get(server) {
+            return Ok(Some(*major));
+        }
+        let engine = &*self.clients.containers;
+        let major = match session::major(engine, server)? {
+            Some(major) => Some(major),
+            None => self.major_by_connecting(database)?,
+        };
+        known.extend(major.map(|major| (server.clone(), major)));
+        Ok(major)
+    }
+
+    fn major_by_connecting(&self, database: Option<&str>) -> Result<Option<u32>> {
+        let argv = ["psql", "-X", "-q", "-A", "-t", "--no-password", "-c", r"\echo :SERVER_VERSION_NUM"];
+        let mut env = self.env.clone();
+        env.extend(database.map(|database| format!("PGDATABASE={database}")));
+        env.push(format!("PGOPTIONS={}", session::options(Purpose::Reading, None)));
+        let spec = ExecSpec { argv: argv.map(str::to_owned).to_vec(), env, ..ExecSpec::default() };
+        let answer = self.clients.containers.exec_output(&self.container, &spec)?;
+        // Where it does not connect, what is to be done says why.
+        Ok(String::from_utf8_lossy(&answer.stdout).trim().parse::<u32>().ok().map(|number| number / 10_000))
     }
 
     /// Runs `pg_dump`, `pg_dumpall` or `pg_restore`: anything but exit code 0 without an error line is an error.
@@ -160,7 +225,7 @@ impl<'a> Client<'a> {
     ) -> Result<()> {
         let program = call.argv.first().cloned().unwrap_or_default();
         let ended = {
-            let mut stderr = Lines::new(|line: &str| watch.line(line));
+            let mut stderr = Lines::new(&self.clients.context.redactor, |line: &str| watch.line(line));
             let mut streams = Streams { stderr: Some(&mut stderr), ..Streams::default() };
             // Inside an Option a trait object's lifetime does not shorten by itself.
             if let Some(stdin) = stdin {
@@ -181,7 +246,7 @@ impl<'a> Client<'a> {
         let spec = ExecSpec { argv: vec![program.into(), "--version".into()], ..ExecSpec::default() };
         let output = self.clients.containers.exec_output(&self.container, &spec)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        major_of(&text).filter(|_| output.exit_code == 0).ok_or_else(|| {
+        session::major_of(&text).filter(|_| output.exit_code == 0).ok_or_else(|| {
             let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
             let message = format!("{program} in {} does not tell its version: {stderr}{}", self.label, text.trim());
             Error::failed("postgres.no_client", message).hint("name an image with PostgreSQL's client programs")
@@ -194,22 +259,6 @@ impl<'a> Client<'a> {
     }
 }
 
-/// `pg_dump (PostgreSQL) 17.6 (Debian …)` gives 17.
-fn major_of(text: &str) -> Option<u32> {
-    let version = text.split_once("(PostgreSQL) ")?.1;
-    version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-}
-
-/// What every session of pgscript has, whatever the role's or database's own settings say: no timeouts in the middle
-/// of a restore, writable also in a database that was set read-only, messages that can be read by a program.
-pub fn session_options(read_only: bool) -> String {
-    let read_only = if read_only { "on" } else { "off" };
-    format!(
-        "-c client_min_messages=warning -c lc_messages=C -c statement_timeout=0 -c lock_timeout=0 \
-         -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only={read_only}"
-    )
-}
-
 fn environment(server: &Server, host: &str) -> Vec<String> {
     let mut env = vec![
         format!("PGHOST={host}"),
@@ -217,8 +266,8 @@ fn environment(server: &Server, host: &str) -> Vec<String> {
         "PGAPPNAME=pgscript".into(),
         "PGCONNECT_TIMEOUT=10".into(),
         "LC_ALL=C".into(),
-        format!("PGOPTIONS={}", session_options(false)),
     ];
+    env.extend(session::VARIABLES.map(str::to_owned));
     env.extend(server.password.as_ref().map(|password| format!("PGPASSWORD={}", password.reveal())));
     env
 }
@@ -300,13 +349,6 @@ impl Drop for Helper {
 mod tests {
     use super::*;
     use crate::world::secret::Secret;
-
-    #[test]
-    fn the_major_is_read_from_releases_and_betas() {
-        assert_eq!(major_of("pg_dump (PostgreSQL) 17.6 (Debian 17.6-0+deb13u1)\n"), Some(17));
-        assert_eq!(major_of("psql (PostgreSQL) 18beta1"), Some(18));
-        assert_eq!(major_of("busybox"), None);
-    }
 
     #[test]
     fn the_password_is_in_the_environment_only_when_there_is_one() {

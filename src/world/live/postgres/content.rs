@@ -13,6 +13,7 @@ use super::{Clients, ready};
 use crate::world::content::{Content, Counters, DatabaseContent, Statistics};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::Server;
+use crate::world::session::Purpose;
 
 /// Everything in the cluster, asked over the server's own socket: of each database in one session and one snapshot.
 pub fn collect(clients: &Clients, server: &Server) -> Result<Content> {
@@ -56,44 +57,53 @@ fn unreadable(client: &Client<'_>, database: &str, why: &str) -> Error {
 /// something of the site: all but `template0`.
 const CLUSTER: &str = r"
     SELECT
-      (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
-      (SELECT json_object_agg(r.rolname,
-           concat_ws(' ', CASE WHEN rolsuper THEN 'superuser' END, CASE WHEN rolinherit THEN 'inherit' END,
+      (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS system_identifier,
+      (SELECT pg_catalog.json_object_agg(r.rolname,
+           pg_catalog.concat_ws(' ', CASE WHEN rolsuper THEN 'superuser' END, CASE WHEN rolinherit THEN 'inherit' END,
                      CASE WHEN rolcreaterole THEN 'createrole' END, CASE WHEN rolcreatedb THEN 'createdb' END,
                      CASE WHEN rolcanlogin THEN 'login' END, CASE WHEN rolreplication THEN 'replication' END,
                      CASE WHEN rolbypassrls THEN 'bypassrls' END, 'limit ' || rolconnlimit,
-                     'until ' || coalesce(to_json(rolvaliduntil AT TIME ZONE 'UTC')::text, 'ever'),
+                     'until ' || coalesce(pg_catalog.to_json(rolvaliduntil AT TIME ZONE 'UTC')::text, 'ever'),
                      'settings ' || coalesce(rolconfig::text, '{}'),
-                     'member of ' || coalesce((SELECT string_agg(g.rolname, ',' ORDER BY g.rolname) FROM pg_auth_members m
-                                                 JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '-')))
-         FROM pg_roles r WHERE r.rolname NOT LIKE 'pg\_%') AS roles,
-      (SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE datname <> 'template0' AND datallowconn) AS databases";
+                     'member of ' || coalesce((
+                         SELECT pg_catalog.string_agg(g.rolname, ',' ORDER BY g.rolname) FROM pg_catalog.pg_auth_members m
+                           JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '-')))
+         FROM pg_catalog.pg_roles r WHERE r.rolname NOT LIKE 'pg\_%') AS roles,
+      (SELECT pg_catalog.json_agg(datname ORDER BY datname) FROM pg_catalog.pg_database
+        WHERE datname <> 'template0' AND datallowconn) AS databases";
 
-/// Asked of each database. Facts, then a line for each table, then the counters: what psql prints is a JSON object a line, its one key saying
-/// what it is. `\gexec` runs the statements that the query before it gives: a parent's rows are those of `ONLY` itself,
-/// its partitions and children are tables of their own.
+/// Asked of each database. Facts, then a line for each table, then the counters: what psql prints is a JSON object a line,
+/// its one key saying what it is. `\gexec` runs the statements that the query before it gives: a parent's rows are those
+/// of `ONLY` itself, its partitions and children are tables of their own. Nothing of the site's runs in it: names are
+/// those of pg_catalog, and counting the rows of a table calls no function.
 const CONTENT: &str = r"BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ;
-SELECT json_build_object('facts', json_build_object(
-    'sequences', (SELECT coalesce(json_object_agg(format('%I.%I', schemaname, sequencename), coalesce(last_value::text, 'not called')), '{}')
-                    FROM pg_sequences WHERE schemaname NOT LIKE 'pg\_temp%'),
-    'extensions', (SELECT coalesce(json_object_agg(extname, extversion), '{}') FROM pg_extension),
-    'large_objects', (SELECT count(*) FROM pg_largeobject_metadata)));
-SELECT format('SELECT json_build_object(''table'', json_build_array(%L, count(*))) FROM %s%I.%I', format('%I.%I', n.nspname, c.relname),
-              CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END, n.nspname, c.relname)
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT pg_catalog.json_build_object('facts', pg_catalog.json_build_object(
+    'sequences', (SELECT coalesce(pg_catalog.json_object_agg(pg_catalog.format('%I.%I', schemaname, sequencename),
+                                                             coalesce(last_value::text, 'not called')), '{}')
+                    FROM pg_catalog.pg_sequences WHERE schemaname NOT LIKE 'pg\_temp%'),
+    'extensions', (SELECT coalesce(pg_catalog.json_object_agg(extname, extversion), '{}') FROM pg_catalog.pg_extension),
+    'large_objects', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata)));
+SELECT pg_catalog.format(
+           'SELECT pg_catalog.json_build_object(''table'', pg_catalog.json_build_array(%L, pg_catalog.count(*))) FROM %s%I.%I',
+           pg_catalog.format('%I.%I', n.nspname, c.relname),
+           CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END, n.nspname, c.relname)
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
  ORDER BY n.nspname, c.relname \gexec
 ";
 
 /// A server that has crashed begins to count anew. From 15 on only the cluster's own counters say so.
 const COUNTERS: &str = r"
-SELECT json_build_object('statistics', json_build_object(
-    'since', (SELECT CASE WHEN current_setting('track_counts')::bool
-                     THEN concat_ws('/', coalesce(extract(epoch FROM d.stats_reset)::text, '-'), coalesce(extract(epoch FROM b.stats_reset)::text, '-')) ELSE '' END
-                FROM pg_stat_database d, pg_stat_bgwriter b WHERE d.datname = current_database()),
-    'tables', (SELECT coalesce(json_object_agg(format('%I.%I', schemaname, relname), json_build_object(
-                      'oid', relid::bigint, 'inserted', n_tup_ins, 'updated', n_tup_upd, 'deleted', n_tup_del)), '{}')
-                 FROM pg_stat_user_tables WHERE schemaname NOT LIKE 'pg\_%')));
+SELECT pg_catalog.json_build_object('statistics', pg_catalog.json_build_object(
+    'since', (SELECT CASE WHEN pg_catalog.current_setting('track_counts')::bool
+                     THEN pg_catalog.concat_ws('/', coalesce(extract(epoch FROM d.stats_reset)::text, '-'),
+                                               coalesce(extract(epoch FROM b.stats_reset)::text, '-')) ELSE '' END
+                FROM pg_catalog.pg_stat_database d, pg_catalog.pg_stat_bgwriter b
+               WHERE d.datname = pg_catalog.current_database()),
+    'tables', (SELECT coalesce(pg_catalog.json_object_agg(pg_catalog.format('%I.%I', schemaname, relname),
+                      pg_catalog.json_build_object('oid', relid::bigint, 'inserted', n_tup_ins,
+                                                   'updated', n_tup_upd, 'deleted', n_tup_del)), '{}')
+                 FROM pg_catalog.pg_stat_user_tables WHERE schemaname NOT LIKE 'pg\_%')));
 COMMIT;
 ";
 
@@ -122,11 +132,13 @@ impl Round<'_> {
         let wait = match left.as_millis() {
             0 => String::new(),
             // While the tables are being counted the time passes anyway.
-            left => format!("SELECT pg_sleep_until(transaction_timestamp() + interval '{left} ms') \\g /dev/null\n"),
+            left => format!(
+                "SELECT pg_catalog.pg_sleep_until(pg_catalog.transaction_timestamp() + interval '{left} ms') \\g /dev/null\n"
+            ),
         };
         let script = format!("{CONTENT}{wait}{COUNTERS}");
         let mut answer = Collected::default();
-        Psql::new(self.client, name).read_only().run(&mut script.as_bytes(), &mut answer)?;
+        Psql::new(self.client, name).purpose(Purpose::Reading).run(&mut script.as_bytes(), &mut answer)?;
         read(&answer.0).map_err(|why| unreadable(self.client, name, &why))
     }
 }

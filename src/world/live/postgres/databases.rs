@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::client::Client;
+use super::client::{Call, Client};
 use super::roles::binding;
 use super::{Clients, rows};
 use crate::world::error::{Error, Result};
@@ -17,13 +17,25 @@ pub struct Database {
     pub connectable: bool,
     /// Size on disk.
     pub bytes: u64,
+    pub encoding: String,
+}
+
+impl Database {
+    /// A program that dumps it: in its own encoding, whatever client encoding is set for its sessions.
+    pub fn dumping(&self, argv: &[&str]) -> Call<'_> {
+        let mut call = Call::new(argv, Some(&self.name));
+        call.env.push(format!("PGCLIENTENCODING={}", self.encoding));
+        call
+    }
 }
 
 /// All databases but `template0`.
 pub fn list(clients: &Clients, server: &Server) -> Result<Vec<Database>> {
     // -2 marks what a DROP DATABASE that was cut off has left: it can only be dropped.
-    let sql = "SELECT datname AS name, datallowconn AND datconnlimit <> -2 AS connectable, coalesce(pg_database_size(oid), 0) AS bytes
-               FROM pg_database WHERE datname <> 'template0' ORDER BY datname";
+    let sql = "SELECT datname AS name, datallowconn AND datconnlimit <> -2 AS connectable,
+                      coalesce(pg_catalog.pg_database_size(oid), 0) AS bytes,
+                      pg_catalog.pg_encoding_to_char(encoding) AS encoding
+               FROM pg_catalog.pg_database WHERE datname <> 'template0' ORDER BY datname";
     let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[])?;
     Ok(rows
         .iter()
@@ -31,6 +43,7 @@ pub fn list(clients: &Clients, server: &Server) -> Result<Vec<Database>> {
             name: text(row, "name"),
             connectable: row.get("connectable").and_then(Value::as_bool).unwrap_or(false),
             bytes: row.get("bytes").and_then(Value::as_u64).unwrap_or(0),
+            encoding: text(row, "encoding"),
         })
         .collect())
 }
@@ -55,14 +68,15 @@ pub fn to_dump(clients: &Clients, server: &Server, wanted: &[String]) -> Result<
 
 /// The number that initdb gave the cluster.
 pub fn system_identifier(clients: &Clients, server: &Server) -> Result<String> {
-    let sql = "SELECT system_identifier::text AS identifier FROM pg_control_system()";
+    let sql = "SELECT system_identifier::text AS identifier FROM pg_catalog.pg_control_system()";
     let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[])?;
     Ok(rows.first().map(|row| text(row, "identifier")).unwrap_or_default())
 }
 
 /// Names of the roles and of the tablespaces that there are.
 pub fn roles_and_tablespaces(clients: &Clients, server: &Server, database: &str) -> Result<(Vec<String>, Vec<String>)> {
-    let sql = "SELECT 'role' AS kind, rolname AS name FROM pg_roles UNION ALL SELECT 'tablespace', spcname FROM pg_tablespace";
+    let sql = "SELECT 'role' AS kind, rolname AS name FROM pg_catalog.pg_roles
+               UNION ALL SELECT 'tablespace', spcname FROM pg_catalog.pg_tablespace";
     let rows = rows::query(&Client::inside(clients, server), database, sql, &[])?;
     let of = |kind: &str| rows.iter().filter(|row| text(row, "kind") == kind).map(|row| text(row, "name")).collect();
     Ok((of("role"), of("tablespace")))
@@ -70,9 +84,11 @@ pub fn roles_and_tablespaces(clients: &Clients, server: &Server, database: &str)
 
 /// Refuses while anyone else is connected. Our own last session may need a moment to go.
 pub fn require_alone(clients: &Clients, server: &Server) -> Result<()> {
-    let sql = "SELECT pid::text, coalesce(application_name, '') AS application, coalesce(client_addr::text, 'local') AS client,
+    let sql = "SELECT pid::text, coalesce(application_name, '') AS application,
+                      coalesce(client_addr::text, 'local') AS client,
                       coalesce(datname, '') AS database, coalesce(usename, '') AS role
-               FROM pg_stat_activity WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()
+               FROM pg_catalog.pg_stat_activity
+               WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_catalog.pg_backend_pid()
                ORDER BY backend_start";
     let begun = Instant::now();
     loop {
@@ -116,7 +132,8 @@ pub fn maintenance(databases: &[Database], except: &str) -> Result<String> {
 /// Drops a database, a template too.
 pub fn drop(clients: &Clients, server: &Server, maintenance: &str, name: &str) -> Result<()> {
     // ALTER DATABASE refuses one that an earlier DROP has left half gone.
-    let sql = "UPDATE pg_database SET datistemplate = false WHERE datname = :'name'; DROP DATABASE :\"name\";";
+    let sql = "UPDATE pg_catalog.pg_database SET datistemplate = false WHERE datname = :'name';
+               DROP DATABASE :\"name\";";
     rows::execute(&Client::inside(clients, server), maintenance, sql, &[binding("name", name)]).map(|_| ()).map_err(
         |error| {
             let message = format!("database {name:?} of {} cannot be replaced: {error}", server.container_name);
@@ -127,10 +144,14 @@ pub fn drop(clients: &Clients, server: &Server, maintenance: &str, name: &str) -
 
 /// Whether a database holds anything that initdb did not put there.
 pub fn has_user_objects(clients: &Clients, server: &Server, name: &str) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT FROM pg_class WHERE oid >= 16384) OR EXISTS (SELECT FROM pg_proc WHERE oid >= 16384)
-               OR EXISTS (SELECT FROM pg_type WHERE oid >= 16384) OR EXISTS (SELECT FROM pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_')
-               OR EXISTS (SELECT FROM pg_extension WHERE oid >= 16384) OR EXISTS (SELECT FROM pg_largeobject_metadata)
-               OR EXISTS (SELECT FROM pg_cast WHERE oid >= 16384) OR EXISTS (SELECT FROM pg_collation WHERE oid >= 16384)
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384)
+               OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid >= 16384)
+               OR EXISTS (SELECT FROM pg_catalog.pg_type WHERE oid >= 16384)
+               OR EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE oid >= 16384 AND nspname !~ '^pg_')
+               OR EXISTS (SELECT FROM pg_catalog.pg_extension WHERE oid >= 16384)
+               OR EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)
+               OR EXISTS (SELECT FROM pg_catalog.pg_cast WHERE oid >= 16384)
+               OR EXISTS (SELECT FROM pg_catalog.pg_collation WHERE oid >= 16384)
                AS found";
     let rows = rows::query(&Client::inside(clients, server), name, sql, &[])?;
     Ok(rows.first().and_then(|row| row.get("found")?.as_bool()).unwrap_or(true))

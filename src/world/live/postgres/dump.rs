@@ -175,17 +175,17 @@ impl Job<'_> {
         if self.client.mounted() {
             let (target, jobs) = (format!("{ARTEFACTS}/{path}"), self.jobs.to_string());
             argv.extend(["--format=directory", "--jobs", &jobs, "--file", &target]);
-            self.client.tool(Call::new(&argv, Some(&database.name)), None, None, &mut watch)?;
+            self.client.tool(database.dumping(&argv).writing_files(), None, None, &mut watch)?;
         } else {
             argv.push("--format=custom");
-            stream_to_file(self.client, Call::new(&argv, Some(&database.name)), &root.join(&path), &mut watch)?;
+            stream_to_file(self.client, database.dumping(&argv), &root.join(&path), &mut watch)?;
         }
         Ok(path)
     }
 
     fn progress(&self, database: &str) -> Progress {
         let clients = self.client.clients;
-        let sql = "SELECT count(*) AS n FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        let sql = "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                    WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
         let total = rows::query(&Client::inside(clients, self.server), database, sql, &[])
             .ok()
@@ -233,7 +233,7 @@ pub fn one_directory(
     clients: &Clients,
     server: &Server,
     server_major: u32,
-    database: &str,
+    database: &Database,
     path: &Path,
     image: Option<&str>,
 ) -> Result<()> {
@@ -245,8 +245,7 @@ pub fn one_directory(
     }
     let client_major = require_new_client(&client, server, server_major)?;
     let compress = compression(&client, client_major, None)?;
-    let database = Database { name: database.to_owned(), connectable: true, bytes: 0 };
-    let made = Job { client: &client, server, compress: &compress, jobs: 1 }.dump(staging.partial(), 0, &database)?;
+    let made = Job { client: &client, server, compress: &compress, jobs: 1 }.dump(staging.partial(), 0, database)?;
     whole(&client, staging.partial(), &made)?;
     client.close();
     // pg_dump wants to make its directory itself: it moves up.
@@ -260,13 +259,13 @@ pub fn one_directory(
 }
 
 /// One database into a file of pg_dump's custom format.
-pub fn one_custom(client: &Client<'_>, database: &str, path: &Path) -> Result<()> {
+pub fn one_custom(client: &Client<'_>, database: &Database, path: &Path) -> Result<()> {
     let staging = Staging::directory(path, false)?;
     let compress = compression(client, client.major("pg_dump")?, None)?;
     let mut watch = Watch::new(&client.clients.context, "dump.failed", None);
     let argv = ["pg_dump", "--format=custom", "--no-password", "--compress", &compress];
     let name = "database.dump";
-    stream_to_file(client, Call::new(&argv, Some(database)), &staging.partial().join(name), &mut watch)?;
+    stream_to_file(client, database.dumping(&argv), &staging.partial().join(name), &mut watch)?;
     whole(client, staging.partial(), name)?;
     staging.finish_as_file(name)
 }

@@ -12,12 +12,14 @@ use super::watch::missing_extension;
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::ExpectedError;
+use crate::world::session::Purpose;
 
 /// Runs the SQL of `pg_dumpall` in psql; gives the expected errors. The first other one ends it.
 pub fn run(
     client: &Client<'_>,
     database: &str,
     known: &Known,
+    purpose: Purpose,
     input: &mut (dyn Read + Send),
     progress: Option<&mut Progress>,
 ) -> Result<Vec<ExpectedError>> {
@@ -38,7 +40,7 @@ pub fn run(
         }
     };
     let mut input = ReadAlong { input, reading: &scan, progress };
-    let ended = Psql::new(client, database).tolerant().judged(&mut input, &mut io::sink(), &mut judge);
+    let ended = Psql::new(client, database).purpose(purpose).tolerant().judged(&mut input, &mut io::sink(), &mut judge);
     let reading = scan.into_inner().unwrap_or_else(|e| e.into_inner());
     if let Some(error) = reading.trouble {
         return Err(error);

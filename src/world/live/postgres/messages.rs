@@ -44,10 +44,20 @@ impl Message {
     /// The error of a statement that failed.
     pub fn failed(&self) -> Error {
         let error = login_refused(&self.text).unwrap_or_else(|| Error::failed("psql.failed", self.describe()));
-        match self.hint.is_empty() {
-            true => error,
-            false => error.hint(self.hint.clone()),
-        }
+        let hints = [self.hint.as_str(), self.on_names().unwrap_or_default()];
+        let hints: Vec<_> = hints.into_iter().filter(|hint| !hint.is_empty()).collect();
+        if hints.is_empty() { error } else { error.hint(hints.join("; ")) }
+    }
+
+    /// What to do about a name without a schema: our sessions look for those in `pg_catalog` alone.
+    fn on_names(&self) -> Option<&'static str> {
+        // Undefined table, function or operator, other object; creation without a schema.
+        let is_without_schema = match self.sqlstate.as_str() {
+            "42P01" | "42883" | "42704" => !self.text.contains('.'),
+            "3F000" => self.text.contains("no schema has been selected"),
+            _ => false,
+        };
+        is_without_schema.then_some("names are looked for in pg_catalog alone: give the schema as well (public.NAME)")
     }
 }
 

@@ -30,9 +30,10 @@ mod transfer;
 mod verify;
 mod watch;
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Context;
@@ -46,11 +47,13 @@ use crate::world::secret::Secret;
 pub struct Clients {
     context: Context,
     containers: Arc<dyn ContainerEngine>,
+    /// Major version of the server in each container, by id: it decides which settings a session can have.
+    majors: Mutex<HashMap<String, u32>>,
 }
 
 impl Clients {
     pub fn new(context: Context, containers: Arc<dyn ContainerEngine>) -> Self {
-        Self { context, containers }
+        Self { context, containers, majors: Mutex::default() }
     }
 }
 
@@ -114,7 +117,8 @@ impl Postgres for Clients {
         client_image: Option<&str>,
     ) -> Result<()> {
         let server_major = ready::version(self, server)?.major;
-        databases::to_dump(self, server, &[database.to_owned()])?;
+        let chosen = databases::to_dump(self, server, &[database.to_owned()])?;
+        let Some(database) = chosen.first() else { return Ok(()) };
         match format {
             "directory" => dump::one_directory(self, server, server_major, database, path, client_image),
             "plain" | "custom" => {

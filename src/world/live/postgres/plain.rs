@@ -68,8 +68,8 @@ fn keep(staging: Staging, dump: &Dump, older: Option<&Dump>) -> Result<()> {
 }
 
 /// One database as SQL into a new file.
-pub fn database(client: &Client<'_>, database: &str, path: &Path) -> Result<()> {
-    let call = Call::new(&["pg_dump", "--format=plain", "--no-password"], Some(database));
+pub fn database(client: &Client<'_>, database: &Database, path: &Path) -> Result<()> {
+    let call = database.dumping(&["pg_dump", "--format=plain", "--no-password"]);
     write(client, call, path, Origin::Database, false)?.staging.finish().map(|_| ())
 }
 

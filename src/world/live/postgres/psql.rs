@@ -3,13 +3,14 @@
 use std::io::{Cursor, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::client::{Call, Client, session_options};
+use super::client::{Call, Client};
 use super::lines::Lines;
 use super::messages::{Message, Parser};
 use crate::event::Event;
 use crate::world::container::Streams;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::Binding;
+use crate::world::session::Purpose;
 
 /// One psql run.
 pub struct Psql<'a> {
@@ -19,13 +20,13 @@ pub struct Psql<'a> {
     preamble: String,
     /// Lines of the input that are not the caller's own; taken off the line numbers of errors.
     wrapped: u64,
-    read_only: bool,
+    purpose: Purpose,
     stop_on_error: bool,
 }
 
 impl<'a> Psql<'a> {
     pub fn new(client: &'a Client<'a>, database: &'a str) -> Self {
-        Self { client, database, preamble: String::new(), wrapped: 0, read_only: false, stop_on_error: true }
+        Self { client, database, preamble: String::new(), wrapped: 0, purpose: Purpose::default(), stop_on_error: true }
     }
 
     /// Values for `:'name'` and `:"name"`.
@@ -49,9 +50,9 @@ impl<'a> Psql<'a> {
         self
     }
 
-    /// Every transaction is read-only unless the input says otherwise.
-    pub fn read_only(mut self) -> Self {
-        self.read_only = true;
+    /// What the session is for; statements unless it is said.
+    pub fn purpose(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
         self
     }
 
@@ -90,8 +91,7 @@ impl<'a> Psql<'a> {
     ) -> Result<i64> {
         let stop_on_error = format!("ON_ERROR_STOP={}", i32::from(self.stop_on_error));
         let argv = ["psql", "-X", "-q", "-A", "-t", "--no-password", "-v", &stop_on_error, "-f", "-"];
-        let mut call = Call::new(&argv, Some(self.database));
-        call.env.push(format!("PGOPTIONS={}", session_options(self.read_only)));
+        let mut call = Call::new(&argv, Some(self.database)).purpose(self.purpose);
         call.env.push("PGCLIENTENCODING=UTF8".into());
         let preamble = format!("\\set VERBOSITY verbose\n{}", self.preamble);
         let mut parser = Parser::new(preamble.lines().count() as u64 + self.wrapped);
@@ -104,7 +104,7 @@ impl<'a> Psql<'a> {
                 stopped.store(true, Ordering::Relaxed);
             }
         };
-        let mut stderr = Lines::new(|line: &str| {
+        let mut stderr = Lines::new(&context.redactor, |line: &str| {
             if let Some(message) = parser.line(line) {
                 take(message);
             }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::client::Client;
+use super::client::{Call, Client};
 use super::{Clients, rows};
-use crate::world::container::ExecSpec;
+use crate::world::container::Streams;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{Server, ServerVersion};
 
@@ -51,9 +51,9 @@ fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
             container.exit_code
         )));
     }
-    let argv = ["pg_isready", "-q", "-h", "127.0.0.1", "-t", "2"].map(str::to_owned).to_vec();
-    let probe = clients.containers.exec_output(&server.container, &ExecSpec { argv, ..ExecSpec::default() });
-    match probe.map(|output| output.exit_code) {
+    // Where this user is trusted, pg_isready opens a whole session.
+    let call = Call::new(&["pg_isready", "-q", "-h", "127.0.0.1", "-t", "2"], Some(&server.database));
+    match Client::inside(clients, server).exec(call, Streams::default()) {
         Ok(0) => {}
         Ok(1) => return Ok(Attempt::NotYet("it answers, but rejects connections (starting up)".into())),
         // So it also looks when the container has just ended.
@@ -101,8 +101,8 @@ fn is_away(error: &Error) -> bool {
 
 fn ask_version(clients: &Clients, server: &Server, database: &str) -> Result<ServerVersion> {
     let client = Client::inside(clients, server);
-    let sql =
-        "SELECT current_setting('server_version') AS text, current_setting('server_version_num')::int / 10000 AS major";
+    let sql = "SELECT pg_catalog.current_setting('server_version') AS text,
+                      pg_catalog.current_setting('server_version_num')::pg_catalog.int4 / 10000 AS major";
     let rows = rows::query(&client, database, sql, &[])?;
     let row = rows.first();
     let text = row.and_then(|row| row.get("text")?.as_str());

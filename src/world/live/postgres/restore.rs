@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::world::error::{Error, Kind, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Dump, DumpedDatabase, Format, RestoreOptions, RestoreReport, Server};
+use crate::world::session::Purpose;
 
 /// Restores all of a dump. Databases that the dump holds and the target has are replaced. A dump whose files have
 /// changed since it was checked is found before anything is loaded.
@@ -107,8 +108,8 @@ fn directory(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Resu
     let path = dump.path.join(dump::GLOBALS);
     let mut file = File::open(&path).map_err(|e| Error::io("open", path.display(), &e))?;
     let maintenance = target.maintenance("")?;
-    let expected =
-        globals::run(&client, &maintenance, &target.known, &mut file, None).map_err(|e| target.half_done(e))?;
+    let expected = globals::run(&client, &maintenance, &target.known, Purpose::Loading, &mut file, None);
+    let expected = expected.map_err(|error| target.half_done(error))?;
     let restore = |_, database: &&DumpedDatabase| {
         one(target, &client, dump, database, options.jobs.max(1)).map_err(|error| target.half_done(error))
     };
@@ -152,7 +153,7 @@ const RESTORE: [&str; 4] = ["--create", "--exit-on-error", "--verbose", "--no-pa
 
 /// `pg_restore` that reads a database from its stdin.
 pub fn from_stdin(maintenance: &str) -> Call<'static> {
-    let mut call = Call::new(&["pg_restore"], None);
+    let mut call = Call::new(&["pg_restore"], None).purpose(Purpose::Loading);
     call.argv.extend(RESTORE.map(str::to_owned));
     call.argv.extend(["--dbname".to_owned(), connection_string(maintenance)]);
     call
@@ -181,7 +182,10 @@ fn plain_sql(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Resu
     let label = format!("restore of {}", dump.path.display());
     let mut progress = Progress::bytes(&target.clients.context, label, None);
     let mut input = plain::open(&dump.path)?;
-    let ended = globals::run(&client, &begin_in, &target.known, &mut input, Some(&mut progress));
+    // A dump without a record of ours is somebody else's.
+    let is_ours = !dump.system_identifier.is_empty();
+    let purpose = if is_ours { Purpose::Loading } else { Purpose::LoadingForeign };
+    let ended = globals::run(&client, &begin_in, &target.known, purpose, &mut input, Some(&mut progress));
     let expected = ended.map_err(|error| match error.code.as_str() {
         "host.io" => target.half_done(Error { code: "dump.damaged".into(), kind: Kind::Failed, ..error }),
         _ => target.half_done(error),

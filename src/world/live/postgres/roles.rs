@@ -10,6 +10,7 @@ use crate::world::container::Streams;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{Binding, Server};
 use crate::world::secret::Secret;
+use crate::world::session::Purpose;
 
 /// The verifier is computed here: the clear text never leaves this process. Even the verifier is kept out of the
 /// server's log and of `pg_stat_activity` as far as a session can.
@@ -34,12 +35,11 @@ pub fn login(clients: &Clients, server: &Server, role: &str, password: &Secret, 
     };
     let client = Client::inside(clients, server);
     let argv = ["psql", "-X", "-q", "-A", "-t", "--no-password", "-c", "SELECT 1"];
-    let mut call = Call::new(&argv, Some(database));
+    let mut call = Call::new(&argv, Some(database)).purpose(Purpose::Application);
     let password = format!("PGPASSWORD={}", password.reveal());
-    // Not the superuser's session options: an ordinary role may not set all of them.
-    call.env.extend([format!("PGHOST={address}"), format!("PGUSER={role}"), password, "PGOPTIONS=".into()]);
+    call.env.extend([format!("PGHOST={address}"), format!("PGUSER={role}"), password]);
     let (mut answer, mut said) = (rows::Collected::default(), String::new());
-    let mut stderr = Lines::new(|line: &str| said = format!("{said}{line}\n"));
+    let mut stderr = Lines::new(&clients.context.redactor, |line: &str| said = format!("{said}{line}\n"));
     let streams = Streams { stdin: None, stdout: Some(&mut answer), stderr: Some(&mut stderr) };
     let ended = client.exec(call, streams);
     stderr.finish();
@@ -57,7 +57,7 @@ pub fn login(clients: &Clients, server: &Server, role: &str, password: &Secret, 
 
 /// The trap of dumps from before 14: the md5 hash came along, and `scram-sha-256` refuses it.
 fn md5_only(clients: &Clients, server: &Server, role: &str) -> Option<String> {
-    let sql = "SELECT left(rolpassword, 3) = 'md5' AS md5 FROM pg_authid WHERE rolname = :'role'";
+    let sql = "SELECT rolpassword LIKE 'md5%' AS md5 FROM pg_catalog.pg_authid WHERE rolname = :'role'";
     let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[binding("role", role)]).ok()?;
     let md5 = rows.first()?.get("md5")?.as_bool()?;
     md5.then(|| {

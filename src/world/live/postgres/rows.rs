@@ -10,6 +10,7 @@ use super::client::Client;
 use super::psql::Psql;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::Binding;
+use crate::world::session::Purpose;
 
 /// What a query or the output of `execute` may take in memory.
 const LIMIT: usize = 256 << 20;
@@ -18,12 +19,12 @@ const LIMIT: usize = 256 << 20;
 pub fn query(client: &Client<'_>, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<Map<String, Value>>> {
     let sql = sql.trim().trim_end_matches([';', ' ', '\n', '\t', '\r']);
     // The line break ends a comment at the end of the caller's text.
-    let wrapped = format!("SELECT row_to_json(pgscript_row) FROM (\n{sql}\n) pgscript_row;\n");
+    let wrapped = format!("SELECT pg_catalog.row_to_json(pgscript_row) FROM (\n{sql}\n) pgscript_row;\n");
     let mut answer = Collected::default();
     Psql::new(client, database)
         .bind(bindings)?
         .wrapped(1)
-        .read_only()
+        .purpose(Purpose::Reading)
         .run(&mut wrapped.as_bytes(), &mut answer)
         .map_err(explain)?;
     parse_rows(&answer.0)

@@ -10,6 +10,7 @@ use super::{Clients, databases, dump, globals, ready, restore};
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{DumpOptions, RestoreReport, Server};
+use crate::world::session::Purpose;
 
 /// `pg_dump` of the source into `pg_restore` of the target, database by database.
 pub fn transfer(clients: &Clients, source: &Server, target: &Server, options: &DumpOptions) -> Result<RestoreReport> {
@@ -29,7 +30,7 @@ pub fn transfer(clients: &Clients, source: &Server, target: &Server, options: &D
     for database in &chosen {
         let maintenance = filled.make_room(&database.name).map_err(|error| filled.half_done(error))?;
         let argv = ["pg_dump", "--format=custom", "--no-password", "--quote-all-identifiers", "--compress", &compress];
-        let dumping = Call::new(&argv, Some(&database.name));
+        let dumping = database.dumping(&argv);
         let label = format!("transfer of {}", database.name);
         let moved = pipe((&from, dumping), (&into, restore::from_stdin(&maintenance)), &label);
         moved.map_err(|error| filled.half_done(error))?;
@@ -47,7 +48,8 @@ fn roles(
     let mut watch = Watch::new(&from.clients.context, "dump.failed", None);
     from.tool(Call::new(&argv, None), None, Some(&mut sql), &mut watch)?;
     let maintenance = target.maintenance("")?;
-    globals::run(into, &maintenance, &target.known, &mut sql.0.as_slice(), None).map_err(|e| target.half_done(e))
+    globals::run(into, &maintenance, &target.known, Purpose::Loading, &mut sql.0.as_slice(), None)
+        .map_err(|e| target.half_done(e))
 }
 
 /// Two programs joined by a pipe; each end's failure ends the other, and the first cause is the error.

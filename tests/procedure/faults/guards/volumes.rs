@@ -160,7 +160,7 @@ fn what_is_written_after_the_backup_withdraws_the_proof() {
         volume::verify(volume::backup(volume::inspect(name), dir + "/b.tar.zst"));
         docker::start(container);
         psql::wait_ready(server);
-        psql::execute(server, "INSERT INTO t VALUES (2)");
+        psql::execute(server, "INSERT INTO public.t VALUES (2)");
         docker::stop(container);
         docker::remove(container);
         volume::remove(volume::inspect(name));"#;
@@ -188,7 +188,7 @@ fn a_copy_to_try_something_on_goes_again_unless_others_could_use_it() {
         docker::start(trial);
         let server = psql::server(trial);
         psql::wait_ready(server);
-        psql::execute(server, "DROP TABLE t");
+        psql::execute(server, "DROP TABLE public.t");
         docker::remove(trial, #{ force: true });
         volume::remove(copy);"#;
     scratch.step(&script.replace("NETWORK", "\"none\""), &[]).expect(0, &[]);

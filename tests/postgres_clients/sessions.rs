@@ -1,0 +1,145 @@
+//! Our sessions are ours, whatever a role, a database or the whole cluster sets, and whoever plants something.
+
+use pgscript::world::content::compare;
+
+use super::*;
+
+const PRODUCTION: &str = "primero_production";
+
+/// What an ordinary role can plant where names without a schema would find it, and what it does when it is called.
+const PLANTED: &str = r#"
+    CREATE ROLE app LOGIN; GRANT CREATE, USAGE ON SCHEMA public TO app;
+    SET ROLE app;
+    CREATE FUNCTION public.gain() RETURNS void LANGUAGE plpgsql AS
+        $f$ BEGIN EXECUTE 'SET LOCAL transaction_read_only = off'; EXECUTE 'ALTER ROLE app SUPERUSER'; END $f$;
+    CREATE FUNCTION public.format(t text, a name, b name) RETURNS text LANGUAGE plpgsql AS
+        $f$ BEGIN PERFORM public.gain(); RETURN 'planted'; END $f$;
+    CREATE FUNCTION public.concat_ws(a text, b text, c text) RETURNS text LANGUAGE plpgsql AS
+        $f$ BEGIN PERFORM public.gain(); RETURN 'planted'; END $f$;
+    CREATE FUNCTION public.like_name(a name, b text) RETURNS bool LANGUAGE plpgsql AS
+        $f$ BEGIN PERFORM public.gain(); RETURN true; END $f$;
+    CREATE OPERATOR public.!~~ (FUNCTION = public.like_name, LEFTARG = name, RIGHTARG = text);
+    CREATE TABLE public.pg_class (oid int); CREATE TABLE public.pg_database (datname text);
+    RESET ROLE;
+    CREATE TABLE public.t AS SELECT i, 'x'::text AS v FROM generate_series(1, 200000) i;
+    CREATE MATERIALIZED VIEW public.m AS SELECT count(*) FROM public.t;
+    CREATE TABLE public.noted (tag text);
+    CREATE FUNCTION public.note() RETURNS event_trigger LANGUAGE plpgsql AS
+        $f$ BEGIN INSERT INTO public.noted VALUES (tg_tag); END $f$;
+    CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION public.note();"#;
+
+/// Each of these has broken a session of a superuser, or changes what it sees.
+const SET: [&str; 18] = [
+    "role = app",
+    "search_path = public, pg_catalog",
+    "statement_timeout = '1ms'",
+    "lock_timeout = '1ms'",
+    "idle_in_transaction_session_timeout = '1ms'",
+    "default_transaction_read_only = on",
+    "default_transaction_isolation = serializable",
+    "standard_conforming_strings = off",
+    "session_replication_role = replica",
+    "quote_all_identifiers = on",
+    "row_security = on",
+    "DateStyle = 'SQL, DMY'",
+    "IntervalStyle = sql_standard",
+    "TimeZone = 'Asia/Tokyo'",
+    "bytea_output = escape",
+    "extra_float_digits = -10",
+    "client_encoding = latin1",
+    "zero_damaged_pages = on",
+];
+
+/// From 14 and 17 on.
+const NEWER: [(&str, u32); 2] = [("idle_session_timeout = '1ms'", 14), ("transaction_timeout = '1ms'", 17)];
+
+/// An event trigger on logins, which writes and then shuts everybody out.
+const LOGIN_TRIGGER: &str = r#"
+    CREATE TABLE public.logins (who name);
+    CREATE FUNCTION public.on_login() RETURNS event_trigger LANGUAGE plpgsql AS
+        $f$ BEGIN INSERT INTO public.logins VALUES (session_user); END $f$;
+    CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION public.on_login();"#;
+
+impl Stage {
+    /// Settings of the database, of the superuser, and of the whole cluster.
+    fn set_everything(&self, server: &Server, major: u32) {
+        let newer = NEWER.iter().filter(|(_, since)| *since <= major).map(|(setting, _)| *setting);
+        let settings: Vec<_> = SET.into_iter().chain(newer).collect();
+        let mut sql = String::new();
+        for setting in &settings {
+            sql += &format!("ALTER DATABASE {PRODUCTION} SET {setting}; ALTER ROLE {USER} SET {setting};\n");
+        }
+        // No file can set a role. What the cluster sets is there before a client can say anything: not too short.
+        for setting in settings.iter().filter(|setting| !setting.starts_with("role")) {
+            sql += &format!("ALTER SYSTEM SET {};\n", setting.replace("1ms", "500ms"));
+        }
+        self.site(server, "postgres", &(sql + "SELECT pg_reload_conf();"));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+
+    fn value(&self, server: &Server, sql: &str) -> serde_json::Value {
+        self.pg().query(server, PRODUCTION, sql, &[]).unwrap()[0].values().next().unwrap().clone()
+    }
+
+    fn assert_ours(&self, server: &Server) {
+        let odd = "SELECT coalesce(string_agg(name || '=' || setting, ' ' ORDER BY name), '') AS odd FROM pg_settings
+            WHERE source <> 'client' AND name IN ('search_path', 'statement_timeout', 'lock_timeout', 'transaction_timeout',
+              'idle_session_timeout', 'idle_in_transaction_session_timeout', 'default_transaction_read_only',
+              'default_transaction_isolation', 'standard_conforming_strings', 'session_replication_role',
+              'quote_all_identifiers', 'row_security', 'DateStyle', 'IntervalStyle', 'TimeZone', 'bytea_output',
+              'extra_float_digits', 'client_encoding', 'zero_damaged_pages', 'event_triggers')";
+        assert_eq!(self.value(server, odd), "");
+        assert_eq!(self.value(server, "SELECT current_user::text || pg_sleep(0.6)"), USER);
+        assert_eq!(self.value(server, "SELECT current_setting('search_path')"), "pg_catalog,pg_temp");
+        assert_eq!(self.value(server, r"SELECT '\x41'::bytea::text || '\n'"), r"\x41\n");
+        assert_eq!(self.value(server, "SELECT timestamptz 'epoch'::text"), "1970-01-01 00:00:00+00");
+        let gained = "SELECT rolsuper FROM pg_roles WHERE rolname = 'app'";
+        assert_eq!(self.value(server, gained), false);
+    }
+}
+
+#[test]
+fn search_path_superuser() {
+    let stage = Stage::new();
+    for (from, to) in [(13, 15), (17, 17)] {
+        let (source, target) = (stage.server(from), stage.server(to));
+        stage.site(&source, PRODUCTION, PLANTED);
+        if from >= 17 {
+            stage.site(&source, PRODUCTION, LOGIN_TRIGGER);
+        }
+        stage.set_everything(&source, from);
+        stage.assert_ours(&source);
+        let before = stage.pg().content(&source).unwrap();
+        assert_eq!(before.databases[PRODUCTION].tables["public.t"], 200_000);
+
+        for format in [Format::Directory, Format::Plain] {
+            let path = stage.path(&format!("dump-{from}-{format:?}"));
+            let dump = stage.pg().dump(&source, &path, &options(format, Some(to))).unwrap();
+            stage.pg().restore(&dump, &target, &restore_options(Some(to))).unwrap();
+            // What the dump brings along acts on the sessions that restore it.
+            stage.assert_ours(&target);
+            let after = stage.pg().content(&target).unwrap();
+            assert_eq!(compare(&before, &after).differences, [""; 0], "{from} to {to}, {format:?}");
+        }
+        stage.pg().set_password(&source, "app", &Secret::new("another")).unwrap();
+        assert_eq!(
+            stage.pg().content(&source).unwrap().databases[PRODUCTION].tables.get("public.logins").unwrap_or(&0),
+            &0
+        );
+    }
+}
+
+#[test]
+fn names_without_a_schema_are_explained() {
+    let stage = Stage::new();
+    let server = stage.server(18);
+    stage.site(&server, PRODUCTION, "CREATE TABLE public.cases (a int)");
+    for sql in ["SELECT * FROM cases", "SELECT f(1)", "SELECT 'x'::mood"] {
+        let error = stage.pg().query(&server, PRODUCTION, sql, &[]).unwrap_err();
+        assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("public.NAME")), "{error:?}");
+    }
+    let error = stage.pg().execute(&server, PRODUCTION, "CREATE TABLE more (a int)", &[]).unwrap_err();
+    assert!(error.hint.is_some_and(|hint| hint.contains("public.NAME")));
+    let tags = stage.pg().execute(&server, PRODUCTION, "SET search_path = public; CREATE TABLE more (a int)", &[]);
+    assert_eq!(tags.unwrap(), ["SET", "CREATE TABLE"]);
+}
