@@ -233,6 +233,15 @@ impl ExecSpec {
     }
 }
 
+/// A command that somebody else has started in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecEvent {
+    /// Seconds since 1970, by the engine's clock.
+    pub at: u64,
+    /// Without its arguments.
+    pub program: String,
+}
+
 /// What a small command gave; for large outputs use [`Streams`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
@@ -337,6 +346,10 @@ pub trait ContainerEngine: Send + Sync {
         let exit_code = self.exec(container, spec, streams)?;
         Ok(Output { exit_code, stdout: stdout.0, stderr: stderr.0 })
     }
+
+    /// Commands that others have started in a container (`docker exec`) since a moment, in seconds since 1970 by the
+    /// engine's clock: all that is left of them among the few events that an engine remembers (256).
+    fn foreign_execs(&self, container: &str, since: u64) -> Result<Vec<ExecEvent>>;
 
     /// Runs a command in a running container on this process's own terminal, as `docker exec -it` does; gives its exit
     /// code. Its `TERM` is the operator's. All keys are the command's, Ctrl-C too, and nobody else may use the terminal

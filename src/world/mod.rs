@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod secret;
 pub mod session;
 pub mod volume;
+pub mod writes;
 
 use std::sync::Arc;
 

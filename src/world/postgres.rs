@@ -10,6 +10,7 @@ use super::container::Container;
 use super::content::Content;
 use super::error::Result;
 use super::secret::Secret;
+use super::writes::WriteCounts;
 
 /// Where a server is and as whom to speak to it.
 #[derive(Clone, Debug)]
@@ -174,6 +175,9 @@ pub trait Postgres: Send + Sync {
 
     /// Everything the cluster holds, rows counted exactly. Reads only, but counts every table in one snapshot a database.
     fn content(&self, server: &Server) -> Result<Content>;
+
+    /// What the server has counted of writes, in all databases that can be connected to, except `template0`.
+    fn write_counts(&self, server: &Server) -> Result<WriteCounts>;
 
     /// The whole cluster into a new file or directory (0600/0700); whole and checked, or an error and no file. With
     /// `replace` into the place of an older dump, but neither of another cluster's nor, when the new one would hold no

@@ -159,6 +159,7 @@ mod tests {
         ("psql::query", "database values"),
         ("psql::value", "database values"),
         ("psql::save_content", "overwrite"),
+        ("psql::save_write_counts", "overwrite"),
         ("psql::execute", "database values"),
         ("psql::file", "database"),
         ("psql::terminal", "database"),

@@ -1,15 +1,18 @@
 //! `psql::content` and what is done with it: comparing, keeping, finding what was written since.
 
+use std::path::Path;
+
 use rhai::{Array, Dynamic, Map};
+use serde::Serialize;
 
 use super::call::Call;
 use super::{Namespace, Registrar, ScriptResult, values};
 use crate::event::Event;
 use crate::script::evidence::Fact;
 use crate::script::{guards, witness};
-use crate::world::Error;
 use crate::world::content::{self, Content};
 use crate::world::postgres::Server;
+use crate::world::{Error, Result};
 
 /// Declares the handle type.
 pub fn handle(registrar: &mut Registrar<'_>) {
@@ -105,12 +108,7 @@ fn files(ns: &mut Namespace<'_, '_>) {
         |call| {
             let (content, path): (Content, _) = (call.get("content")?, call.path("path")?);
             let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
-            let json = serde_json::to_vec_pretty(&content)
-                .map_err(|e| Error::failed("host.not_json", format!("{}: {e}", path.display())))?;
-            let lost = if overwrite { guards::artefact_loss(call.session, &path)? } else { Vec::new() };
-            call.effect(format!("write {}", path.display()))?;
-            guards::lose(call.session, &lost)?;
-            call.world().host.write(&path, &json, overwrite)?;
+            keep(call, &path, &content, overwrite)?;
             Ok(Dynamic::UNIT)
         },
     );
@@ -126,4 +124,14 @@ fn files(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::from(Content { from_file: true, ..content }))
         },
     );
+}
+
+/// Writes a private JSON file.
+pub fn keep(call: &mut Call<'_>, path: &Path, value: &impl Serialize, overwrite: bool) -> Result<()> {
+    let json = serde_json::to_vec_pretty(value)
+        .map_err(|e| Error::failed("host.not_json", format!("{}: {e}", path.display())))?;
+    let lost = if overwrite { guards::artefact_loss(call.session, path)? } else { Vec::new() };
+    call.effect(format!("write {}", path.display()))?;
+    guards::lose(call.session, &lost)?;
+    call.world().host.write(path, &json, overwrite)
 }

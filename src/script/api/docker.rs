@@ -490,6 +490,18 @@ fn inside(ns: &mut Namespace<'_, '_>) {
             Ok(output(&out))
         },
     );
+    ns.function(
+        "execs(container: Container, since: int) -> Array",
+        "Commands that others have started in a container (`docker exec`) since a moment, in seconds since 1970 by the \
+         engine's clock: #{ at, program } each, without arguments, which may hold secrets. An engine remembers its last \
+         256 events, so the oldest may be missing.",
+        |call| {
+            let c: Container = call.get("container")?;
+            let since = call.int("since")?.max(0) as u64;
+            let found = call.world().containers.foreign_execs(&c.id, since)?;
+            Ok(found.iter().map(values::from_serde).collect::<Array>().into())
+        },
+    );
     ns.effect(
         "terminal(container: Container, argv: Array = [], options: Map = #{}) -> int",
         "Runs a command in a running container on the operator's own terminal, a shell (bash, else sh) when none is given; \

@@ -14,6 +14,7 @@ pub mod signature;
 mod ui;
 pub mod values;
 mod volume;
+mod writes;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rhai::{Array, Dynamic};
 
 use super::call::{Call, Options};
-use super::{Namespace, Registrar, ScriptResult, content, values};
+use super::{Namespace, Registrar, ScriptResult, content, values, writes};
 use crate::event::Event;
 use crate::script::witness;
 use crate::world::container::Container;
@@ -30,6 +30,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
         server(ns);
         questions(ns);
         content::functions(ns);
+        writes::functions(ns);
         statements(ns);
         passwords(ns);
     });

@@ -2,8 +2,9 @@
 
 use std::net::TcpListener;
 
-use super::{client, edited, go_on, pause, run_edited_as};
-use crate::stack::{Stack, Watched, docker, sh};
+use super::before::Before;
+use super::{client, edited, go_on, pause, run_edited, run_edited_as};
+use crate::stack::{Run, Stack, Watched, docker, sh};
 
 /// A stack whose compose file has something more, as YAML.
 fn with_override(stack: &Stack, yaml: &str) {
@@ -93,4 +94,43 @@ fn published_port_reaches_nobody_while_the_server_is_held() {
     let count: u64 = stack.sql("primero_production", "SELECT n FROM counter").parse().unwrap();
     // The one that was under way may have come through.
     assert!([0, 1].contains(&(count - last_acknowledged(&name))), "{count}, acknowledged {}", last_acknowledged(&name));
+}
+
+/// The upgrade by a script that stops after the dump, and again when the dump was looked at: `sql` is run meanwhile, over
+/// the server's socket, as a job of the host would.
+fn written_meanwhile(stack: &Stack, script: &std::path::Path, sql: &str) -> Run {
+    let _ = std::fs::remove_file(stack.dir.join("go"));
+    let mut watched = Watched::start(run_edited(stack, script));
+    watched.until("paused");
+    let database = stack.container("postgres");
+    stack.docker(&["exec", &database, "psql", "-qU", "primero", "primero_production", "-c", sql]);
+    go_on(stack);
+    watched.end()
+}
+
+#[test]
+fn write_during_dump_puts_everything_back_and_is_named() {
+    let stack = Stack::up(13);
+    stack.sql("primero_production", "CREATE TABLE cronlog (id bigserial PRIMARY KEY, at timestamptz DEFAULT now())");
+    let line = "    stack::fence_held(project, plan.database, fenced);\n    let saved";
+    let script = edited(&stack, line, &format!("    {}\n{line}", pause(&stack)));
+    let text = std::fs::read_to_string(&script).unwrap();
+    let end = "// Also when the run is taken up hours later.\n";
+    assert!(text.contains(end));
+    std::fs::write(&script, text.replace(end, "fail(\"test.end\", \"no write was seen\");\n")).unwrap();
+
+    // Transactions that write nothing of anybody's: what autovacuum does.
+    written_meanwhile(&stack, &script, "SELECT txid_current(); ANALYZE")
+        .expect(1, &["it is asked what was written", "no write was seen", "everything is back as it was"]);
+    let before = Before::of(&stack);
+    for (sql, named) in [
+        ("INSERT INTO cronlog DEFAULT VALUES", "primero_production: public.cronlog (1 inserted)"),
+        ("SELECT lo_create(0)", "primero_production: pg_catalog.pg_largeobject_metadata (1 inserted)"),
+    ] {
+        let said = ["error[postgres.written]", "was written to while it was held", named, "(docker exec): psql at "];
+        written_meanwhile(&stack, &script, sql).expect(3, &said).expect(3, &["everything is back as it was"]);
+    }
+    assert_eq!(stack.sql("primero_production", "SELECT count(*) FROM cronlog"), "1", "what was acknowledged is there");
+    stack.sql("primero_production", "TRUNCATE cronlog; SELECT lo_unlink(max(oid)) FROM pg_largeobject_metadata");
+    before.is_back(&stack);
 }

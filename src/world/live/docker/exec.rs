@@ -162,7 +162,9 @@ impl Call<'_> {
             ..Default::default()
         };
         let client = self.docker.client().await?;
-        Ok(client.create_exec(name, config).await.map_err(during(self.action()))?.id)
+        let id = client.create_exec(name, config).await.map_err(during(self.action()))?.id;
+        self.docker.own_execs.add(&id);
+        Ok(id)
     }
 
     /// With a terminal too the output comes in frames: `tty` in this request says no more than that, and without frames

@@ -3,7 +3,7 @@
 //! `endpoint` decides where the engine is, `connection` reaches it once. Containers are read in
 //! `containers`, made in `create` (shaped by `like` after an existing one), talked to in `exec`, on the
 //! operator's terminal in `terminal`, and in `archive` (all feed synchronous streams through `pipes`), and run
-//! to their end in `run`.
+//! to their end in `run`; `execs` knows what others run in them.
 //! `convert` turns the engine's answers into the world's types, `errors` its complaints.
 //! Nothing here knows PostgreSQL, scripts or what a container is for.
 
@@ -15,6 +15,7 @@ mod create;
 mod endpoint;
 mod errors;
 mod exec;
+mod execs;
 mod images;
 mod like;
 mod networks;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, RwLock};
 
 use self::connection::Connection;
+use self::execs::OwnExecs;
 use super::Context;
 use crate::event::Silent;
 use crate::world::Cancel;
@@ -44,12 +46,19 @@ pub struct Docker {
     connection: Arc<OnceCell<Connection>>,
     /// Held for reading by each change that the engine is about to make; see [`Docker::change`].
     under_way: Arc<RwLock<()>>,
+    own_execs: OwnExecs,
 }
 
 impl Docker {
     /// `docker_host` as in `DOCKER_HOST`, which it overrides.
     pub fn new(context: Context, docker_host: Option<String>) -> Self {
-        Self { context, docker_host, connection: Arc::default(), under_way: Arc::default() }
+        Self {
+            context,
+            docker_host,
+            connection: Arc::default(),
+            under_way: Arc::default(),
+            own_execs: OwnExecs::default(),
+        }
     }
 
     /// As [`Context::wait`]; an engine that has gone since it was reached is named.
@@ -92,7 +101,7 @@ impl ContainerEngine for Docker {
         let context = Context { cancel, listener: Arc::new(Silent), ..self.context.clone() };
         // It waits for no change that the run has under way.
         let (docker_host, connection, under_way) = (self.docker_host.clone(), self.connection.clone(), Arc::default());
-        Arc::new(Self { context, docker_host, connection, under_way })
+        Arc::new(Self { context, docker_host, connection, under_way, own_execs: self.own_execs.clone() })
     }
 
     fn names(&self) -> Result<Names> {
@@ -140,6 +149,10 @@ impl ContainerEngine for Docker {
 
     fn exec(&self, container: &str, spec: &ExecSpec, streams: Streams<'_>) -> Result<i64> {
         self.exec_streams(container, spec, streams)
+    }
+
+    fn foreign_execs(&self, container: &str, since: u64) -> Result<Vec<ExecEvent>> {
+        self.wait(self.foreign_execs(container, since))
     }
 
     fn terminal(&self, container: &str, spec: &ExecSpec) -> Result<i64> {

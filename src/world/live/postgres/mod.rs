@@ -29,6 +29,7 @@ mod staging;
 mod transfer;
 mod verify;
 mod watch;
+mod writes;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -42,6 +43,7 @@ use crate::world::content::Content;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::*;
 use crate::world::secret::Secret;
+use crate::world::writes::WriteCounts;
 
 /// The [`Postgres`] of the live world.
 pub struct Clients {
@@ -92,6 +94,10 @@ impl Postgres for Clients {
 
     fn content(&self, server: &Server) -> Result<Content> {
         content::collect(self, server)
+    }
+
+    fn write_counts(&self, server: &Server) -> Result<WriteCounts> {
+        writes::count(self, server)
     }
 
     fn dump(&self, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump> {
