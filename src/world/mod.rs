@@ -16,6 +16,7 @@ pub mod owner;
 pub mod postgres;
 pub mod secret;
 pub mod session;
+pub mod sockets;
 pub mod volume;
 pub mod writes;
 

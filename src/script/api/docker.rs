@@ -13,7 +13,7 @@ use crate::world::container::{
     Container, ContainerFilter, ContainerSpec, EndpointOptions, ExecSpec, Image, Mount, NO_HISTORY, Network,
     NetworkSpec, Output,
 };
-use crate::world::{Error, Result, Secret, secret};
+use crate::world::{Error, Result, Secret, secret, sockets};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -63,6 +63,8 @@ fn handles(r: &mut Registrar<'_>) {
     let doc = "Networks: #{ network, ip, aliases, endpoint } each; `endpoint` is what was asked for there, as the options \
                of `docker::connect`.";
     r.property::<Container>(c, "networks", "Array", doc, |c| values::from_serde(&c.networks));
+    let doc = "`none`, `host`, `container:<id>`, `default`, or the network it was created in.";
+    r.property::<Container>(c, "network_mode", "string", doc, |c| c.network_mode().to_owned().into());
     let doc = "Ids of the containers whose network, processes or IPC it shares (`network_mode: service:NAME`).";
     r.property::<Container>(c, "shares_with", "Array", doc, |c| values::from_serde(&c.shares_with()));
 
@@ -231,6 +233,17 @@ fn life(ns: &mut Namespace<'_, '_>) {
         "Waits until all containers run, are healthy where they have a health check, and have not restarted for \
          `stable` seconds (3); gives up after `timeout` seconds (120).\n\nErrors: `docker.unhealthy` names each.",
         wait_healthy,
+    );
+    ns.function(
+        "connections(container: Container, image: string) -> Array",
+        "TCP connections of a running container, those of the last minute included: #{ local, local_port, remote, remote_port, \
+         is_over } each. They are looked at by a helper container of `image` in its network. Of a connection that is over \
+         only the side that ended it knows, mostly the client's.",
+        |call| {
+            let (c, image): (Container, _) = (call.get("container")?, call.string("image")?);
+            let found = sockets::connections(&*call.world().containers, &c, &image)?;
+            Ok(found.iter().map(values::from_serde).collect::<Array>().into())
+        },
     );
     ns.function(
         "logs(container: Container, tail: int = 50) -> string",

@@ -180,3 +180,30 @@ fn published_port_of_a_fenced_container_counts_as_a_use() {
         ui::say(`codes: ${codes}`);"#;
     scratch.step(removal, &[]).expect(0, &[&said(&["done", "volume.unproven"])]);
 }
+
+#[test]
+fn network_modes_that_cannot_be_fenced_are_refused_by_name() {
+    let scratch = Scratch::new("modes");
+    let (name, label) = (&scratch.name, scratch.label());
+    let make = |verb: &[&str], kind: &str, network: &str| {
+        let container = format!("{name}-{kind}");
+        let own = ["--name", &container, "--label", &label, "--network", network];
+        docker(&[verb, &own, &["--entrypoint", "sleep", "pgscript-test/app:1", "60"]].concat());
+    };
+    make(&["create"], "host", "host");
+    make(&["run", "-d"], "shared", "none");
+    make(&["run", "-d"], "sidecar", &format!("container:{name}-shared"));
+    let check = |kind: &str| {
+        let script = "import \"clients\" as clients;\nlet name = param(\"name\");\nlet dir = param(\"dir\");\n";
+        scratch.run(&format!("{script}clients::check_fence(\"p\", docker::container(name + \"-{kind}\"));"), &[])
+    };
+    check("host").expect(
+        3,
+        &["error[preflight.network_mode]", &format!("{name}-host has network_mode host"), "remove network_mode"],
+    );
+    check("sidecar").expect(3, &["error[preflight.network_mode]"]);
+    let sidecar = format!("{name}-sidecar (of no Compose project)");
+    check("shared").expect(3, &["error[preflight.shared_network]", &sidecar, "docker stop"]);
+    docker(&["rm", "-f", &format!("{name}-sidecar")]);
+    check("shared").expect(0, &[]);
+}
