@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::places::Place;
 use super::{Context, Volumes};
 use crate::event::Event;
 use crate::world::container::{
@@ -56,26 +57,42 @@ impl Volumes {
         Ok(self.containers.containers(&filter)?.into_iter().filter(mounts).collect())
     }
 
-    /// `volume.in_use` when a container that mounts the volume is not stopped.
+    /// `volume.in_use` when a container that mounts the volume, or its directory by another name, is not stopped.
     pub fn check_unused(&self, volume: &str) -> Result<()> {
         self.check_not_running(volume, |_| true)
     }
 
     /// `volume.in_use` when a container that could write to the volume is not stopped.
     pub fn check_unwritten(&self, volume: &str) -> Result<()> {
-        self.check_not_running(volume, |c| c.mounts.iter().any(|m| m.name == volume && !m.read_only))
+        self.check_not_running(volume, |mount| !mount.read_only)
     }
 
-    fn check_not_running(&self, volume: &str, counts: impl Fn(&Container) -> bool) -> Result<()> {
-        let running = |c: &Container| matches!(c.state.as_str(), "running" | "paused" | "restarting" | "removing");
-        let users = self.users(volume)?.into_iter();
-        let names: Vec<String> = users.filter(|c| running(c) && counts(c)).map(|c| c.name).collect();
+    fn check_not_running(&self, volume: &str, counts: impl Fn(&Mount) -> bool) -> Result<()> {
+        let is_up = |c: &Container| matches!(c.state.as_str(), "running" | "paused" | "restarting" | "removing");
+        let by_name = |c: &Container| c.mounts.iter().any(|m| m.name == volume && counts(m));
+        let mut names: Vec<_> =
+            self.users(volume)?.into_iter().filter(|c| is_up(c) && by_name(c)).map(|c| c.name).collect();
+        names.extend(self.others_that_reach(volume, counts)?);
         if names.is_empty() {
             return Ok(());
         }
         let names = names.join(", ");
         Err(Error::refused("volume.in_use", format!("volume {volume} is mounted by running containers: {names}"))
             .hint("stop them first; a server's files are only consistent after a clean stop"))
+    }
+
+    /// Running containers that have the volume's directory by another name.
+    fn others_that_reach(&self, volume: &str, counts: impl Fn(&Mount) -> bool) -> Result<Vec<String>> {
+        let Some(itself) = self.containers.volume(volume)? else { return Ok(Vec::new()) };
+        let (info, volumes) = (self.containers.info()?, self.containers.volumes(None)?);
+        let resolve = |path: &Path| {
+            let found = if info.is_local { path.canonicalize().ok() } else { None };
+            found.unwrap_or_else(|| path.to_owned())
+        };
+        let place = Place::of(&itself, resolve);
+        let reaches = |m: &Mount| m.name != volume && counts(m) && place.is_reached_by(m, &volumes, resolve);
+        let running = self.containers.containers(&ContainerFilter { running: true, ..ContainerFilter::default() })?;
+        Ok(running.into_iter().filter(|c| c.mounts.iter().any(reaches)).map(|c| c.name).collect())
     }
 
     /// The way to use. `owners`, when given, is the view a backup was taken in and must be written in.

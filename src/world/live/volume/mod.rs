@@ -17,6 +17,7 @@ mod extract;
 mod keeper;
 mod member;
 mod pipe;
+mod places;
 mod rename;
 mod tally;
 #[cfg(test)]

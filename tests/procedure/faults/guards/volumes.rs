@@ -198,3 +198,33 @@ fn a_copy_to_try_something_on_goes_again_unless_others_could_use_it() {
     scratch.step(&script.replace("NETWORK", "\"bridge\""), &[]).expect(3, &said);
     assert!(has_volume(&copy));
 }
+
+#[test]
+fn live_copy_is_refused_whatever_the_running_server_calls_the_directory() {
+    let scratch = Scratch::new("live");
+    let (name, label) = (scratch.name.clone(), scratch.label());
+    let device = scratch.path("pg");
+    std::fs::create_dir(&device).unwrap();
+    std::fs::write(format!("{device}/PG_VERSION"), "15\n").unwrap();
+    for volume in [&name, &format!("{name}-twin")] {
+        let options = ["type=none", "o=bind", &format!("device={device}")]
+            .map(|option| ["--opt", option].map(str::to_owned))
+            .concat();
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        docker(&[&["volume", "create"], &options[..], &[volume]].concat());
+    }
+    let container = format!("{name}-server");
+    let above = scratch.dir.path().display().to_string();
+    for mounted in [&device, &above, &format!("{name}-twin")] {
+        let options = ["run", "-d", "--name", &container, "--label", &label, "-v", &format!("{mounted}:/d")];
+        docker(&[&options[..], &["--entrypoint", "sleep", "pgscript-test/app:1", "60"]].concat());
+        let said =
+            ["error[volume.in_use]", &format!("is mounted by running containers: {container}"), "stop them first"];
+        scratch.step("volume::backup(volume::inspect(name), dir + \"/b\");", &[]).expect(3, &said);
+        docker(&["rm", "-f", &container]);
+    }
+    // A stopped one is no obstacle.
+    let options = ["create", "--name", &container, "--label", &label, "-v", &format!("{name}:/d")];
+    docker(&[&options[..], &["--entrypoint", "true", "pgscript-test/app:1"]].concat());
+    scratch.step("volume::backup(volume::inspect(name), dir + \"/b\");", &[]).expect(0, &[]);
+}
