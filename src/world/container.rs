@@ -279,12 +279,25 @@ pub struct Network {
     #[serde(default)]
     pub internal: bool,
     pub labels: BTreeMap<String, String>,
+    /// Driver options.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// Containers that are not of a stack may join it, where the engines are a swarm.
+    #[serde(default)]
+    pub attachable: bool,
+    #[serde(default)]
+    pub ipv6: bool,
+    /// Which addresses it gives, in the engine's own words (IPAM).
+    #[serde(default)]
+    pub ipam: Option<serde_json::Value>,
     /// Names of the containers attached now.
+    #[serde(default)]
     pub containers: Vec<String>,
 }
 
 /// A network to create.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct NetworkSpec {
     /// The engine's own default (`bridge`) when empty.
     pub driver: String,
@@ -293,6 +306,11 @@ pub struct NetworkSpec {
     pub labels: BTreeMap<String, String>,
     /// Driver options, `com.docker.network.bridge.inhibit_ipv4=true` and the like.
     pub options: BTreeMap<String, String>,
+    /// See [`Network::attachable`].
+    pub attachable: bool,
+    pub ipv6: bool,
+    /// See [`Network::ipam`].
+    pub ipam: Option<serde_json::Value>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

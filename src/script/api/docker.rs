@@ -609,7 +609,8 @@ fn networks(ns: &mut Namespace<'_, '_>) {
     let describe = |n: &Network| values::from_serde(n);
     ns.function(
         "networks(project: string = \"\") -> Array",
-        "Networks as #{ id, name, driver, internal, labels, containers }; of a Compose project, or all.",
+        "Networks as #{ id, name, driver, internal, labels, options, attachable, ipv6, ipam, containers }; of a Compose \
+         project, or all.",
         move |call| {
             let project = if call.has("project") { call.string("project")? } else { String::new() };
             let project = Some(project.as_str()).filter(|p| !p.is_empty());
@@ -623,16 +624,24 @@ fn networks(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "create_network(name: string, options: Map = #{}) -> Map",
         "Creates a network. Options: driver (bridge), internal (no port of who is in it is published, and it leads \
-         nowhere; false), options (the driver's), labels. Compose accepts a network only with its own labels.",
+         nowhere; false), options (the driver's), labels, like (a network that `docker::network` gave, and that is gone \
+         by now: all that is not given is as it was). Compose accepts a network only with its own labels.",
         move |call| {
             let name = call.string("name")?;
-            let o = call.options("options", &["driver", "internal", "options", "labels"])?;
-            let spec = NetworkSpec {
-                driver: o.string("driver")?.unwrap_or_else(|| "bridge".into()),
-                internal: o.bool("internal")?.unwrap_or(false),
-                labels: text_map(o.map("labels")?),
-                options: text_map(o.map("options")?),
+            let o = call.options("options", &["driver", "internal", "options", "labels", "like"])?;
+            let mut spec = match o.map("like")? {
+                Some(like) => serde_json::from_value(values::to_object(&like)?.into())
+                    .map_err(|e| Error::usage("docker.failed", format!("`like` is no network: {e}")))?,
+                None => NetworkSpec { driver: "bridge".into(), ..NetworkSpec::default() },
             };
+            spec.driver = o.string("driver")?.unwrap_or(spec.driver);
+            spec.internal = o.bool("internal")?.unwrap_or(spec.internal);
+            if let Some(labels) = o.map("labels")? {
+                spec.labels = text_map(Some(labels));
+            }
+            if let Some(options) = o.map("options")? {
+                spec.options = text_map(Some(options));
+            }
             let internal = if spec.internal { " --internal" } else { "" };
             let options: String = spec.options.iter().map(|(key, value)| format!(" -o {key}={value}")).collect();
             call.effect(format!("docker network create --driver {}{internal}{options} {name}", spec.driver))?;

@@ -1,8 +1,8 @@
 //! The field's daily job removes every exited container of another version than the application's (`docker rm`), also
-//! in the middle of an upgrade.
+//! in the middle of an upgrade; others type `docker network prune`, which takes networks in which nobody runs just then.
 
 use super::before::Before;
-use super::{edited, go_on, pause, run_edited};
+use super::{edited, go_on, pause, run_edited, run_edited_as};
 use crate::stack::{Stack, Watched};
 
 /// A copy of the upgrade that stands still after this line, and one that then fails.
@@ -57,5 +57,42 @@ fn exited_application_container_removed_and_the_run_succeeds() {
     for service in ["postgres", "application", "worker", "nginx"] {
         assert_eq!(stack.inspect(service, "{{.HostConfig.RestartPolicy.Name}}"), "always", "{service}");
     }
+    stack.no_helpers_left();
+}
+
+/// As `docker network prune` would, but these alone.
+fn prune_networks(stack: &Stack) {
+    for network in ["default", "pgscript_fence"] {
+        stack.docker(&["network", "rm", &format!("{}_{network}", stack.name)]);
+    }
+}
+
+#[test]
+fn networks_pruned_while_all_is_stopped_and_the_run_fails() {
+    let stack = Stack::up(13);
+    let before = Before::of(&stack);
+    let watched = standing_still_after(&stack, "volume::verify(backup);", "fail(\"test.failed\", \"as asked\");");
+    prune_networks(&stack);
+    go_on(&stack);
+    let said = format!("network {}_default was removed; it is created again as it was", stack.name);
+    watched.end().expect(1, &["[test.failed]", &said, "everything is back as it was"]);
+    before.is_back(&stack);
+}
+
+#[test]
+fn networks_pruned_while_all_is_stopped_and_the_run_succeeds() {
+    let stack = Stack::up(13);
+    let before = stack.content();
+    stack.inventory_version(17);
+    stack.deploy_by_command();
+    let pause = pause(&stack);
+    let script = edited(&stack, "volume::verify(backup);", &format!("volume::verify(backup);\n    {pause}"));
+    let mut watched = Watched::start(run_edited_as(&stack, &script, &stack.upgrade_command(17, &[])));
+    watched.until("paused");
+    prune_networks(&stack);
+    go_on(&stack);
+    watched.end().expect(0, &["is done"]);
+    assert_eq!((stack.major(), stack.content()), ("17".to_owned(), before));
+    stack.writes();
     stack.no_helpers_left();
 }

@@ -174,6 +174,10 @@ pub(super) fn network(answer: models::NetworkInspect) -> Network {
         driver: text(answer.driver),
         internal: answer.internal.unwrap_or_default(),
         labels: sorted(answer.labels),
+        options: sorted(answer.options),
+        attachable: answer.attachable.unwrap_or_default(),
+        ipv6: answer.enable_ipv6.unwrap_or_default(),
+        ipam: answer.ipam.and_then(|ipam| serde_json::to_value(ipam).ok()),
         containers,
     }
 }

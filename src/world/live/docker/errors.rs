@@ -37,6 +37,8 @@ fn refused(action: &str, status: u16, reason: &str) -> Error {
     let code = match status {
         // The engine's words for an address of a network; those for a port end otherwise.
         _ if reason.ends_with("Address already in use") => "docker.address_in_use",
+        // Of a container whose network was removed while it did not run.
+        404 if reason.starts_with("network ") && reason.ends_with(" not found") => "docker.network_gone",
         404 => "docker.not_found",
         409 => "docker.conflict",
         _ => "docker.failed",
@@ -133,6 +135,9 @@ mod tests {
             let error = during("stop container a-1")(cause);
             assert_eq!((error.code.as_str(), error.message.as_str()), (code, "cannot stop container a-1: because"));
         }
+        let message = "network 8a00eacb7ac2 not found".into();
+        let error = during("start container a-1")(Cause::DockerResponseServerError { status_code: 404, message });
+        assert_eq!(error.code, "docker.network_gone");
     }
 
     #[test]

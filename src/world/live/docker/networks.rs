@@ -50,6 +50,9 @@ impl Docker {
             internal: Some(spec.internal),
             labels: Some(spec.labels.clone().into_iter().collect()),
             options: Some(spec.options.clone().into_iter().collect()),
+            attachable: Some(spec.attachable),
+            enable_ipv6: Some(spec.ipv6),
+            ipam: spec.ipam.clone().and_then(|ipam| serde_json::from_value(ipam).ok()),
             ..Default::default()
         };
         let (client, failed) = (self.client().await?.clone(), during(action.clone()));
@@ -94,7 +97,9 @@ impl Docker {
 
     pub(super) async fn detach_from_network(&self, network: &str, container: &str) -> Result<()> {
         let action = format!("disconnect container {container} from network {network}");
-        let request = NetworkDisconnectRequest { container: container.to_owned(), force: None };
+        // Of a network that was removed a container that does not run still has its place, until it is forced.
+        let is_gone = self.find_network(network).await?.is_none();
+        let request = NetworkDisconnectRequest { container: container.to_owned(), force: Some(is_gone) };
         let (client, name) = (self.client().await?.clone(), checked_name("network", network)?.to_owned());
         self.change(async move { client.disconnect_network(&name, request).await.map_err(during(action)) }).await
     }
