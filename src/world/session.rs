@@ -22,14 +22,14 @@ pub enum Purpose {
     LoadingForeign,
     /// A person at a terminal: the server's own settings, but the rights of the role that was asked for, and no time limit.
     Person,
-    /// A login as the application's: nothing of ours. An ordinary role may not set all of it.
+    /// A login as the application's. An ordinary role may not set what we set for ourselves.
     Application,
 }
 
 /// A setting, its value, and the major version that brought it (0: older than any that is still in use).
 type Setting = (&'static str, &'static str, u32);
 
-/// The rights of the superuser, and no time limit.
+/// The rights of the role that logs in, and no time limit.
 const RIGHTS: [Setting; 6] = [
     ("role", "none", 0),
     ("statement_timeout", "0", 0),
@@ -108,8 +108,7 @@ pub fn options(purpose: Purpose, major: Option<u32>) -> String {
         Purpose::Writing => &[&RIGHTS, &CHANGING, &MEANING, &MONEY, &STYLES],
         Purpose::Loading => &[&RIGHTS, &CHANGING, &MEANING, &MONEY],
         Purpose::LoadingForeign => &[&RIGHTS, &CHANGING, &MEANING],
-        Purpose::Person => &[&RIGHTS],
-        Purpose::Application => &[],
+        Purpose::Person | Purpose::Application => &[&RIGHTS],
     };
     let is_known = |setting: &&Setting| setting.2 <= major.unwrap_or(0);
     let mut words: Vec<_> = groups.iter().flat_map(|group| group.iter()).filter(is_known).map(word).collect();
@@ -169,8 +168,9 @@ mod tests {
     fn a_restore_keeps_the_sites_styles_and_a_persons_session_its_settings() {
         assert!(!options(Purpose::Loading, Some(17)).contains("TimeZone"));
         assert!(!options(Purpose::LoadingForeign, Some(17)).contains("lc_monetary"));
-        let person = options(Purpose::Person, Some(17));
-        assert!(person.contains("role=none") && !person.contains("search_path"));
-        assert_eq!(options(Purpose::Application, Some(17)), "");
+        for purpose in [Purpose::Person, Purpose::Application] {
+            let options = options(purpose, Some(17));
+            assert!(options.contains("role=none") && !options.contains("search_path"), "{options}");
+        }
     }
 }

@@ -129,6 +129,17 @@ fn search_path_superuser() {
     }
 }
 
+/// An image whose `postgres` is not in the path: the server tells its version when psql connects.
+#[test]
+fn a_server_whose_program_is_not_in_the_path_has_our_settings() {
+    let stage = Stage::new();
+    let server = stage.server(17);
+    stage.site(&server, PRODUCTION, &format!("ALTER DATABASE {PRODUCTION} SET transaction_timeout = '1ms'"));
+    docker(&["exec", &server.container, "sh", "-c", "p=$(command -v postgres); mv $p $p.away"]);
+    let (asked_anew, sql) = (Stage::new(), "SELECT current_setting('event_triggers') || pg_sleep(0.1)");
+    assert_eq!(asked_anew.value(&server, sql), "off");
+}
+
 #[test]
 fn names_without_a_schema_are_explained() {
     let stage = Stage::new();
