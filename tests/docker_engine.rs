@@ -673,6 +673,21 @@ fn a_container_like_another_is_like_it() {
     for entry in &other.env {
         assert!(apart.env.contains(entry), "{entry} of the new image is missing: {:?}", apart.env);
     }
+    // Nothing of the volumes is there: in the place of one is memory, of the other nothing.
+    let spec = ContainerSpec {
+        name: Some(stage.named("trial")),
+        like: Some(old.inspect.clone()),
+        unmount: strings(&["/anonymous"]),
+        tmpfs: BTreeMap::from([("/var/lib/postgresql/data".into(), "uid=33,gid=33".into())]),
+        log_driver: Some("json-file".into()),
+        ..Default::default()
+    };
+    let trial = stage.engine.create(&spec).unwrap();
+    assert_eq!(trial.mounts, []);
+    stage.engine.stop(&new.id, Duration::from_secs(0)).unwrap();
+    stage.engine.start(&trial.id).unwrap();
+    let seen = stage.shell(&trial.id, "stat -f -c %T /var/lib/postgresql/data; stat -c %u /var/lib/postgresql/data");
+    assert_eq!(String::from_utf8_lossy(&seen.stdout), "tmpfs\n33\n");
     let in_its_network = ContainerSpec {
         name: Some(stage.named("inside")),
         like: Some(old.inspect.clone()),

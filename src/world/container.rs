@@ -129,6 +129,12 @@ impl Container {
         found
     }
 
+    /// Entry point and command, the image's where nothing else was said.
+    pub fn argv(&self) -> Vec<&str> {
+        let words = |field: &str| self.inspect["Config"][field].as_array().into_iter().flatten();
+        words("Entrypoint").chain(words("Cmd")).filter_map(serde_json::Value::as_str).collect()
+    }
+
     /// The value of an environment variable as configured.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.env.iter().find_map(|e| e.strip_prefix(name)?.strip_prefix('='))
@@ -190,6 +196,12 @@ pub struct ContainerSpec {
     pub labels: Option<BTreeMap<String, String>>,
     /// Added to those of `like`; same destination replaces. `kind` "volume" uses `name`, "bind" uses `source`.
     pub mounts: Vec<Mount>,
+    /// Destinations at which nothing of `like` is mounted.
+    pub unmount: Vec<String>,
+    /// Options by destination, as `docker run --tmpfs` takes them (`uid=999,gid=999`).
+    pub tmpfs: BTreeMap<String, String>,
+    /// Where its log goes; that of `like` may be one that the engine can't read.
+    pub log_driver: Option<String>,
     /// `none`, `container:<id>`, `host` or a network's name; replaces the networks and published ports of `like`.
     pub network: Option<String>,
     pub user: Option<String>,

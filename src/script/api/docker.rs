@@ -65,6 +65,10 @@ fn handles(r: &mut Registrar<'_>) {
     r.property::<Container>(c, "networks", "Array", doc, |c| values::from_serde(&c.networks));
     let doc = "`none`, `host`, `container:<id>`, `default`, or the network it was created in.";
     r.property::<Container>(c, "network_mode", "string", doc, |c| c.network_mode().to_owned().into());
+    r.property::<Container>(c, "argv", "Array", "Entry point and command.", |c| values::from_serde(&c.argv()));
+    r.property::<Container>(c, "user", "string", "As whom it runs; empty for the image's default, root.", |c| {
+        c.inspect["Config"]["User"].as_str().unwrap_or_default().into()
+    });
     let doc = "Ids of the containers whose network, processes or IPC it shares (`network_mode: service:NAME`).";
     r.property::<Container>(c, "shares_with", "Array", doc, |c| values::from_serde(&c.shares_with()));
 
@@ -337,6 +341,9 @@ const SPEC: &[&str] = &[
     "host_user_namespace",
     "restart_policy",
     "replaced",
+    "unmount",
+    "tmpfs",
+    "log_driver",
 ];
 
 fn create(ns: &mut Namespace<'_, '_>) {
@@ -346,7 +353,8 @@ fn create(ns: &mut Namespace<'_, '_>) {
          labels, mounts (#{ kind, name or source, destination, read_only }), network (a name, `none`, `host` or \
          `container:<id>`), user, host_user_namespace, restart_policy. With `like: container` everything not \
          given is as in that container, networks, aliases and fixed addresses included; where it shares the network of a \
-         container that has gone, `replaced` (ids of now by ids of then) says whose to take.\n\n\
+         container that has gone, `replaced` (ids of now by ids of then) says whose to take; \
+         `unmount` (destinations) is left out, `tmpfs` (options by destination) is there instead. `log_driver`.\n\n\
          Errors: `docker.image_missing`, `docker.conflict`.",
         |call| {
             let spec = container_spec(&call.options("spec", SPEC)?)?;
@@ -426,6 +434,9 @@ fn container_spec(o: &Options) -> Result<ContainerSpec> {
         image: o.string("image")?,
         like: like.map(|c| c.inspect),
         replaced: text_map(o.map("replaced")?),
+        unmount: o.strings("unmount")?,
+        tmpfs: text_map(o.map("tmpfs")?),
+        log_driver: o.string("log_driver")?,
         entrypoint: list("entrypoint")?,
         command: list("command")?,
         env: o.strings("env")?,
@@ -469,6 +480,7 @@ fn spec_text(spec: &ContainerSpec) -> String {
             _ => format!("-v {}:{}{read_only}", m.source, m.destination),
         });
     }
+    words.extend(spec.tmpfs.iter().map(|(destination, options)| format!("--tmpfs {destination}:{options}")));
     words.push(spec.image.clone().unwrap_or_else(|| "(the same image)".into()));
     words.extend(spec.entrypoint.iter().flatten().cloned());
     words.extend(spec.command.iter().flatten().cloned());

@@ -91,7 +91,9 @@ fn looks(container: &Value) -> Value {
         .map(|(name, network)| (name, aliases(network)))
         .collect();
     let config = &container["Config"];
-    let mounts: Vec<_> = container["Mounts"].as_array().into_iter().flatten().map(mount).collect();
+    let mut mounts: Vec<_> = container["Mounts"].as_array().into_iter().flatten().map(mount).collect();
+    // The engine's order changes from one look to the next.
+    mounts.sort_by_key(Value::to_string);
     json!({
         "name": container["Name"],
         "image": config["Image"],

@@ -23,6 +23,7 @@ mod preflight;
 mod restarts;
 mod sessions;
 mod sites;
+mod trial;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -46,7 +46,7 @@ impl Docker {
             None => None,
         };
         for destination in image.map(|image| image.volumes).unwrap_or_default() {
-            if spec.mounts.iter().all(|mount| mount.destination != destination) {
+            if !spec.tmpfs.contains_key(&destination) && spec.mounts.iter().all(|m| m.destination != destination) {
                 let (name, source) = (String::new(), String::new());
                 spec.mounts.push(Mount { kind: "tmpfs".into(), name, source, destination, read_only: false });
             }
@@ -140,8 +140,15 @@ fn request(spec: &ContainerSpec, image: ChosenImage) -> Result<Likeness> {
         body.insert("User".into(), json!(user));
     }
     set_env(body, &spec.env);
+    for destination in spec.unmount.iter().chain(spec.tmpfs.keys()) {
+        unmount(&mut request, destination);
+    }
     for mount in &spec.mounts {
         set_mount(&mut request, mount);
+    }
+    set_tmpfs(&mut request.host, &spec.tmpfs);
+    if let Some(driver) = &spec.log_driver {
+        request.host.insert("LogConfig".into(), json!({"Type": driver}));
     }
     set_replaced(&mut request.host, &spec.replaced);
     if let Some(network) = &spec.network {
@@ -173,9 +180,21 @@ fn set_mount(request: &mut Likeness, mount: &Mount) {
     if mount.kind != "tmpfs" {
         entry["Source"] = json!(source);
     }
+    if mount.kind == "volume" && mount.read_only {
+        // Else the engine would fill an empty one with what the image has there.
+        entry["VolumeOptions"] = json!({"NoCopy": true});
+    }
     match request.host.get_mut("Mounts") {
         Some(Value::Array(mounts)) => mounts.push(entry),
         _ => _ = request.host.insert("Mounts".into(), json!([entry])),
+    }
+}
+
+fn set_tmpfs(host: &mut Map<String, Value>, given: &BTreeMap<String, String>) {
+    let mut all = host.get("Tmpfs").map(object).unwrap_or_default();
+    all.extend(given.iter().map(|(destination, options)| (destination.clone(), json!(options))));
+    if !all.is_empty() {
+        host.insert("Tmpfs".into(), Value::Object(all));
     }
 }
 
