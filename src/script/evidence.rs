@@ -42,7 +42,7 @@ pub enum Fact {
         volume: String,
         started_at: String,
     },
-    /// The volume holds the database of a Compose project.
+    /// The volume holds the database of a Compose project, or of the run's containers that have none.
     ClusterOf {
         volume: String,
         project: String,

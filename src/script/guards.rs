@@ -196,14 +196,15 @@ fn fence(session: &Session, project: &str, what: &str) -> Result<()> {
     let state = if restored { "its data was restored and not compared yet" } else { "its data is not in place" };
     let instead = "the old data is safe: psql::compare the new server with the content of before, or bring the old data back \
                    (pgscript rollback)";
-    let what = format!("{what}: the database of {project} was put aside, and {state}");
+    let whose = if project == witness::NO_PROJECT { "the containers without a Compose project" } else { project };
+    let what = format!("{what}: the database of {whose} was put aside, and {state}");
     Err(refusal("guard.fence", what, instead, "fence", project))
 }
 
 /// Before a container may run: the application of a database that is not proved to be whole stays down.
 pub fn release(session: &Session, container: &Container) -> Result<()> {
     witness::settle(session)?;
-    let project = container.project.as_str();
+    let Some(project) = witness::stack_of(container) else { return Ok(()) };
     let (is_fenced, is_cluster) = session.evidence.ask(|ledger| {
         let holds = |volume| ledger.is_cluster_of(volume, project);
         (ledger.is_fenced(project), witness::data_volume(container).is_some_and(holds))

@@ -47,6 +47,8 @@ struct Held {
     home: String,
     /// Nothing in it was there before the run, and nobody else has used it since.
     is_ours: bool,
+    /// It was cloned from another volume, which still is what it was.
+    is_clone: bool,
 }
 
 /// A backup or dump.
@@ -91,7 +93,7 @@ pub enum Place {
     Server,
 }
 
-/// A Compose project whose database was put aside or removed. It stays down until the data is back, or compared.
+/// A stack (a Compose project, or the run's containers that have none) whose database was put aside or removed. It stays down until the data is back, or compared.
 #[derive(Clone, Debug)]
 struct Fence {
     is_up: bool,
@@ -117,7 +119,7 @@ impl Ledger {
         match fact {
             Fact::VolumeCreated { volume } => {
                 let content = self.new_content();
-                self.hold(volume, Held { content, home: volume.clone(), is_ours: true });
+                self.hold(volume, Held { content, home: volume.clone(), is_ours: true, is_clone: false });
             }
             Fact::VolumeInUse { volume } => self.use_volume(volume, true),
             Fact::VolumeWritten { volume } => self.use_volume(volume, false),
@@ -125,7 +127,7 @@ impl Ledger {
             Fact::VolumeMoved { from, to } => self.move_volume(from, to),
             Fact::VolumeCloned { from, to } => {
                 let original = self.meet(from);
-                self.hold(to, Held { home: to.clone(), ..original });
+                self.hold(to, Held { home: to.clone(), is_clone: true, ..original });
             }
             Fact::VolumeRemoved { volume } => {
                 let held = self.leave(volume);
@@ -217,7 +219,8 @@ impl Ledger {
         if let Some(held) = self.volumes.get(volume) {
             return held.clone();
         }
-        let unknown = Held { content: self.new_content(), home: volume.to_owned(), is_ours: false };
+        let content = self.new_content();
+        let unknown = Held { content, home: volume.to_owned(), is_ours: false, is_clone: false };
         let held = self.leaving.remove(volume).unwrap_or(unknown);
         self.hold(volume, held.clone());
         held
@@ -244,7 +247,12 @@ impl Ledger {
         let held = self.meet(volume);
         self.volumes.remove(volume);
         self.moving.remove(volume);
+        // A copy to try something on goes without anybody's database going.
+        let is_scratch = held.is_ours || held.is_clone && held.home == volume;
         for project in self.projects.get(volume).into_iter().flatten() {
+            if is_scratch && !self.fences.contains_key(project) {
+                continue;
+            }
             let first = || Fence {
                 is_up: true,
                 volumes: BTreeSet::new(),
@@ -282,7 +290,7 @@ impl Ledger {
         let (is_verified, is_foreign) = copy.map_or((false, true), |copy| (copy.is_verified, copy.is_foreign));
         // In the place of a database it is the data; elsewhere it is a copy of our own.
         let is_ours = self.is_ours(volume) && !self.projects.contains_key(volume);
-        self.hold(volume, Held { content, home: volume.to_owned(), is_ours });
+        self.hold(volume, Held { content, home: volume.to_owned(), is_ours, is_clone: false });
         if is_verified {
             self.come_back(volume, |fence| is_foreign || fence.original == content.lineage);
         }

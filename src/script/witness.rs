@@ -126,13 +126,26 @@ pub fn remember(session: &Session, container: &Container) -> Result<()> {
     cluster(session, container)
 }
 
+/// What stands for the Compose project of containers that have none: those that a run works on belong together. No
+/// project can be called so, they are in lower case.
+pub const NO_PROJECT: &str = "NO-PROJECT";
+
+/// The stack that a container belongs to; `None` for one of pgscript's own.
+pub fn stack_of(container: &Container) -> Option<&str> {
+    match container.project.as_str() {
+        "" if container.labels.contains_key(LABEL_HELPER) => None,
+        "" => Some(NO_PROJECT),
+        project => Some(project),
+    }
+}
+
 /// States whose database the container holds.
 fn cluster(session: &Session, container: &Container) -> Result<()> {
     let Some(volume) = data_volume(container).filter(|_| is_database(container)) else { return Ok(()) };
-    if container.project.is_empty() || is_anonymous(volume) {
-        return Ok(());
+    match stack_of(container) {
+        Some(stack) if !is_anonymous(volume) => state_cluster(session, volume, stack),
+        _ => Ok(()),
     }
-    state_cluster(session, volume, &container.project)
 }
 
 fn state_cluster(session: &Session, volume: &str, project: &str) -> Result<()> {

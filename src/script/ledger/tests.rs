@@ -236,6 +236,18 @@ fn the_fence_is_up_from_the_move_to_the_comparison() {
 }
 
 #[test]
+fn what_the_run_has_made_to_try_something_on_leaves_no_fence() {
+    let cloned = Fact::VolumeCloned { from: "db".into(), to: "twin".into() };
+    let of_twin = Fact::ClusterOf { volume: "twin".into(), project: "site".into() };
+    for made in [created("twin"), cloned.clone()] {
+        let tried = [of_site("db"), made, of_twin.clone(), written("twin"), removed("twin")];
+        assert!(!Ledger::of(&tried).is_fenced("site"));
+        assert!(ledger(&[&tried, &[removed("db")]]).is_fenced("site"));
+    }
+    assert!(Ledger::of(&[of_site("db"), cloned, removed("db")]).is_fenced("site"), "the clone is not in its place");
+}
+
+#[test]
 fn a_comparison_of_something_else_lifts_no_fence() {
     for other in [compared("71", "new", 0), compared("99", "new", 3), compared("71", "another", 3)] {
         assert!(ledger(&[&restored_anew(), std::slice::from_ref(&other)]).is_fenced("site"), "{other:?}");

@@ -207,3 +207,34 @@ fn network_modes_that_cannot_be_fenced_are_refused_by_name() {
     docker(&["rm", "-f", &format!("{name}-sidecar")]);
     check("shared").expect(0, &[]);
 }
+
+/// The same as with labels: the application, the network and the playbook wait for the comparison.
+#[test]
+fn no_compose_labels_and_the_guards_hold_all_the_same() {
+    let scratch = Scratch::new("plain");
+    scratch.plain_server(15, "CREATE TABLE t AS SELECT 1 AS x");
+    let (name, label) = (format!("{}-application", scratch.name), scratch.label());
+    let options = ["create", "--name", &name, "--label", &label, "--network", "none"];
+    docker(&[&options[..], &["--entrypoint", "true", "pgscript-test/app:1"]].concat());
+    docker(&["network", "create", "--label", &label, &format!("{}-net", scratch.name)]);
+    let acts = [
+        "docker::start(application)",
+        "docker::connect(name + \"-net\", fresh)",
+        "ansible::playbook(ansible::site(#{ dir: dir }), \"site.yml\")",
+    ];
+    let labels = "labels: #{ \"com.docker.compose.project\": name, \"com.docker.compose.service\": \"db\" }";
+    assert!(RESTORE.contains(labels));
+    let script = [
+        PUT_ASIDE,
+        &codes(&acts[..1]),
+        &RESTORE.replace(labels, "labels: #{}"),
+        &codes(&acts),
+        "psql::compare(before, psql::content(target));",
+        &codes(&acts[..2]),
+    ];
+    let done = scratch.step(&script.concat(), &[]).expect(0, &[]);
+    let seen: Vec<_> = done.text.lines().filter_map(|line| Some(line[line.find("codes: ")?..].trim())).collect();
+    let refused = "guard.fence";
+    let expected = [said(&[refused]), said(&[refused, refused, refused]), said(&["done", "done"])];
+    assert_eq!(seen, expected, "{}", done.text);
+}

@@ -80,13 +80,21 @@ impl Scratch {
 
     /// A server in a network of nobody, of Compose project `name`, on volume `name`. Its database has a table.
     fn server(&self, major: u32, table: &str) -> String {
-        let mount = format!("{}:/var/lib/postgresql/data", self.name);
         let project = format!("com.docker.compose.project={}", self.name);
+        self.labelled_server(major, table, &["--label", &project, "--label", "com.docker.compose.service=db"])
+    }
+
+    /// The same without Compose.
+    fn plain_server(&self, major: u32, table: &str) -> String {
+        self.labelled_server(major, table, &[])
+    }
+
+    fn labelled_server(&self, major: u32, table: &str, labels: &[&str]) -> String {
+        let mount = format!("{}:/var/lib/postgresql/data", self.name);
         let image = format!("pgscript-test/postgres:{major}");
         let options = ["run", "-d", "--name", &self.name, "--network", "none", "-v", &mount, "--label", &self.label()];
-        let labels = ["--label", &project, "--label", "com.docker.compose.service=db"];
         let user = ["-e", "POSTGRES_HOST_AUTH_METHOD=trust", &image];
-        let id = docker(&[&options[..], &labels, &user].concat());
+        let id = docker(&[&options[..], labels, &user].concat());
         let psql = |sql: &str| {
             std::process::Command::new("docker")
                 .args(["exec", &id, "psql", "-h", "127.0.0.1", "-U", "postgres", "-qc", sql])
