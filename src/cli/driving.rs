@@ -8,14 +8,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Exit, Format, Global, prompter, signals};
-use crate::event::Event;
+use crate::event::{Event, Listener};
 use crate::run::drive::{Driven, Setup};
+use crate::run::history::History;
 use crate::run::last_word;
 use crate::run::log::{Both, Log};
 use crate::script::parameters::Given;
 use crate::ui::output;
 use crate::ui::prompt::Terminal;
 use crate::ui::{self, human, style};
+use crate::world::live::docker::Wish;
 use crate::world::{Cancel, Owner, Redactor, Result, live};
 
 /// Options of every command that drives a script.
@@ -28,19 +30,20 @@ pub struct Driving {
     #[arg(long, short)]
     pub yes: bool,
     /// Lets the script destroy this one thing without proof of a copy, such as `volume:primero_database`; may be
-    /// repeated. Only for what nobody needs any more.
+    /// repeated. Only for what nobody needs any more. `engine:ID` takes that engine for the run's.
     #[arg(long, value_name = "KIND:NAME", value_parser = loss)]
     pub allow_data_loss: Vec<String>,
     /// How to tell what happens.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
-    /// The Docker engine: unix:///…, tcp://…, ssh://user@host. That of the environment when left out.
-    #[arg(long, value_name = "URL", env = "DOCKER_HOST", hide_env_values = true)]
+    /// The Docker engine: unix:///…, tcp://…, ssh://user@host, context:NAME. When left out that of the run; for a new
+    /// one that of the environment (DOCKER_HOST, docker context).
+    #[arg(long, value_name = "URL")]
     pub docker: Option<String>,
 }
 
 /// Kinds of things that a guard asks for.
-const LOSSES: [&str; 4] = ["volume", "container", "artefact", "fence"];
+const LOSSES: [&str; 5] = ["volume", "container", "artefact", "fence", "engine"];
 
 /// Only what a guard asks for can be named: a typing error must not look like an allowance.
 fn loss(text: &str) -> std::result::Result<String, String> {
@@ -65,25 +68,25 @@ impl Driving {
         &self,
         global: Global,
         given: Given,
-        docker: Option<String>,
+        history: &History,
         drive: impl FnOnce(&Setup) -> Result<Driven>,
     ) -> anyhow::Result<Exit> {
-        self.with_setup(global, given, docker, |setup| drive(setup).map(|driven| tell(&driven, self.format, setup)))
+        self.with_setup(global, given, history, |setup| drive(setup).map(|driven| tell(&driven, self.format, setup)))
     }
 
-    /// Makes everything a run or a session needs, for `work`.
+    /// Makes everything a run or a session needs, for `work`. `history` is that of the run, which knows its engine.
     pub fn with_setup(
         &self,
         global: Global,
         given: Given,
-        docker: Option<String>,
+        history: &History,
         work: impl FnOnce(&Setup) -> Result<Exit>,
     ) -> anyhow::Result<Exit> {
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = threads.context("cannot start the runtime")?;
         let (cancel, redactor) = (Cancel::default(), Redactor::default());
         signals::listen(&runtime, cancel.clone())?;
-        let setup = self.setup(&runtime, global, given, docker, cancel, redactor)?;
+        let setup = self.setup(&runtime, global, given, history, cancel, redactor)?;
         let result = work(&setup);
         // A primitive that does not let go must not hold up the prompt.
         runtime.shutdown_timeout(std::time::Duration::from_millis(200));
@@ -95,7 +98,7 @@ impl Driving {
         runtime: &tokio::runtime::Runtime,
         global: Global,
         mut given: Given,
-        docker: Option<String>,
+        history: &History,
         cancel: Cancel,
         redactor: Redactor,
     ) -> Result<Setup> {
@@ -111,18 +114,35 @@ impl Driving {
         let (runtime, owner) = (runtime.handle().clone(), Owner::default());
         let context = live::Context { runtime, cancel, listener: listener.clone(), redactor, owner };
         let prompter = prompter::Operator { yes: self.yes, cancel: context.cancel.clone(), terminal: Terminal };
-        let docker = self.docker.clone().or(docker);
+        let of_environment = std::env::var("DOCKER_HOST").ok().filter(|url| !url.is_empty());
+        let wish = match (&self.docker, history.endpoint()) {
+            (Some(url), _) => Wish::Named(url.clone()),
+            (None, Some(url)) => {
+                say_unheeded(&*listener, &url, of_environment.as_deref());
+                Wish::OfRun(url)
+            }
+            (None, None) => Wish::Nothing,
+        };
         Ok(Setup {
             store: global.store,
             places: global.places,
-            world: live::world(context, docker.clone()),
+            world: live::world(context, wish),
             listener,
             log,
             prompter: Arc::new(prompter),
             losses: self.allow_data_loss.clone(),
-            docker,
+            docker: self.docker.clone().or_else(|| history.docker.clone()).or(of_environment),
             given,
         })
+    }
+}
+
+/// Where a run's engine is stands in its journal: an environment that points elsewhere by now does not count.
+fn say_unheeded(listener: &dyn Listener, own: &str, of_environment: Option<&str>) {
+    if of_environment.is_some_and(|url| url != own) {
+        let text =
+            format!("DOCKER_HOST is not heeded: the run belongs to the engine {own}; --docker names another way to it");
+        listener.hear(&Event::Warn { text });
     }
 }
 

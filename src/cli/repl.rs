@@ -53,7 +53,7 @@ pub fn session(
     let place = run.map(|name| global.store.find(name)).transpose()?;
     let history = place.as_ref().map_or_else(|| Ok(History::default()), |place| place.history().map(|(h, _)| h))?;
     let global = if place.is_some() { global.of_run(&history)? } else { global };
-    driving.with_setup(global, Given::default(), history.docker, |setup| {
+    driving.with_setup(global, Given::default(), &history, |setup| {
         let watch = Watch::default();
         let _signals = InSession::new(&watch);
         work(Start { setup: setup.clone(), place, held: None, watch })

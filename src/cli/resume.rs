@@ -59,7 +59,7 @@ impl Resume {
         let global = global.of_run(&history)?;
         let decisions = drive::decisions(&self.retry, &self.skip, &self.accept)?;
         let changes = changes(self.accept_changes, self.as_recorded);
-        self.driving.drive(global, Given::default(), history.docker, |setup| {
+        self.driving.drive(global, Given::default(), &history, |setup| {
             let asks = choices::are_offered(&self.driving);
             let driven =
                 drive::resume(setup, &place, None, decisions, changes, Way::Forward { keep: self.keep || asks })?;

@@ -64,7 +64,7 @@ impl Rollback {
         }
         let global = global.of_run(&history)?;
         let changes = changes(self.accept_changes, self.as_recorded);
-        self.driving.drive(global, Given::default(), history.docker, |setup| {
+        self.driving.drive(global, Given::default(), &history, |setup| {
             drive::rollback(setup, &place, None, &self.skip, changes)
         })
     }

@@ -5,6 +5,7 @@ use clap::Args;
 use super::driving::Driving;
 use super::{Exit, Global, choices};
 use crate::run::drive;
+use crate::run::history::History;
 use crate::script::parameters::Given;
 
 /// Runs a script: a path, or the name of a script of the site or of those built in.
@@ -29,7 +30,7 @@ impl Run {
         for set in &self.set {
             given.add_set(set)?;
         }
-        self.driving.drive(global, given, None, |setup| {
+        self.driving.drive(global, given, &History::default(), |setup| {
             // At a terminal the operator is asked before anything is put back.
             let asks = choices::are_offered(&self.driving);
             let driven = drive::run(setup, source, self.keep || asks)?;

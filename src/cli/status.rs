@@ -1,5 +1,6 @@
 //! `pgscript status [RUN]`
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -7,10 +8,12 @@ use clap::Args;
 
 use super::{Exit, Format, Global};
 use crate::event::Silent;
+use crate::run::belonging::Onlooker;
 use crate::run::status::{Seen, Status as Standing};
 use crate::run::store::Place;
 use crate::ui::output;
-use crate::world::{Cancel, Error, Owner, Redactor, live};
+use crate::world::live::docker::Wish;
+use crate::world::{Cancel, Doorkeeper, Error, Owner, Redactor, live};
 
 /// Says where a run stands: whether the data is safe, where it is, and what to type.
 #[derive(Args, Debug)]
@@ -20,7 +23,7 @@ pub struct Status {
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     /// The Docker engine; that of the run when left out.
-    #[arg(long, value_name = "URL", env = "DOCKER_HOST", hide_env_values = true)]
+    #[arg(long, value_name = "URL")]
     docker: Option<String>,
 }
 
@@ -31,7 +34,11 @@ impl Status {
             None => newest(global)?,
         };
         let (history, damage) = place.history()?;
-        let seen = look(self.docker.or_else(|| history.docker.clone()))?;
+        let wish = match self.docker {
+            Some(url) => Wish::Named(url),
+            None => history.endpoint().map_or(Wish::Nothing, Wish::OfRun),
+        };
+        let seen = look(wish, Onlooker { engine: history.engine.clone(), run: place.id.clone() })?;
         let status = Standing::new(&place, &history, damage.as_ref(), &seen);
         match self.format {
             Format::Json => output::print(&format!("{:#}\n", serde_json::to_value(&status)?)),
@@ -53,18 +60,15 @@ fn newest(global: &Global) -> crate::world::Result<Place> {
 }
 
 /// What the engine shows, if it shows it soon.
-fn look(docker: Option<String>) -> anyhow::Result<Seen> {
+fn look(wish: Wish, onlooker: Onlooker) -> anyhow::Result<Seen> {
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = threads.context("cannot start the runtime")?;
     let (cancel, redactor, owner) = (Cancel::default(), Redactor::default(), Owner::default());
-    let context = live::Context {
-        runtime: runtime.handle().clone(),
-        cancel,
-        listener: std::sync::Arc::new(Silent),
-        redactor,
-        owner,
-    };
-    let world = live::world(context, docker);
+    let doorkeeper: Arc<dyn Doorkeeper> = Arc::new(onlooker);
+    owner.keeps_door(Arc::downgrade(&doorkeeper));
+    let context =
+        live::Context { runtime: runtime.handle().clone(), cancel, listener: Arc::new(Silent), redactor, owner };
+    let world = live::world(context, wish);
     let seen = Seen::now(&world);
     world.cancel.cancel();
     runtime.shutdown_timeout(Duration::from_millis(50));

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use super::frozen;
 use super::history::{History, State, StepState};
-use super::lock;
 use super::log::Log;
 use super::recorder::{Identity, Recorder};
 use super::store::{Held, Place, Store};
@@ -19,9 +18,7 @@ use crate::script::session::{Prompter, Session};
 use crate::script::source::{Origin, Source};
 use crate::script::steps::Steps;
 use crate::script::witness;
-use crate::world::container::{ContainerFilter, LABEL_HELPER, LABEL_RUN};
-use crate::world::volume::KEEPER;
-use crate::world::{Error, Kind, Result, World};
+use crate::world::{Doorkeeper, Error, Kind, Result, World};
 
 /// What every way of driving a run needs.
 #[derive(Clone)]
@@ -72,6 +69,7 @@ pub fn run(setup: &Setup, source: Source, keep: bool) -> Result<Driven> {
         Origin::BuiltIn | Origin::Input => source.name.clone(),
     };
     let recorder = Recorder::new(identity(setup, Command::Run, script, Changes::Refuse)?);
+    let recorder = keeping_door(setup, recorder);
     attempt(setup, recorder, Steps::default(), source, Way::Forward { keep })
 }
 
@@ -90,8 +88,8 @@ pub fn resume(
     refuse_resume(place, &history)?;
     decisions.iter().try_for_each(|(step, _)| refuse_decision(place, &history, step))?;
     let (recorder, source, setup) = reopen(setup, place, held, &history, Command::Resume, changes)?;
+    meet_engine(&setup.world)?;
     recorder.relock(&setup.world)?;
-    sweep(&setup.world)?;
     for (step, decision) in decisions {
         recorder.write(Entry::Decided { step, decision })?;
     }
@@ -130,8 +128,8 @@ fn back(
     refuse_rollback(place, &history)?;
     let skipped = skip.iter().map(|step| put_back_by_hand(place, &history, step)).collect::<Result<Vec<_>>>()?;
     let (recorder, source, setup) = reopen(setup, place, held, &history, Command::Rollback, changes)?;
+    meet_engine(&setup.world)?;
     recorder.relock(&setup.world)?;
-    sweep(&setup.world)?;
     skipped.into_iter().flatten().try_for_each(|entry| recorder.write(entry).map(|_| ()))?;
     tell_by_hand(&setup, &history, "what they did is not put back by this");
     attempt(&setup, recorder, Steps::replaying(true), source, way)
@@ -147,6 +145,14 @@ fn tell_by_hand(setup: &Setup, history: &History, consequence: &str) {
     }
 }
 
+/// From now on no engine is spoken to that is not the run's.
+pub(super) fn keeping_door(setup: &Setup, recorder: Recorder) -> Arc<Recorder> {
+    let recorder = Arc::new(recorder);
+    let doorkeeper: Arc<dyn Doorkeeper> = recorder.clone();
+    setup.world.owner.keeps_door(Arc::downgrade(&doorkeeper));
+    recorder
+}
+
 pub(super) fn identity(setup: &Setup, command: Command, script: String, changes: Changes) -> Result<Identity> {
     Ok(Identity {
         store: setup.store.clone(),
@@ -159,6 +165,7 @@ pub(super) fn identity(setup: &Setup, command: Command, script: String, changes:
         log: setup.log.clone(),
         owner: setup.world.owner.clone(),
         redactor: setup.world.redactor.clone(),
+        losses: setup.losses.clone(),
         accept_changes: changes == Changes::Accept,
     })
 }
@@ -275,7 +282,7 @@ fn reopen(
     history: &History,
     command: Command,
     changes: Changes,
-) -> Result<(Recorder, Source, Setup)> {
+) -> Result<(Arc<Recorder>, Source, Setup)> {
     let mut setup = setup.clone();
     if changes == Changes::AsRecorded {
         setup.places = setup.places.with_frozen(frozen::all(place, history)?);
@@ -289,31 +296,22 @@ fn reopen(
         Error { hint: Some(hint), ..error }
     })?;
     let recorder = Recorder::resume(identity(&setup, command, history.script.clone(), changes)?, place.clone(), held)?;
-    Ok((recorder, source, setup))
+    Ok((keeping_door(&setup, recorder), source, setup))
 }
 
-/// What a killed process has left running in helper containers would work against its successor.
-pub(super) fn sweep(world: &World) -> Result<()> {
-    let Some(run) = world.owner.name() else { return Ok(()) };
-    let labels = vec![format!("{LABEL_RUN}={run}"), LABEL_HELPER.to_owned()];
-    let found = match world.containers.containers(&ContainerFilter { labels, ..ContainerFilter::default() }) {
+/// Meets the run's engine, if it is there, before anything else: another one is refused, and what killed processes have left
+/// there would work against their successor.
+fn meet_engine(world: &World) -> Result<()> {
+    match world.containers.info() {
         // A script that needs the engine will say so itself.
-        Err(error) if error.kind == Kind::Unavailable => return Ok(()),
-        other => other?,
-    };
-    for helper in found {
-        if matches!(helper.labels.get(LABEL_HELPER).map(String::as_str), Some(KEEPER | lock::PURPOSE)) {
-            continue;
-        }
-        world.containers.remove(&helper.id, true)?;
+        Err(error) if error.kind == Kind::Unavailable => Ok(()),
+        other => other.map(|_| ()),
     }
-    Ok(())
 }
 
 /// Runs the script once, whichever way, and writes down how it ended.
-fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way: Way) -> Result<Driven> {
+fn attempt(setup: &Setup, recorder: Arc<Recorder>, steps: Steps, source: Source, way: Way) -> Result<Driven> {
     setup.world.cancel.rearm();
-    let recorder = Arc::new(recorder);
     let before = recorder.history();
     for loss in setup.losses.iter().filter(|loss| !before.overrides.contains(loss)) {
         recorder.write(Entry::Override { loss: loss.clone() })?;
@@ -359,7 +357,8 @@ fn attempt(setup: &Setup, recorder: Recorder, steps: Steps, source: Source, way:
 }
 
 fn give_back(setup: &Setup, recorder: &Recorder) {
-    if let Err(error) = recorder.unlock(&setup.world) {
+    // Also after Ctrl-C: nobody else could ever give it back.
+    if let Err(error) = setup.world.cancel.in_spite(|| recorder.unlock(&setup.world)) {
         let text = format!("the lock of the stack was not given back: {error}");
         setup.listener.hear(&Event::Warn { text });
     }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::journal::Line;
 use crate::script::evidence::Fact;
-use crate::script::record::{Command, Decision, Ending, Entry, Past, Reason, is_by_hand, undo_of};
+use crate::script::parameters::Given;
+use crate::script::record::{Command, Decision, Ending, Engine, Entry, Past, Reason, is_by_hand, undo_of};
 use crate::script::steps::AFTER_ROLLBACK;
 
 /// A run's past, folded from its entries.
@@ -15,13 +16,18 @@ use crate::script::steps::AFTER_ROLLBACK;
 pub struct History {
     pub id: String,
     pub script: String,
+    /// The engine as the operator had named it.
     pub docker: Option<String>,
+    /// The engine that the run belongs to, once it has answered.
+    pub engine: Option<Engine>,
     pub site: PathBuf,
     /// RFC 3339, of the first and the last line.
     pub begun_at: String,
     pub last_at: String,
     pub last_command: Option<Command>,
     pub sources: Vec<Frozen>,
+    /// What the operator gave: on disk with the first line, so that it counts however early the run was cut off.
+    pub given: Given,
     pub parameters: BTreeMap<String, Option<Value>>,
     pub answers: Vec<(String, bool)>,
     /// Paths in the order in which they were first begun.
@@ -111,9 +117,10 @@ impl History {
         }
         self.last_at = line.at;
         match line.entry {
-            Entry::Run { id, script, docker, site, .. } => {
-                (self.id, self.script, self.docker, self.site) = (id, script, docker, site);
+            Entry::Run { id, script, docker, site, given, .. } => {
+                (self.id, self.script, self.docker, self.site, self.given) = (id, script, docker, site, given);
             }
+            Entry::Engine(engine) => self.engine = Some(engine),
             // One that only looks, and refuses or declines, leaves the run as it was.
             Entry::Process { command, .. } => self.last_command = Some(command),
             Entry::Source { id, name, origin, sha256, frozen } => {
@@ -325,6 +332,11 @@ impl History {
     /// Whether it is no script's run, but what an operator did by hand.
     pub fn is_session(&self) -> bool {
         self.sources.is_empty() && !self.by_hand.is_empty()
+    }
+
+    /// What reaches the run's engine.
+    pub fn endpoint(&self) -> Option<String> {
+        self.engine.as_ref().map(|engine| engine.named.clone()).or_else(|| self.docker.clone())
     }
 
     pub fn state(&self) -> State {

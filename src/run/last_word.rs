@@ -80,7 +80,7 @@ pub fn render(driven: &Driven, failure: &Failure, setup: &Setup, seconds: &str, 
     if let Some(place) = driven.place.as_ref().filter(|_| !ways.is_empty() || asks_operator(driven)) {
         let _ = writeln!(out, "  where it stands: pgscript status {}", place.id);
         if let Some(url) = &setup.docker {
-            let _ = writeln!(out, "  (the engine is {url}, as before)");
+            let _ = writeln!(out, "  (the engine is {url}, as the journal says)");
         }
     }
     out

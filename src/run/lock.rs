@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::world::container::{Container, ContainerFilter, ContainerSpec, LABEL_HELPER};
+use super::history::State;
+use super::store::{Driver, Place, Store};
+use crate::world::container::{ContainerFilter, ContainerSpec, LABEL_HELPER, LABEL_OWNER, LOCK};
+use crate::world::process::{self, Process};
 use crate::world::{Error, Result, World};
 
-/// Value of [`LABEL_HELPER`] on a lock.
-pub const PURPOSE: &str = "lock";
 const LABEL_STACK: &str = "pgscript.lock.stack";
 const LABEL_RUN: &str = "pgscript.lock.run";
 const LABEL_HOST: &str = "pgscript.lock.host";
+const LABEL_MACHINE: &str = "pgscript.lock.machine";
 const LABEL_STORE: &str = "pgscript.lock.store";
 const LABEL_SINCE: &str = "pgscript.lock.since";
 
@@ -19,12 +21,17 @@ const LABEL_SINCE: &str = "pgscript.lock.since";
 pub struct Holder {
     /// Id of the container that is the lock.
     pub container: String,
+    pub stack: String,
     pub run: String,
     pub host: String,
+    /// Tells machines of one name apart; empty where there is nothing to tell them by.
+    machine: String,
     /// The run store of that machine.
     pub store: String,
     /// RFC 3339
     pub since: String,
+    /// The process that took it.
+    maker: Option<Process>,
 }
 
 /// What identifies us as a holder.
@@ -61,18 +68,25 @@ pub fn take(world: &World, stack: &str, claim: &Claim) -> Result<Option<Holder>>
 /// Who has the lock.
 pub fn holder(world: &World, stack: &str) -> Result<Option<Holder>> {
     match world.containers.container(&name(stack)) {
-        Ok(container) => Ok(Some(read(&container))),
+        Ok(container) => Ok(Some(read(&container.id, &container.labels))),
         Err(error) if error.code == "docker.not_found" => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Gives back the lock of a run. One that is not ours, or is gone, is left alone.
-pub fn give_back(world: &World, stack: &str, claim: &Claim) -> Result<()> {
-    match holder(world, stack)? {
-        Some(holder) if holder.is(claim) => remove(world, &holder),
-        _ => Ok(()),
-    }
+/// Gives back every lock that a run has.
+pub fn give_back(world: &World, claim: &Claim) -> Result<()> {
+    let labels = [(LABEL_HELPER, LOCK), (LABEL_RUN, &claim.run)];
+    let labels = labels.map(|(name, value)| format!("{name}={value}")).to_vec();
+    let locks = world.containers.containers(&ContainerFilter { labels, ..ContainerFilter::default() })?;
+    let holders = locks.iter().map(|lock| read(&lock.id, &lock.labels));
+    holders.filter(|holder| holder.is(claim)).try_for_each(|holder| remove(world, &holder))
+}
+
+/// Why the lock with these labels is nobody's any more; see [`Holder::abandoned`].
+pub fn abandoned(labels: &BTreeMap<String, String>) -> Option<String> {
+    let is_lock = labels.get(LABEL_HELPER).is_some_and(|purpose| purpose == LOCK);
+    is_lock.then(|| read("", labels).abandoned()).flatten()
 }
 
 /// Removes the lock that `holder` had.
@@ -87,16 +101,58 @@ impl Holder {
     fn is(&self, claim: &Claim) -> bool {
         (&self.run, &self.host, &self.store) == (&claim.run, &claim.host, &claim.store)
     }
+
+    /// Whether it is a run of this machine: of its name, and, where both say so, of its identity.
+    fn is_here(&self) -> bool {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        self.host == host && (self.machine.is_empty() || self.machine == process::machine())
+    }
+
+    /// Where the run stands, as its store on this machine tells; with its driver, if it has one.
+    pub fn look(&self) -> Option<(Option<Driver>, State)> {
+        let place = self.place().ok()??;
+        let (history, damage) = place.history().ok()?;
+        // Of one with a damaged journal nobody knows whether it is over.
+        let state = if damage.is_some() && history.state().is_over() { State::Interrupted } else { history.state() };
+        Some((place.driver(), state))
+    }
+
+    /// Why it is nobody's any more: its run, on this machine, is over, or is not there and neither is the process that
+    /// had begun it. `None` as long as it may be somebody's: where we can't look it is.
+    pub fn abandoned(&self) -> Option<String> {
+        let Self { stack, run, store, .. } = self;
+        let why = match self.place().ok()? {
+            Some(_) => match self.look()? {
+                (None, state) if state.is_over() => format!("which is {}", state.as_str()),
+                _ => return None,
+            },
+            None if self.maker.as_ref().is_some_and(Process::is_gone) => "which is not there any more".to_owned(),
+            None => return None,
+        };
+        Some(format!("the lock of {stack} was taken over from run {run} of {store}, {why}"))
+    }
+
+    /// The run in its store; `None` inside where the store can be read and has no such run.
+    fn place(&self) -> Result<Option<Place>> {
+        if !self.is_here() {
+            return Err(Error::failed("run.elsewhere", "it is another machine's"));
+        }
+        let runs = Store::new(Some(self.store.clone().into())).runs()?;
+        Ok(runs.into_iter().find(|place| place.id == self.run))
+    }
 }
 
-fn read(container: &Container) -> Holder {
-    let label = |name: &str| container.labels.get(name).cloned().unwrap_or_else(|| "?".into());
+fn read(container: &str, labels: &BTreeMap<String, String>) -> Holder {
+    let label = |name: &str| labels.get(name).cloned().unwrap_or_else(|| "?".into());
     Holder {
-        container: container.id.clone(),
+        container: container.to_owned(),
+        stack: label(LABEL_STACK),
         run: label(LABEL_RUN),
         host: label(LABEL_HOST),
+        machine: labels.get(LABEL_MACHINE).cloned().unwrap_or_default(),
         store: label(LABEL_STORE),
         since: label(LABEL_SINCE),
+        maker: labels.get(LABEL_OWNER).and_then(|label| Process::parse(label)),
     }
 }
 
@@ -118,10 +174,11 @@ fn spec(world: &World, stack: &str, claim: &Claim) -> Result<ContainerSpec> {
         image: Some(image),
         entrypoint: Some(vec!["/never-started".into()]),
         labels: Some(BTreeMap::from([
-            (LABEL_HELPER.to_owned(), PURPOSE.to_owned()),
+            (LABEL_HELPER.to_owned(), LOCK.to_owned()),
             (LABEL_STACK.to_owned(), stack.to_owned()),
             (LABEL_RUN.to_owned(), claim.run.clone()),
             (LABEL_HOST.to_owned(), claim.host.clone()),
+            (LABEL_MACHINE.to_owned(), process::machine()),
             (LABEL_STORE.to_owned(), claim.store.clone()),
             (LABEL_SINCE.to_owned(), world.host.now()),
         ])),

@@ -6,6 +6,7 @@
 //! back, [`session`] is for work by hand; [`status`] tells a person where a run stands, and
 //! [`copies`] where the data is.
 
+pub mod belonging;
 pub mod copies;
 pub mod drive;
 pub mod frozen;

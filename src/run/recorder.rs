@@ -2,23 +2,26 @@
 //!
 //! The run's directory is made when the first step begins: a script that only reads leaves nothing behind.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use super::frozen;
 use super::history::{Frozen, History};
 use super::journal::{self, Journal, Line};
 use super::lock::{self, Claim};
 use super::log::Log;
 use super::store::{self, Held, Place, Store};
+use super::{belonging, frozen};
 use crate::event::{Event, Listener};
 use crate::script::evidence::Fact;
 use crate::script::ledger::Ledger;
+use crate::script::parameters::Given;
 use crate::script::record::{Command, Entry, Known, Owner, Past, Record};
 use crate::script::source::{Origin, Source};
-use crate::world::{Error, Owner as OwnerLabel, Redactor, Result, World};
+use crate::world::container::EngineInfo;
+use crate::world::{Doorkeeper, Error, Owner as OwnerLabel, Redactor, Result, World};
 
 /// What a run needs to know of itself before it has a directory.
 #[derive(Clone)]
@@ -27,6 +30,7 @@ pub struct Identity {
     pub command: Command,
     /// How the operator named the script; a path is absolute.
     pub script: String,
+    /// The engine as the operator named it.
     pub docker: Option<String>,
     pub site: PathBuf,
     pub host: String,
@@ -38,6 +42,8 @@ pub struct Identity {
     pub redactor: Redactor,
     /// The operator has seen what was changed in the scripts, and wants it.
     pub accept_changes: bool,
+    /// Objects named with `--allow-data-loss`.
+    pub losses: Vec<String>,
 }
 
 /// Implements [`Record`] on a directory.
@@ -191,9 +197,12 @@ impl Recorder {
     /// Gives back the locks of the stacks that this run had.
     pub fn unlock(&self, world: &World) -> Result<()> {
         let Some(place) = self.kept_in() else { return Ok(()) };
-        let claim = self.claim(&place);
-        let stacks = self.state().history.locks.clone();
-        stacks.iter().try_for_each(|stack| lock::give_back(world, stack, &claim))
+        let History { locks, engine, .. } = self.state().history.clone();
+        if locks.is_empty() && engine.is_none() {
+            return Ok(());
+        }
+        // Also one that was made by a process which was killed before it could note it.
+        lock::give_back(world, &self.claim(&place))
     }
 
     /// Takes the locks again that the run has had: a finished run has given them back, and a lock may have been removed.
@@ -203,7 +212,8 @@ impl Recorder {
     }
 
     fn claim(&self, place: &Place) -> Claim {
-        let store = self.identity.store.root().display().to_string();
+        let root = self.identity.store.root();
+        let store = std::path::absolute(root).unwrap_or_else(|_| root.to_owned()).display().to_string();
         Claim { run: place.id.clone(), host: self.identity.host.clone(), store }
     }
 
@@ -234,7 +244,8 @@ impl Recorder {
         }
         if is_new {
             let version = env!("CARGO_PKG_VERSION").to_owned();
-            append(state, Entry::Run { id, script, version, docker, site })?;
+            let given = state.history.given.clone();
+            append(state, Entry::Run { id, script, version, docker, site, given })?;
         }
         append(state, Entry::Process { command, pid: std::process::id(), host })?;
         for pending in std::mem::take(&mut state.pending) {
@@ -402,6 +413,18 @@ impl Record for Recorder {
         self.state().history.undone.contains(path)
     }
 
+    fn give(&self, given: Given) {
+        let mut state = self.state();
+        // Of one that has begun, also of an older version, the journal knows.
+        if state.history.id.is_empty() {
+            state.history.given = given;
+        }
+    }
+
+    fn given(&self) -> Given {
+        self.state().history.given.clone()
+    }
+
     fn parameter(&self, name: &str) -> Option<Value> {
         self.state().history.parameters.get(name).cloned().flatten()
     }
@@ -430,20 +453,17 @@ impl Record for Recorder {
         let Some(place) = self.kept_in() else { return Ok(()) };
         let claim = self.claim(&place);
         while let Some(holder) = lock::take(world, stack, &claim)? {
-            let is_ours = holder.host == claim.host && holder.store == claim.store;
-            let other = if is_ours { self.identity.store.find(&holder.run).ok() } else { None };
-            let (is_over, found) = match other {
-                Some(other) => {
-                    let (history, damage) = other.history()?;
-                    // Of one with a damaged journal nobody knows whether it is over.
-                    (damage.is_none() && history.state().is_over(), Some((other.driver(), history.state())))
+            let is_of_this_store = holder.host == claim.host && holder.store == claim.store;
+            // Of another store only whether it still counts is known here: what to type is said to who looks there.
+            let found = holder.look().filter(|_| is_of_this_store);
+            match (holder.abandoned(), found) {
+                // Killed between its last word and this, or lost with its store: nobody's any more.
+                (Some(why), _) => {
+                    lock::remove(world, &holder)?;
+                    self.identity.listener.hear(&Event::Warn { text: why });
                 }
-                None => (false, None),
-            };
-            match found {
-                // Killed between its last word and this: nobody's any more.
-                Some((None, _)) if is_over || take_over => lock::remove(world, &holder)?,
-                found => return Err(locked(stack, &holder, found)),
+                (None, Some((None, _))) if take_over => lock::remove(world, &holder)?,
+                (None, found) => return Err(locked(stack, &holder, found)),
             }
         }
         self.write(Entry::Locked { stack: stack.to_owned() })?;
@@ -488,6 +508,24 @@ impl Record for Recorder {
 
     fn keeper(&self, volume: &str) -> Result<Option<Owner>> {
         self.newest(|history, _| Ledger::of(&history.facts).keeps(volume))
+    }
+}
+
+impl Doorkeeper for Recorder {
+    fn meets(&self, found: &EngineInfo) -> Result<()> {
+        let mut state = self.state();
+        if matches!(state.open.as_ref().map(|open| &open.writer), Some(Writer::Retired)) {
+            return Ok(());
+        }
+        let (known, losses) = (state.history.engine.as_ref(), &self.identity.losses);
+        match belonging::meets(known, found, losses, &state.history.id, &self.again(&state))? {
+            Some(engine) => append(&mut state, Entry::Engine(engine)).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn abandoned(&self, labels: &BTreeMap<String, String>) -> Option<String> {
+        lock::abandoned(labels)
     }
 }
 

@@ -17,7 +17,7 @@ use super::store::{Held, Place};
 use crate::event::Silent;
 use crate::script::evidence::Evidence;
 use crate::script::execute;
-use crate::script::parameters::Parameters;
+use crate::script::parameters::{Given, Parameters};
 use crate::script::record::{Command, Entry, Known, Owner, Past, Record};
 use crate::script::session::{Prompter, Session};
 use crate::script::source::Source;
@@ -55,7 +55,7 @@ pub fn open(setup: &Setup, place: Option<&Place>, held: Option<Held>) -> Result<
         Err(error) => return Err(error),
     };
     let identity = drive::identity(setup, Command::Repl, history.script.clone(), drive::Changes::Refuse)?;
-    let recorder = Arc::new(Recorder::resume(identity, place.clone(), held)?);
+    let recorder = drive::keeping_door(setup, Recorder::resume(identity, place.clone(), held)?);
     let mut is_settled = match catch_up(setup, &recorder) {
         Err(error) if is_away(&error) => false,
         // Another run works on the stack by now.
@@ -77,8 +77,7 @@ pub fn open(setup: &Setup, place: Option<&Place>, held: Option<Held>) -> Result<
 /// What the engine has to know, and to forget, before anything is done in a run.
 fn catch_up(setup: &Setup, recorder: &Recorder) -> Result<()> {
     setup.world.containers.info()?;
-    recorder.relock(&setup.world)?;
-    drive::sweep(&setup.world)
+    recorder.relock(&setup.world)
 }
 
 /// An engine that does not answer is no reason not to open the shell: that may be what it is opened for. One that is
@@ -89,7 +88,7 @@ fn is_away(error: &Error) -> bool {
 
 fn alone(setup: &Setup, place: Option<&Place>, history: History, damage: Option<Damage>) -> Result<Desk> {
     let identity = drive::identity(setup, Command::Repl, NAME.to_owned(), drive::Changes::Refuse)?;
-    let record = ByHand::new(Arc::new(Recorder::new(identity)), None);
+    let record = ByHand::new(drive::keeping_door(setup, Recorder::new(identity)), None);
     // What a damaged journal has proved counts for nothing.
     let session = session(setup, &record, &History::default());
     Ok(Desk { session, place: place.cloned(), history, damage, is_settled: true, record })
@@ -97,7 +96,7 @@ fn alone(setup: &Setup, place: Option<&Place>, history: History, damage: Option<
 
 fn look_on(setup: &Setup, place: &Place, history: History, why: Error) -> Result<Desk> {
     let identity = drive::identity(setup, Command::Repl, history.script.clone(), drive::Changes::Refuse)?;
-    let recorder = Arc::new(Recorder::reading(identity, place.clone(), history.clone()));
+    let recorder = drive::keeping_door(setup, Recorder::reading(identity, place.clone(), history.clone()));
     let record = ByHand::new(recorder, Some(Looking { place: place.clone(), why }));
     let session = session(setup, &record, &history);
     Ok(Desk { session, place: Some(place.clone()), history, damage: None, is_settled: true, record })
@@ -361,6 +360,12 @@ impl Record for ByHand {
 
     fn is_undone(&self, _: &str) -> bool {
         false
+    }
+
+    fn give(&self, _: Given) {}
+
+    fn given(&self) -> Given {
+        Given::default()
     }
 
     fn parameter(&self, _: &str) -> Option<Value> {

@@ -17,6 +17,7 @@ use super::journal::{self, Damage};
 use crate::script::handles::DEFINITIONS;
 use crate::script::record::Command;
 use crate::world::host::Exposed;
+use crate::world::process::started;
 use crate::world::{Cancel, Error, Result};
 
 const JOURNAL: &str = "journal.jsonl";
@@ -276,18 +277,6 @@ impl Driver {
     pub fn is_alive(&self) -> bool {
         started(self.pid).is_some_and(|started| self.started == Some(started))
     }
-}
-
-/// When a process was started, in clock ticks since the machine was; `None` when there is no such process.
-fn started(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).ok()?;
-    // Field 3, the state, follows the name in parentheses; field 22 is the time.
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    // A zombie only waits to be noticed.
-    if fields.next()? == "Z" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
 }
 
 fn read_driver(file: &mut File) -> Option<Driver> {

@@ -13,6 +13,7 @@ pub fn words(line: &Line) -> String {
             Some(value) => format!("parameter {name} is {value}"),
             None => format!("parameter {name} is a secret"),
         },
+        Entry::Engine(engine) => format!("belongs to the Docker engine of {} ({})", engine.host, engine.named),
         Entry::Answer { question, yes } => format!("{}: {question}", if *yes { "yes" } else { "no" }),
         Entry::Input { step, text, .. } => format!("by hand {step}: {}", first(text)),
         Entry::Effect { command, .. } => format!("about to: {}", first(command)),

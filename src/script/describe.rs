@@ -116,7 +116,7 @@ fn parameter(call: &Call, module: &str) -> Option<Parameter> {
         Some(_) => return Some(computed(name, module)),
     };
     let find = |key: &str| options.iter().find(|(k, _)| k == key).map(|(_, value)| value.literal());
-    let text = |key: &str| find(key).map(|value| value.map_or_else(|| "…".to_owned(), ToString::to_string));
+    let text = |key: &str| find(key).map(|value| value.map_or_else(|| COMPUTED.to_owned(), ToString::to_string));
     let default = find("default");
     let type_name = text("type").unwrap_or_else(|| match default.flatten() {
         Some(value) if value.is_int() => "int".into(),
@@ -137,8 +137,11 @@ fn parameter(call: &Call, module: &str) -> Option<Parameter> {
     })
 }
 
+/// The type of a parameter that is known only when the script runs.
+pub const COMPUTED: &str = "…";
+
 fn computed(name: String, module: &str) -> Parameter {
-    let type_name = "…".to_owned();
+    let type_name = COMPUTED.to_owned();
     let (help, choices, module) = (String::new(), Vec::new(), module.to_owned());
     Parameter { name, type_name, help, default: Some("…".into()), value: None, choices, module }
 }

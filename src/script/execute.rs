@@ -152,6 +152,7 @@ fn start(
     language.loader.note_aliases(source, &ast)?;
     let description = describe::describe(language, source, Tree::new(&ast));
     refuse_unknown(session, language, &description)?;
+    session.record.give(durable(session.parameters.given(), &description));
     let (script, origin) = (source.name.clone(), source.origin.to_string());
     session.emit(Event::RunStarted { script, origin, parameters: given(session, &description) });
     language.engine.run_ast_with_scope(scope, &ast)
@@ -187,15 +188,31 @@ fn parameters_of_shipped_scripts(language: &Language) -> BTreeSet<String> {
     described.flatten().map(|parameter| parameter.name).collect()
 }
 
+/// What was given for parameters that are known to be no secrets.
+fn durable(given: &Given, description: &Description) -> Given {
+    let is_kept = |name: &str| match description.parameters.iter().find(|parameter| parameter.name == name) {
+        Some(parameter) => match parameter.type_name.as_str() {
+            "secret" => Some(false),
+            describe::COMPUTED => None,
+            _ => Some(true),
+        },
+        None if description.has_computed_parameters => None,
+        // Of another script.
+        None => Some(false),
+    };
+    given.kept(is_kept, description.parameters.iter().map(|parameter| parameter.name.clone()))
+}
+
 /// What the run starts with, as far as it is known by then; secrets as dots.
 fn given(session: &Session, description: &Description) -> Value {
-    let given = session.parameters.given();
+    let (given, at_first) = (session.parameters.given(), session.record.given());
     let known = description.parameters.iter().filter_map(|parameter| {
         let value = match parameter.type_name.as_str() {
             "secret" => given.has(&parameter.name).then(|| "••••••".into()),
             _ => {
                 let recorded = session.record.parameter(&parameter.name);
-                recorded.or_else(|| given.raw(&parameter.name)).or_else(|| parameter.value.clone())
+                let at_first = || at_first.raw(&parameter.name);
+                recorded.or_else(at_first).or_else(|| given.raw(&parameter.name)).or_else(|| parameter.value.clone())
             }
         };
         Some((parameter.name.clone(), value.filter(|value| !value.is_null())?))

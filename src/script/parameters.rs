@@ -1,11 +1,12 @@
 //! Parameters of a script: declared by `param`, given on the command line, in a file, in the environment or by
 //! default, asked for on a terminal, and the same for the whole run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rhai::{Array, Dynamic};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::api::call::{Call, Options};
@@ -130,7 +131,7 @@ pub struct Declaration {
 }
 
 /// What the operator gave.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Given {
     /// `--set name=value`
     pub set: BTreeMap<String, String>,
@@ -138,6 +139,10 @@ pub struct Given {
     pub file: Option<(PathBuf, serde_json::Map<String, Value>)>,
     /// Variables of the environment that begin with `PGSCRIPT_`, by their full name.
     pub environment: BTreeMap<String, String>,
+    /// Given as well, with values that are not kept: the script computes what kind of parameters they are, and they may
+    /// be secrets.
+    #[serde(default)]
+    pub withheld: BTreeSet<String>,
 }
 
 impl Given {
@@ -165,6 +170,34 @@ impl Given {
     /// Takes the variables that parameters may come from.
     pub fn read_environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
         self.environment = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    }
+
+    /// What of it may be written down: what is given for parameters that are no secrets. `is_kept` knows these by name;
+    /// `None` for one that the script computes.
+    pub fn kept(&self, is_kept: impl Fn(&str) -> Option<bool>, names: impl Iterator<Item = String>) -> Self {
+        let environment: BTreeMap<_, _> = names.map(|name| (variable(&name), name)).collect();
+        let mut kept = Self::default();
+        let mut take = |name: &str, keep: &mut dyn FnMut(&mut Self)| match is_kept(name) {
+            Some(true) => keep(&mut kept),
+            Some(false) => {}
+            None => _ = kept.withheld.insert(name.to_owned()),
+        };
+        for (name, text) in &self.set {
+            take(name, &mut |kept| _ = kept.set.insert(name.clone(), text.clone()));
+        }
+        if let Some((path, values)) = &self.file {
+            for (name, value) in values {
+                take(name, &mut |kept| {
+                    let (_, values) = kept.file.get_or_insert_with(|| (path.clone(), serde_json::Map::new()));
+                    values.insert(name.clone(), value.clone());
+                });
+            }
+        }
+        for (variable, text) in &self.environment {
+            let name = environment.get(variable).unwrap_or(variable);
+            take(name, &mut |kept| _ = kept.environment.insert(variable.clone(), text.clone()));
+        }
+        kept
     }
 
     /// The value given for a parameter and where it came from.
@@ -262,7 +295,18 @@ pub fn param(call: &mut Call<'_>) -> Result<Dynamic> {
 /// A value that this run has not had yet. From now on it is the run's, also when it is resumed; a secret is not
 /// written down, and is asked of the operator again.
 fn fresh(call: &Call<'_>, declaration: &Declaration) -> Result<Dynamic> {
-    let value = match (call.session.parameters.given.find(declaration)?, &declaration.default) {
+    let recorded = call.session.record.given();
+    // What was given when the run began, also where it was cut off before it came to ask for it.
+    let given = match recorded.find(declaration)? {
+        None => call.session.parameters.given.find(declaration)?,
+        given => given,
+    };
+    let is_withheld =
+        [declaration.name.clone(), variable(&declaration.name)].iter().any(|n| recorded.withheld.contains(n));
+    if given.is_none() && declaration.kind != Type::Secret && is_withheld {
+        return Err(not_kept(&declaration.name));
+    }
+    let value = match (given, &declaration.default) {
         (Some(given), _) => given,
         (None, Some(default)) => default.clone(),
         (None, None) => ask(call, declaration)?,
@@ -276,6 +320,16 @@ fn fresh(call: &Call<'_>, declaration: &Declaration) -> Result<Dynamic> {
     };
     call.session.write(Entry::Parameter { name: declaration.name.clone(), value: recorded })?;
     Ok(value)
+}
+
+/// Its default would be another value than the operator wanted.
+fn not_kept(name: &str) -> Error {
+    let message = format!("parameter `{name}` was given when the run began, and its value was not kept");
+    Error::usage("params.not_kept", message).hint(format!(
+        "the script computes this parameter's name or kind, so it might have been a secret\n\
+         give it again: in a file, with --params FILE, or in the environment, as {}",
+        variable(name)
+    ))
 }
 
 fn ask(call: &Call<'_>, declaration: &Declaration) -> Result<Dynamic> {

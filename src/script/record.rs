@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::evidence::Fact;
+use super::parameters::Given;
 use super::source::Source;
 use crate::world::{Error, Result, World};
 
@@ -14,14 +15,20 @@ use crate::world::{Error, Result, World};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Entry {
-    /// The first entry: what is run. `docker` is the engine as the operator named it, if at all.
+    /// The first entry: what is run. `docker` is the engine as the operator named it, if at all; `given` what parameters
+    /// were given, secrets left out, whether or not the script has asked for them yet.
     Run {
         id: String,
         script: String,
         version: String,
         docker: Option<String>,
         site: PathBuf,
+        #[serde(default)]
+        given: Given,
     },
+    /// An engine has answered, before anything was asked of it: the run belongs to it. `named` is what reaches it as
+    /// `--docker`.
+    Engine(Engine),
     /// A process takes the run up.
     Process {
         command: Command,
@@ -126,6 +133,16 @@ pub enum Entry {
     Cleaned {
         by: String,
     },
+}
+
+/// The engine that a run belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Engine {
+    pub id: String,
+    pub host: String,
+    /// Its directory there.
+    pub root: String,
+    pub named: String,
 }
 
 /// What a process came for.
@@ -251,6 +268,13 @@ pub trait Record: Send + Sync {
 
     /// Whether the step was put back before.
     fn is_undone(&self, path: &str) -> bool;
+
+    /// A script is going to run that was given this. What counts is what was given when the run began, and is on disk
+    /// before anything is done: for one that goes on nothing changes.
+    fn give(&self, given: Given);
+
+    /// What the operator gave when the run began.
+    fn given(&self) -> Given;
 
     /// The value a parameter had when the run started.
     fn parameter(&self, name: &str) -> Option<Value>;

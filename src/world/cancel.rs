@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
-use super::error::{Error, Result};
+use super::error::{Error, Kind, Result};
 
 /// A cancellation that can be armed again, so that what was begun can be put back after Ctrl-C.
 #[derive(Clone, Default)]
@@ -23,6 +23,28 @@ impl Cancel {
     /// Arms again after a cancellation: operations begun from now on run.
     pub fn rearm(&self) {
         *self.0.lock().unwrap_or_else(|e| e.into_inner()) = CancellationToken::new();
+    }
+
+    /// Does what must be done after Ctrl-C as well, also when another one comes meanwhile; the cancellation stays in force.
+    pub fn in_spite<T>(&self, act: impl Fn() -> Result<T>) -> Result<T> {
+        let mut was_cancelled = false;
+        loop {
+            let is_cancelled = self.is_cancelled();
+            was_cancelled |= is_cancelled;
+            if is_cancelled {
+                self.rearm();
+            }
+            match act() {
+                // Signals are counted: the third one leaves at once.
+                Err(error) if error.kind == Kind::Cancelled && self.is_cancelled() => {}
+                done => {
+                    if was_cancelled {
+                        self.cancel();
+                    }
+                    return done;
+                }
+            }
+        }
     }
 
     pub fn is_cancelled(&self) -> bool {

@@ -17,14 +17,27 @@ pub const LABEL_NETWORK: &str = "com.docker.compose.network";
 pub const LABEL_VOLUME: &str = "com.docker.compose.volume";
 /// On every container that pgscript makes for itself; its value names the purpose.
 pub const LABEL_HELPER: &str = "pgscript.helper";
+/// Value of [`LABEL_HELPER`] on a container that is there to hold on to a volume, or to an image.
+pub const KEEPER: &str = "keep";
+/// Value of [`LABEL_HELPER`] on a container that is the lock of a stack. These two outlive the process that made them.
+pub const LOCK: &str = "lock";
 /// On a helper container: the run that made it, unique among all runs that drive the engine.
 pub const LABEL_RUN: &str = "pgscript.run";
+/// On a helper container: the [process](super::process) that made it.
+pub const LABEL_OWNER: &str = "pgscript.owner";
 
 /// The engine that answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct EngineInfo {
+    /// What tells this engine from every other one, wherever it is reached: of its own id, its host's name and its root
+    /// directory.
+    #[serde(default)]
+    pub id: String,
     /// Where it was reached, as the operator would write it: `unix:///var/run/docker.sock`.
     pub endpoint: String,
+    /// What reaches it again as `--docker`, wherever the environment points to then.
+    #[serde(default)]
+    pub named: String,
     /// `20.10.24`
     pub version: String,
     /// The negotiated API version, `1.41`.
@@ -344,6 +357,10 @@ pub struct Volume {
 /// `docker.image_missing`, `docker.timeout`, `docker.failed`, and name the object.
 pub trait ContainerEngine: Send + Sync {
     fn info(&self) -> Result<EngineInfo>;
+    /// Removes what processes that are gone have left of their helper containers. Done by itself before anything else is
+    /// asked of an engine; for whoever must not meet what was left since. Of `volumes` also those go of which nobody
+    /// knows the process: older versions did not say.
+    fn sweep(&self, volumes: &[&str]) -> Result<()>;
     /// The same engine over the same connection, for what is asked beside a run: nobody hears of it, and `cancel` ends
     /// it, not the run's.
     fn beside(&self, cancel: Cancel) -> Arc<dyn ContainerEngine>;

@@ -14,6 +14,7 @@ pub mod host;
 pub mod live;
 pub mod owner;
 pub mod postgres;
+pub mod process;
 pub mod secret;
 pub mod session;
 pub mod sockets;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 pub use cancel::Cancel;
 pub use error::{Error, Kind, Result};
-pub use owner::Owner;
+pub use owner::{Doorkeeper, Owner};
 pub use secret::{Redactor, Secret};
 
 /// The outside as a script sees it.

@@ -1,17 +1,57 @@
-//! On whose behalf helper containers are made, so that those of a killed process can be told from others' and removed.
+//! On whose behalf the engine is spoken to: who that is, and what it has to say about an engine that has answered.
 
-use std::sync::{Arc, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock, RwLockReadGuard, Weak};
 
-/// A name that the live world writes on the helper containers it makes; empty until one is known.
-#[derive(Clone, Debug, Default)]
-pub struct Owner(Arc<RwLock<Option<Arc<str>>>>);
+use super::container::EngineInfo;
+use super::error::Result;
+
+/// Heard before anything else is asked of an engine.
+pub trait Doorkeeper: Send + Sync {
+    /// An engine has answered. After an error nothing is asked of it.
+    fn meets(&self, engine: &EngineInfo) -> Result<()>;
+
+    /// Why a container of pgscript's own, which by its labels outlives the process that made it, is nobody's any more;
+    /// `None` as long as it may be somebody's.
+    fn abandoned(&self, labels: &BTreeMap<String, String>) -> Option<String>;
+}
+
+/// Shared by all parts of the live world; nobody at first.
+#[derive(Clone, Default)]
+pub struct Owner(Arc<RwLock<State>>);
+
+#[derive(Default)]
+struct State {
+    name: Option<Arc<str>>,
+    /// How often there was a new one.
+    turn: u64,
+    doorkeeper: Option<Weak<dyn Doorkeeper>>,
+}
 
 impl Owner {
+    /// The name that the live world writes on the helper containers it makes.
     pub fn set(&self, name: &str) {
-        *self.0.write().unwrap_or_else(|e| e.into_inner()) = Some(name.into());
+        self.0.write().unwrap_or_else(|e| e.into_inner()).name = Some(name.into());
     }
 
     pub fn name(&self) -> Option<Arc<str>> {
-        self.0.read().unwrap_or_else(|e| e.into_inner()).clone()
+        self.state().name.clone()
+    }
+
+    /// From now on an engine, also one that has answered before, is met by this one first, as long as it is there.
+    pub fn keeps_door(&self, doorkeeper: Weak<dyn Doorkeeper>) {
+        let mut state = self.0.write().unwrap_or_else(|e| e.into_inner());
+        state.turn += 1;
+        state.doorkeeper = Some(doorkeeper);
+    }
+
+    /// Who keeps the door, and a number that changes when it is somebody else.
+    pub fn doorkeeper(&self) -> (u64, Option<Arc<dyn Doorkeeper>>) {
+        let state = self.state();
+        (state.turn, state.doorkeeper.as_ref().and_then(Weak::upgrade))
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(|e| e.into_inner())
     }
 }

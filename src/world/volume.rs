@@ -12,9 +12,6 @@ use super::error::Result;
 pub const LABEL_MOVED_FROM: &str = "pgscript.moved-from";
 /// On a volume that [`VolumeArchive::clone_to`] made; its value is the name of the volume it was copied from.
 pub const LABEL_CLONED_FROM: &str = "pgscript.cloned-from";
-/// Value of [`LABEL_HELPER`](super::container::LABEL_HELPER) on the containers of [`VolumeArchive::keep`].
-pub const KEEPER: &str = "keep";
-
 /// What a backup holds; kept beside it as `<file>.json` so that a person can read it in an emergency.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {

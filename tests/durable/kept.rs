@@ -29,6 +29,48 @@ ui::say(late);
     place.pgscript(&["resume", "--set", "size=9"]).expect(2, &["--set"]);
 }
 
+/// However early it was: what was given counts, and never the default in its place.
+#[test]
+fn cut_off_in_the_parameters_a_run_goes_on_with_what_was_given() {
+    let script = r#"
+let project = param("project", #{ default: "another" });
+let size = param("size", #{ type: "int", default: 3 });
+let word = param("word", #{ default: "default" });
+let given = #{ help: "computed", default: "default" };
+let late = param("late", given);
+step("one", || host::write("one", `${project} ${size} ${word} ${late}`, #{ overwrite: true }), #{ repeatable: true });
+let later = param("later", #{ default: "default" });
+step("two", || host::write("two", later, #{ overwrite: true }), #{ repeatable: true });
+"#;
+    let environment = [("PGSCRIPT_WORD", "environment"), ("PGSCRIPT_LATE", "once more")];
+    let mut went_on = 0;
+    for line in 1..=16 {
+        let place = Place::new(script);
+        place.write("p.toml", "size = 5\nlater = \"file\"\n");
+        let params = place.path("p.toml");
+        let run = ["run", "../main.rhai", "--set", "project=mine", "--params", params.to_str().unwrap()];
+        let at = format!("after:{line}");
+        let killed = place.with_env(&run, &[&environment[..], &[("PGSCRIPT_KILL_AT", &at)]].concat());
+        assert_eq!(killed.code, KILLED, "{at}: {}", killed.stderr);
+        fs::remove_file(&params).unwrap();
+        if place.status(&[])["state"] == "not begun" {
+            assert!(place.files().is_empty());
+            continue;
+        }
+        // The script computes what kind of parameter this is, so its value was not kept: it is not the default either.
+        let kept = place.entries(1, "parameter").iter().any(|parameter| parameter["name"] == "late");
+        if !kept {
+            place.pgscript(&["resume"]).expect(2, &["error[params.not_kept]", "`late`", "as PGSCRIPT_LATE"]);
+        }
+        let changed = [("PGSCRIPT_WORD", "changed"), ("PGSCRIPT_PROJECT", "changed"), ("PGSCRIPT_LATE", "once more")];
+        place.with_env(&["resume"], &changed).expect(0, &[]);
+        assert_eq!(place.read("work/one"), "mine 5 environment once more", "{at}");
+        assert_eq!(place.read("work/two"), "file", "{at}");
+        went_on += 1;
+    }
+    assert!(went_on > 10, "{went_on}");
+}
+
 #[test]
 fn secrets_are_asked_for_again_and_are_in_no_file_of_the_run() {
     const SECRET: &str = "correct horse \"battery\" \\ staple";

@@ -82,7 +82,8 @@ fn handles(r: &mut Registrar<'_>) {
 fn find(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "info() -> Map",
-        "The engine: endpoint, version, api_version, host, root_dir, userns_remap, is_local.\n\n\
+        "The engine: id, endpoint, named (what reaches it again as --docker), version, api_version, host, root_dir, \
+         userns_remap, is_local.\n\n\
          Errors: `docker.unreachable`.",
         |call| Ok(values::from_serde(&call.world().containers.info()?)),
     );

@@ -51,9 +51,9 @@ impl Context {
     }
 }
 
-/// The live world; nothing is contacted before it is asked for. `docker_host` as in `DOCKER_HOST`.
-pub fn world(context: Context, docker_host: Option<String>) -> World {
-    let containers = Arc::new(docker::Docker::new(context.clone(), docker_host));
+/// The live world; nothing is contacted before it is asked for. `docker`: the engine, as in `DOCKER_HOST`.
+pub fn world(context: Context, docker: impl Into<docker::Wish>) -> World {
+    let containers = Arc::new(docker::Docker::new(context.clone(), docker.into()));
     World {
         volumes: Arc::new(volume::Volumes::new(context.clone(), containers.clone())),
         postgres: Arc::new(postgres::Clients::new(context.clone(), containers.clone())),

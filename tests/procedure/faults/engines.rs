@@ -12,20 +12,24 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// A second engine with the images; gone with the value.
 pub struct Engine {
     pub name: String,
-    host: String,
+    pub host: String,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Engine {
     pub fn start(options: &[&str]) -> Self {
+        let engine = Self::without_images(options);
+        let images = ["pgscript-test/postgres:13", "pgscript-test/postgres:17", "pgscript-test/app:1"];
+        engine.script(&[&["second-load", &engine.name], &images[..]].concat());
+        engine
+    }
+
+    pub fn without_images(options: &[&str]) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("pgt-{}", std::process::id());
         // Made first, so that an engine that comes up half way is ended as well.
         let mut engine = Self { name: name.clone(), host: String::new(), _turn: turn };
         engine.host = engine.script(&[&["second", &name], options].concat());
-        let images =
-            ["second-load", &name, "pgscript-test/postgres:13", "pgscript-test/postgres:17", "pgscript-test/app:1"];
-        engine.script(&images);
         engine
     }
 

@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, ClientVersion};
 use rustix::process::setsid;
+use sha2::Digest;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, copy_buf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Docker;
-use super::endpoint::{Endpoint, Environment, Transport};
+use super::endpoint::{Endpoint, Environment, Transport, Wish};
 use super::errors::{self, root_cause};
 use crate::world::container::EngineInfo;
 use crate::world::error::{Error, Result};
@@ -40,6 +41,8 @@ pub(super) struct Connection {
     endpoint: Endpoint,
     ordinary: bollard::Docker,
     patient: bollard::Docker,
+    /// The last one to keep the door that has let it in; see [`Docker::admit`].
+    pub(super) admitted: tokio::sync::Mutex<Option<u64>>,
     _tunnel: Option<Tunnel>,
 }
 
@@ -50,6 +53,30 @@ impl Connection {
         let is_named = error.message.contains(url.as_str());
         let hint = format!("the engine is {url} ({origin}): is its daemon still running?");
         if is_named { error } else { error.hint(hint) }
+    }
+
+    /// What the engine says of itself.
+    pub(super) async fn info(&self) -> Result<EngineInfo> {
+        let (endpoint, client) = (&self.endpoint, &self.ordinary);
+        let info = client.info().await.map_err(errors::during("ask the Docker engine about itself"))?;
+        let host = info.name.unwrap_or_default();
+        let root_dir = info.docker_root_dir.unwrap_or_default();
+        let options = info.security_options.unwrap_or_default();
+        let by_socket = matches!(endpoint.transport, Transport::Unix(_));
+        let this_host = rustix::system::uname();
+        // A socket can be forwarded from elsewhere, or belong to a virtual machine: the name and the directory tell.
+        let is_local = by_socket && this_host.nodename().to_bytes() == host.as_bytes() && Path::new(&root_dir).exists();
+        Ok(EngineInfo {
+            id: identity(&[&info.id.unwrap_or_default(), &host, &root_dir]),
+            endpoint: endpoint.url.clone(),
+            named: endpoint.named(),
+            version: info.server_version.unwrap_or_default(),
+            api_version: api_text(&client.client_version()),
+            userns_remap: options.iter().any(|o| o == "name=userns" || o.starts_with("name=userns,")),
+            host,
+            root_dir,
+            is_local,
+        })
     }
 }
 
@@ -66,37 +93,29 @@ impl Docker {
 
     async fn connected(&self) -> Result<&Connection> {
         self.settled().await;
-        self.connection.get_or_try_init(|| connect(self.docker_host.as_deref())).await
+        let connection = self.connection.get_or_try_init(|| connect(&self.wish)).await?;
+        self.admit(connection).await?;
+        Ok(connection)
     }
 
     pub(super) async fn engine_info(&self) -> Result<EngineInfo> {
-        let Connection { endpoint, ordinary: client, .. } = self.connected().await?;
-        let info = client.info().await.map_err(errors::during("ask the Docker engine about itself"))?;
-        let host = info.name.unwrap_or_default();
-        let root_dir = info.docker_root_dir.unwrap_or_default();
-        let options = info.security_options.unwrap_or_default();
-        let by_socket = matches!(endpoint.transport, Transport::Unix(_));
-        let this_host = rustix::system::uname();
-        // A socket can be forwarded from elsewhere, or belong to a virtual machine: the name and the directory tell.
-        let is_local = by_socket && this_host.nodename().to_bytes() == host.as_bytes() && Path::new(&root_dir).exists();
-        Ok(EngineInfo {
-            endpoint: endpoint.url.clone(),
-            version: info.server_version.unwrap_or_default(),
-            api_version: api_text(&client.client_version()),
-            userns_remap: options.iter().any(|o| o == "name=userns" || o.starts_with("name=userns,")),
-            host,
-            root_dir,
-            is_local,
-        })
+        self.connected().await?.info().await
     }
+}
+
+/// The id that an engine gives itself is not enough: up to Docker 23 all daemons of a machine share it, and copies of a
+/// machine have it in common.
+fn identity(parts: &[&str]) -> String {
+    let digest = sha2::Sha256::digest(parts.join("\n"));
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn api_text(version: &ClientVersion) -> String {
     format!("{}.{}", version.major_version, version.minor_version)
 }
 
-async fn connect(wished: Option<&str>) -> Result<Connection> {
-    let endpoint = Endpoint::choose(wished, &Environment::of_process())?;
+async fn connect(wish: &Wish) -> Result<Connection> {
+    let endpoint = Endpoint::choose(wish, &Environment::of_process())?;
     let (client, tunnel) = match tokio::time::timeout(FIRST_ANSWER, reach(&endpoint)).await {
         Ok(reached) => reached?,
         Err(_) => return Err(silent(&endpoint)),
@@ -108,7 +127,7 @@ async fn connect(wished: Option<&str>) -> Result<Connection> {
         return Err(Error::unavailable("docker.unreachable", message).hint("Docker 20.10 or newer is needed"));
     }
     let patient = client.clone().with_timeout(PATIENT);
-    Ok(Connection { endpoint, ordinary: client, patient, _tunnel: tunnel })
+    Ok(Connection { endpoint, ordinary: client, patient, admitted: tokio::sync::Mutex::default(), _tunnel: tunnel })
 }
 
 async fn reach(endpoint: &Endpoint) -> Result<(bollard::Docker, Option<Tunnel>)> {

@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 use super::errors::{self, during, image_missing};
 use super::like::{Likeness, likeness, object, unmount};
 use super::{Docker, convert};
-use crate::world::container::{ContainerSpec, LABEL_HELPER, LABEL_RUN, Mount, NAMESPACE_MODES};
+use crate::world::container::{ContainerSpec, LABEL_HELPER, LABEL_OWNER, LABEL_RUN, Mount, NAMESPACE_MODES};
 use crate::world::error::{Error, Kind, Result};
+use crate::world::process::Process;
 
 /// How long a creation that was cancelled may take to show what has become of it.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -35,12 +36,12 @@ impl Docker {
         created
     }
 
-    /// A helper says on whose behalf it was made. What its image declares as volumes would be created with it, and a kill
+    /// A helper says by which process and on whose behalf it was made, from its first instant. What its image declares as volumes would be created with it, and a kill
     /// in the middle of that leaves them behind: it gets a tmpfs in their place.
     fn helper(&self, mut spec: ContainerSpec) -> Result<ContainerSpec> {
-        if let (Some(labels), Some(owner)) = (spec.labels.as_mut(), self.context.owner.name()) {
-            labels.insert(LABEL_RUN.to_owned(), owner.to_string());
-        }
+        let labels = spec.labels.get_or_insert_default();
+        labels.insert(LABEL_OWNER.to_owned(), Process::own()?.to_label());
+        labels.extend(self.context.owner.name().map(|owner| (LABEL_RUN.to_owned(), owner.to_string())));
         let image = match &spec.image {
             Some(image) => self.wait(self.inspect_image(image))?.map(convert::image),
             None => None,

@@ -4,6 +4,7 @@
 //! `containers`, made in `create` (shaped by `like` after an existing one), talked to in `exec`, on the
 //! operator's terminal in `terminal`, and in `archive` (all feed synchronous streams through `pipes`), and run
 //! to their end in `run`; `execs` knows what others run in them.
+//! What others have left is removed by `leftovers`, before anything else is asked.
 //! `convert` turns the engine's answers into the world's types, `errors` its complaints.
 //! Nothing here knows PostgreSQL, scripts or what a container is for.
 
@@ -17,6 +18,7 @@ mod errors;
 mod exec;
 mod execs;
 mod images;
+mod leftovers;
 mod like;
 mod networks;
 mod pipes;
@@ -32,6 +34,7 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, RwLock};
 
 use self::connection::Connection;
+pub use self::endpoint::Wish;
 use self::execs::OwnExecs;
 use super::Context;
 use crate::event::Silent;
@@ -42,7 +45,7 @@ use crate::world::error::{Error, Result};
 /// A Docker engine, reached at the first call.
 pub struct Docker {
     context: Context,
-    docker_host: Option<String>,
+    wish: Wish,
     connection: Arc<OnceCell<Connection>>,
     /// Held for reading by each change that the engine is about to make; see [`Docker::change`].
     under_way: Arc<RwLock<()>>,
@@ -50,11 +53,11 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// `docker_host` as in `DOCKER_HOST`, which it overrides.
-    pub fn new(context: Context, docker_host: Option<String>) -> Self {
+    /// Without a wish the environment decides.
+    pub fn new(context: Context, wish: Wish) -> Self {
         Self {
             context,
-            docker_host,
+            wish,
             connection: Arc::default(),
             under_way: Arc::default(),
             own_execs: OwnExecs::default(),
@@ -97,11 +100,15 @@ impl ContainerEngine for Docker {
         self.wait(self.engine_info())
     }
 
+    fn sweep(&self, volumes: &[&str]) -> Result<()> {
+        self.wait(self.sweep_leftovers(volumes))
+    }
+
     fn beside(&self, cancel: Cancel) -> Arc<dyn ContainerEngine> {
         let context = Context { cancel, listener: Arc::new(Silent), ..self.context.clone() };
         // It waits for no change that the run has under way.
-        let (docker_host, connection, under_way) = (self.docker_host.clone(), self.connection.clone(), Arc::default());
-        Arc::new(Self { context, docker_host, connection, under_way, own_execs: self.own_execs.clone() })
+        let (wish, connection, under_way) = (self.wish.clone(), self.connection.clone(), Arc::default());
+        Arc::new(Self { context, wish, connection, under_way, own_execs: self.own_execs.clone() })
     }
 
     fn names(&self) -> Result<Names> {
@@ -118,7 +125,8 @@ impl ContainerEngine for Docker {
 
     fn create(&self, spec: &ContainerSpec) -> Result<Container> {
         let id = self.create_settled(spec)?;
-        self.wait(self.inspect_container(&id))
+        // Cancelled in between, it would be there and nobody would know of it.
+        self.context.wait_uncancelled(self.inspect_container(&id)).map_err(|error| self.at_engine(error))
     }
 
     fn start(&self, container: &str) -> Result<()> {

@@ -7,15 +7,21 @@ use futures_util::StreamExt;
 use super::Docker;
 use super::errors::during;
 use crate::event::Event;
-use crate::world::container::{ContainerSpec, Output};
+use crate::world::container::{ContainerSpec, LABEL_HELPER, Output};
 use crate::world::error::{Error, Result};
 
 /// Of each stream; larger outputs belong into a volume or an exec stream.
 const MOST_OUTPUT: usize = 1 << 20;
 
+/// Value of [`LABEL_HELPER`] on a container that only runs one command.
+const PURPOSE: &str = "run";
+
 impl Docker {
     pub(super) fn run_to_end(&self, spec: &ContainerSpec) -> Result<Output> {
-        let id = self.create_settled(spec)?;
+        let mut spec = spec.clone();
+        // Whatever it is for: who is killed before its removal has left a helper.
+        spec.labels.get_or_insert_default().entry(LABEL_HELPER.into()).or_insert_with(|| PURPOSE.into());
+        let id = self.create_settled(&spec)?;
         let outcome = self.wait(self.run_created(&id));
         // Also when cancelled or failed; with its anonymous volumes, which nobody else can want.
         let removed = self.context.wait_uncancelled(self.remove_container(&id, true, true));

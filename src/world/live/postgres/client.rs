@@ -5,13 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Clients;
-use super::leftovers::{LABEL_OWNER, Process};
 use super::lines::Lines;
 use super::staging;
 use super::watch::Watch;
 use crate::event::Event;
 use crate::world::container::{ContainerEngine, ContainerSpec, ExecSpec, LABEL_HELPER, Mount, NO_HISTORY, Streams};
-use crate::world::error::{Error, Kind, Result};
+use crate::world::error::{Error, Result};
 use crate::world::live::Context;
 use crate::world::postgres::Server;
 use crate::world::session::{self, Purpose};
@@ -291,10 +290,7 @@ impl Helper {
             image: Some(image.to_owned()),
             entrypoint: Some(vec!["sleep".into()]),
             command: Some(vec!["2147483647".into()]),
-            labels: Some(BTreeMap::from([
-                (LABEL_HELPER.to_owned(), "client".to_owned()),
-                (LABEL_OWNER.to_owned(), Process::own()?.to_label()),
-            ])),
+            labels: Some(BTreeMap::from([(LABEL_HELPER.to_owned(), "client".to_owned())])),
             mounts: mount.iter().map(|(directory, read_only)| bind(directory, *read_only)).collect(),
             network: Some(network.to_owned()),
             // As whoever runs pgscript: what the programs write belongs to the operator.
@@ -323,20 +319,7 @@ fn bind(directory: &Path, read_only: bool) -> Mount {
 impl Drop for Helper {
     fn drop(&mut self) {
         // Removed after Ctrl-C as well: left behind, it would hold the server's network and the artefacts.
-        let cancel = &self.context.cancel;
-        let cancelled = cancel.is_cancelled();
-        if cancelled {
-            cancel.rearm();
-        }
-        let mut removed = self.engine.remove(&self.id, true);
-        if removed.as_ref().is_err_and(|e| e.kind == Kind::Cancelled) {
-            cancel.rearm();
-            removed = self.engine.remove(&self.id, true);
-            cancel.cancel();
-        }
-        if cancelled {
-            cancel.cancel();
-        }
+        let removed = self.context.cancel.in_spite(|| self.engine.remove(&self.id, true));
         if let Err(error) = removed {
             let id = self.id.get(..12).unwrap_or(&self.id);
             let text = format!("the helper container {id} was not removed ({error}); type: docker rm -f {id}");

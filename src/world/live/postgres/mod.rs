@@ -2,8 +2,8 @@
 //!
 //! [`client`] is where programs run, [`psql`] and [`messages`] how psql is fed and read. A dump is made by [`dump`] or
 //! [`plain`], read by [`archive`] and [`plain_scan`], checked by [`verify`]; [`restore`] and [`transfer`] fill a
-//! cluster, and [`classify`] knows which of their errors are no loss. [`content`] looks at what a cluster holds; [`replace`] and
-//! [`leftovers`] know what of earlier attempts may go.
+//! cluster, and [`classify`] knows which of their errors are no loss. [`content`] looks at what a cluster holds; [`replace`]
+//! knows what of earlier attempts may go.
 
 mod archive;
 mod classify;
@@ -12,7 +12,6 @@ mod content;
 mod databases;
 mod dump;
 mod globals;
-mod leftovers;
 mod lines;
 mod messages;
 mod plain;
@@ -101,7 +100,7 @@ impl Postgres for Clients {
     }
 
     fn dump(&self, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump> {
-        leftovers::remove(self)?;
+        self.containers.sweep(&[])?;
         match options.format {
             Format::Directory => dump::directory(self, server, path, options),
             Format::Plain => plain::cluster(self, server, path, options),
@@ -152,12 +151,12 @@ impl Postgres for Clients {
     }
 
     fn restore(&self, dump: &Dump, server: &Server, options: &RestoreOptions) -> Result<RestoreReport> {
-        leftovers::remove(self)?;
+        self.containers.sweep(&[])?;
         restore::restore(self, dump, server, options)
     }
 
     fn transfer(&self, source: &Server, target: &Server, options: &DumpOptions) -> Result<RestoreReport> {
-        leftovers::remove(self)?;
+        self.containers.sweep(&[])?;
         transfer::transfer(self, source, target, options)
     }
 

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use super::places::Place;
 use super::{Context, Volumes};
 use crate::event::Event;
+use crate::world::Cancel;
 use crate::world::container::{
     Container, ContainerEngine, ContainerFilter, ContainerSpec, EngineInfo, LABEL_HELPER, Mount, Volume,
 };
 use crate::world::error::{Error, Result};
 use crate::world::volume::{Access, BackupOptions, OWNERS_CONTAINER};
-use crate::world::{Cancel, Kind};
 
 /// Value of [`LABEL_HELPER`] on the container that lends us its mounts.
 const PURPOSE: &str = "volume-archive";
@@ -127,16 +127,9 @@ impl Volumes {
         }
     }
 
-    /// Removes what a killed process left of [`Volumes::helper`]: it would keep the volume from ever being removed.
-    pub fn remove_left_helpers(&self, users: &[Container]) -> Result<()> {
-        let is_left = |c: &&Container| c.state == "created" && c.labels.get(LABEL_HELPER).is_some_and(|l| l == PURPOSE);
-        users.iter().filter(is_left).try_for_each(|left| self.containers.remove(&left.id, true))
-    }
-
     /// Creates the container, never started, that mounts the volume; removed when dropped.
     fn helper(&self, volume: &str, image: Option<&str>) -> Result<Helper<'_>> {
         let users = self.users(volume)?;
-        self.remove_left_helpers(&users)?;
         let image = image.map(str::to_owned).or_else(|| users.first().map(|c| c.image_id.clone()));
         let image = image.ok_or_else(|| {
             Error::refused("docker.image_missing", format!("no container mounts volume {volume}, so no image is known"))
@@ -217,21 +210,8 @@ impl Helper<'_> {
 impl Drop for Helper<'_> {
     fn drop(&mut self) {
         // Left behind, it would hold on to the volume.
-        let _ = in_spite_of_cancel(self.cancel, || self.engine.remove(&self.container, true));
+        let _ = self.cancel.in_spite(|| self.engine.remove(&self.container, true));
     }
-}
-
-/// Does what must be done after Ctrl-C as well; the cancellation stays in force.
-pub fn in_spite_of_cancel(cancel: &Cancel, act: impl FnOnce() -> Result<()>) -> Result<()> {
-    let cancelled = cancel.is_cancelled();
-    if cancelled {
-        cancel.rearm();
-    }
-    let done = act();
-    if cancelled || done.as_ref().is_err_and(|e| e.kind == Kind::Cancelled) {
-        cancel.cancel();
-    }
-    done
 }
 
 #[cfg(test)]
@@ -241,13 +221,10 @@ mod tests {
     #[test]
     fn owners_are_the_containers_unless_ids_are_remapped_and_read_on_the_host() {
         let info = |userns_remap| EngineInfo {
-            endpoint: String::new(),
-            version: String::new(),
-            api_version: String::new(),
-            host: String::new(),
             root_dir: "/var/lib/docker/100000.100000".into(),
             userns_remap,
             is_local: true,
+            ..EngineInfo::default()
         };
         let direct = Route::MountPoint(PathBuf::new());
         assert_eq!(direct.owners(&info(false)), OWNERS_CONTAINER);
@@ -256,15 +233,7 @@ mod tests {
 
     #[test]
     fn a_volume_that_is_mounted_for_containers_only_is_not_read_on_the_host() {
-        let info = EngineInfo {
-            endpoint: String::new(),
-            version: String::new(),
-            api_version: String::new(),
-            host: String::new(),
-            root_dir: String::new(),
-            userns_remap: false,
-            is_local: true,
-        };
+        let info = EngineInfo { is_local: true, ..EngineInfo::default() };
         let mut volume = Volume {
             name: "data".into(),
             driver: "local".into(),

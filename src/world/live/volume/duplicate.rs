@@ -10,7 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::access::{in_spite_of_cancel, mount, mount_point};
+use super::access::{mount, mount_point};
 use super::directories::{DATA, is_ours, last_line, root};
 use super::keeper::is_keeper;
 use super::rename::different;
@@ -41,7 +41,8 @@ impl Volumes {
     pub fn clone_volume(&self, from: &str, to: &str, options: &NewVolume) -> Result<Volume> {
         different(from, to)?;
         let task = Task { purpose: PURPOSE, from, to, refusal: |volume, why| cannot_clone(volume, why) };
-        self.end_workers(&task)?;
+        // What a killed process has left at work on it.
+        self.containers.sweep(&[from, to])?;
         let source = self.volume(from)?;
         self.check_unwritten(from)?;
         let (target, is_new) = self.target(to, LABEL_CLONED_FROM, from, options)?;
@@ -71,7 +72,7 @@ impl Volumes {
 
     /// Removes a copy that this call began and did not finish: it may fill a disk.
     fn drop_copy(&self, to: &str) {
-        let removed = in_spite_of_cancel(&self.context.cancel, || {
+        let removed = self.context.cancel.in_spite(|| {
             self.unkeep_volume(to)?;
             self.containers.remove_volume(to)
         });

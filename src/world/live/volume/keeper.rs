@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Volumes;
 use super::access::{MOUNT_NAME, MOUNT_PARENT, mount};
-use crate::world::container::{Container, ContainerFilter, ContainerSpec, LABEL_HELPER};
+use crate::world::container::{Container, ContainerFilter, ContainerSpec, KEEPER, LABEL_HELPER};
 use crate::world::error::{Error, Result};
-use crate::world::volume::KEEPER;
 
 pub fn is_keeper(container: &Container) -> bool {
     container.labels.get(LABEL_HELPER).is_some_and(|purpose| purpose == KEEPER)

@@ -4,7 +4,6 @@
 //! may be killed; what the two directories hold tells the next call which step it has come to.
 
 use super::Volumes;
-use super::access::in_spite_of_cancel;
 use super::directories::{Content, Directories, both_filled, cannot_move, is_ours, root};
 use super::keeper::is_keeper;
 use super::worker::Task;
@@ -18,7 +17,8 @@ impl Volumes {
     pub fn rename_volume(&self, from: &str, to: &str, options: &NewVolume) -> Result<Volume> {
         different(from, to)?;
         let task = Task { purpose: PURPOSE, from, to, refusal: |volume, why| cannot_move(volume, why) };
-        self.end_workers(&task)?;
+        // What a killed process has left at work on it.
+        self.containers.sweep(&[from, to])?;
         let Some(source) = self.containers.volume(from)? else { return self.moved_before(from, to, options) };
         let place = root(&source).map_err(|why| cannot_move(from, why))?;
         let info = self.containers.info()?;
@@ -69,7 +69,6 @@ impl Volumes {
     /// and would give that container an empty one.
     fn check_unmounted(&self, volume: &str) -> Result<Vec<Container>> {
         self.check_unused(volume)?;
-        self.remove_left_helpers(&self.users(volume)?)?;
         let (keepers, others): (Vec<_>, Vec<_>) = self.users(volume)?.into_iter().partition(is_keeper);
         if others.is_empty() {
             return Ok(keepers);
@@ -111,7 +110,7 @@ impl Volumes {
     /// Removes the volume that this call made and that has stayed empty; otherwise it is left as it is.
     fn take_back(&self, to: &str, directories: &Directories<'_>) {
         // The failure that led here is what the caller hears of; what is left is found by the next call.
-        let _ = in_spite_of_cancel(&self.context.cancel, || {
+        let _ = self.context.cancel.in_spite(|| {
             directories.clear(to)?;
             self.unkeep_volume(to)?;
             self.containers.remove_volume(to)

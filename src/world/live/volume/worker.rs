@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Volumes;
 use crate::world::Kind;
-use crate::world::container::{ContainerFilter, ContainerSpec, LABEL_HELPER, Mount, Output};
+use crate::world::container::{ContainerSpec, LABEL_HELPER, Mount, Output};
 use crate::world::error::{Error, Result};
-
-/// The volume that a worker makes; what a killed process left is known by it.
-const LABEL_VOLUME: &str = "pgscript.volume";
 
 /// What a worker is for.
 pub struct Task<'t> {
@@ -44,28 +41,18 @@ impl Volumes {
         };
         Ok(Worker { volumes: self, task, image })
     }
-
-    /// Ends what a killed process has left at work on the same task.
-    pub fn end_workers(&self, task: &Task<'_>) -> Result<()> {
-        let labels = vec![format!("{LABEL_HELPER}={}", task.purpose), format!("{LABEL_VOLUME}={}", task.to)];
-        for left in self.containers.containers(&ContainerFilter { labels, ..ContainerFilter::default() })? {
-            self.containers.remove(&left.id, true)?;
-        }
-        Ok(())
-    }
 }
 
 impl Worker<'_> {
     /// Runs a script as root of the host, with `arguments` as `$1`, `$2` …; its exit code is no error here.
     pub fn run(&self, script: &str, arguments: &[&str], mounts: Vec<Mount>) -> Result<Output> {
         let argv = ["sh", "-c", script, "sh"].into_iter().chain(arguments.iter().copied());
-        let labels = [(LABEL_HELPER, self.task.purpose), (LABEL_VOLUME, self.task.to)];
         let spec = ContainerSpec {
             image: Some(self.image.clone()),
             entrypoint: Some(argv.map(str::to_owned).collect()),
             command: Some(Vec::new()),
             env: vec!["LC_ALL=C".into()],
-            labels: Some(BTreeMap::from(labels.map(|(name, value)| (name.into(), value.into())))),
+            labels: Some(BTreeMap::from([(LABEL_HELPER.into(), self.task.purpose.into())])),
             mounts,
             network: Some("none".into()),
             user: Some("0:0".into()),
