@@ -112,6 +112,8 @@ impl Driving {
         let shown = ui::listener(self.format.into(), redactor.clone());
         let listener = Arc::new(Both(shown, ui::log_listener(Box::new(log.clone()), redactor.clone())));
         let (runtime, owner) = (runtime.handle().clone(), Owner::default());
+        // Until the run has a directory, whose name it then is.
+        owner.set(&format!("process {}", std::process::id()));
         let context = live::Context { runtime, cancel, listener: listener.clone(), redactor, owner };
         let prompter = prompter::Operator { yes: self.yes, cancel: context.cancel.clone(), terminal: Terminal };
         let of_environment = std::env::var("DOCKER_HOST").ok().filter(|url| !url.is_empty());

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::history::State;
 use super::store::{Driver, Place, Store};
-use crate::world::container::{ContainerFilter, ContainerSpec, LABEL_HELPER, LABEL_OWNER, LOCK};
+use crate::script::witness;
+use crate::world::container::{Container, ContainerFilter, ContainerSpec, LABEL_HELPER, LABEL_OWNER, LOCK, of_image};
 use crate::world::process::{self, Process};
 use crate::world::{Error, Result, World};
 
@@ -51,7 +52,7 @@ pub fn name(stack: &str) -> String {
 pub fn take(world: &World, stack: &str, claim: &Claim) -> Result<Option<Holder>> {
     // Twice, for one that is given back at this moment.
     for _ in 0..2 {
-        match world.containers.create(&spec(world, stack, claim)?) {
+        match create(world, stack, claim) {
             Ok(_) => return Ok(None),
             Err(error) if error.code == "docker.conflict" => {}
             Err(error) => return Err(error),
@@ -156,33 +157,34 @@ fn read(container: &str, labels: &BTreeMap<String, String>) -> Holder {
     }
 }
 
-/// A container needs an image, whichever; those of the stack are not pruned. Its containers may all have been tidied away
-/// since the run put the database aside.
-fn spec(world: &World, stack: &str, claim: &Claim) -> Result<ContainerSpec> {
-    let filter = ContainerFilter { project: Some(stack.to_owned()), ..ContainerFilter::default() };
-    let containers = world.containers.containers(&filter)?;
-    let image = match containers.first() {
-        Some(container) => Some(container.image_id.clone()),
-        None => world.containers.any_image()?,
+/// Makes the lock, of the database's image where there is one: that image is needed to go back, and a container holds on to
+/// it. Any other will do where it can't be: the stack's containers may all have been tidied away since.
+fn create(world: &World, stack: &str, claim: &Claim) -> Result<Container> {
+    let spare = || {
+        let filter = ContainerFilter { project: Some(stack.to_owned()), ..ContainerFilter::default() };
+        let database = world.containers.containers(&filter)?.into_iter().find(witness::is_database);
+        let spare = world.containers.spare_images(&[], Some(stack))?;
+        Ok(database.into_iter().map(|database| database.image_id).chain(spare).collect())
     };
-    let image = image.ok_or_else(|| {
-        Error::refused("docker.image_missing", "the engine has no image at all")
-            .hint("the lock is a container that is never started, and needs some image; is this the right engine?")
-    })?;
-    Ok(ContainerSpec {
+    of_image(None, spare, |image| world.containers.create(&spec(world, stack, claim, image)))
+}
+
+fn spec(world: &World, stack: &str, claim: &Claim, image: &str) -> ContainerSpec {
+    let labels = [
+        (LABEL_HELPER, LOCK.to_owned()),
+        (LABEL_STACK, stack.to_owned()),
+        (LABEL_RUN, claim.run.clone()),
+        (LABEL_HOST, claim.host.clone()),
+        (LABEL_MACHINE, process::machine()),
+        (LABEL_STORE, claim.store.clone()),
+        (LABEL_SINCE, world.host.now()),
+    ];
+    ContainerSpec {
         name: Some(name(stack)),
-        image: Some(image),
+        image: Some(image.to_owned()),
         entrypoint: Some(vec!["/never-started".into()]),
-        labels: Some(BTreeMap::from([
-            (LABEL_HELPER.to_owned(), LOCK.to_owned()),
-            (LABEL_STACK.to_owned(), stack.to_owned()),
-            (LABEL_RUN.to_owned(), claim.run.clone()),
-            (LABEL_HOST.to_owned(), claim.host.clone()),
-            (LABEL_MACHINE.to_owned(), process::machine()),
-            (LABEL_STORE.to_owned(), claim.store.clone()),
-            (LABEL_SINCE.to_owned(), world.host.now()),
-        ])),
+        labels: Some(labels.map(|(label, value)| (label.to_owned(), value)).into()),
         network: Some("none".into()),
         ..ContainerSpec::default()
-    })
+    }
 }

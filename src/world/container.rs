@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cancel::Cancel;
-use super::error::Result;
+use super::error::{Error, Result};
 
 /// Labels that Compose puts on what it creates; how a stack is found, never by a container's name.
 pub const LABEL_PROJECT: &str = "com.docker.compose.project";
@@ -410,8 +410,10 @@ pub trait ContainerEngine: Send + Sync {
     fn run(&self, spec: &ContainerSpec) -> Result<Output>;
 
     fn image(&self, reference: &str) -> Result<Option<Image>>;
-    /// The id of any image that is there, for a container that is never started.
-    fn any_image(&self) -> Result<Option<String>>;
+    /// Ids of all images, for a helper container: those of the containers that mount one of `volumes` first, then those
+    /// that the run holds on to by containers of its own, then the stack's (`project`), then the others. Only the first
+    /// where nobody is named on whose behalf it is (see [`Owner`](super::Owner)).
+    fn spare_images(&self, volumes: &[&str], project: Option<&str>) -> Result<Vec<String>>;
     fn pull(&self, reference: &str) -> Result<Image>;
 
     fn networks(&self, project: Option<&str>) -> Result<Vec<Network>>;
@@ -445,6 +447,26 @@ pub trait ContainerEngine: Send + Sync {
     fn copy_in(&self, container: &str, directory: &str, source: &mut (dyn Read + Send)) -> Result<()>;
 }
 
+/// Makes something of an image: of the one that is `wished` for, else of the first of `spare` that is still there.
+/// Somebody else may remove an image at any time; no work may be stuck because of one that any other can stand in for.
+pub fn of_image<T>(
+    wished: Option<&str>,
+    spare: impl FnOnce() -> Result<Vec<String>>,
+    mut make: impl FnMut(&str) -> Result<T>,
+) -> Result<T> {
+    if let Some(image) = wished {
+        return make(image);
+    }
+    for image in spare()? {
+        match make(&image) {
+            Err(error) if error.code == "docker.image_missing" => {}
+            made => return made,
+        }
+    }
+    Err(Error::refused("docker.image_missing", "the engine has no image that a helper container could be made of")
+        .hint("name one that the engine has (docker image ls), or pull or load one; is this the right engine?"))
+}
+
 /// Collects at most [`Bounded::LIMIT`] bytes, then refuses.
 #[derive(Default)]
 struct Bounded(Vec<u8>);
@@ -464,5 +486,24 @@ impl Write for Bounded {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_that_has_gone_meanwhile_is_replaced_by_the_next_and_a_wished_one_is_not() {
+        let spare = || Ok(["gone", "here", "too"].map(str::to_owned).to_vec());
+        let make = |image: &str| match image {
+            "gone" => Err(Error::failed("docker.image_missing", "no image gone")),
+            image => Ok(image.to_owned()),
+        };
+        assert_eq!(of_image(None, spare, make).unwrap(), "here");
+        assert_eq!(of_image(Some("gone"), spare, make).unwrap_err().message, "no image gone");
+        assert_eq!(of_image(None, || Ok(Vec::new()), make).unwrap_err().code, "docker.image_missing");
+        let conflict = |_: &str| Err::<(), _>(Error::failed("docker.conflict", "taken"));
+        assert_eq!(of_image(None, spare, conflict).unwrap_err().code, "docker.conflict");
     }
 }

@@ -140,13 +140,13 @@ mod tests {
     #[test]
     fn write_during_dump_is_named_by_database_and_relation() {
         let written = |change: fn(&mut DatabaseCounts)| after(change).written.join("; ");
-        let insert = |d: &mut DatabaseCounts| drop(d.relations.insert("public.cases".into(), [12, 4, 3]));
+        let insert = |d: &mut DatabaseCounts| _ = d.relations.insert("public.cases".into(), [12, 4, 3]);
         assert_eq!(written(insert), "production: public.cases (2 inserted, 1 deleted)");
         let large_object =
-            |d: &mut DatabaseCounts| drop(d.relations.insert("pg_catalog.pg_largeobject".into(), [1, 0, 0]));
+            |d: &mut DatabaseCounts| _ = d.relations.insert("pg_catalog.pg_largeobject".into(), [1, 0, 0]);
         assert_eq!(written(large_object), "production: pg_catalog.pg_largeobject (1 inserted)");
-        assert_eq!(written(|d| drop(d.relations.remove("public.cases"))), "production: public.cases (is gone)");
-        let anew = |d: &mut DatabaseCounts| drop(d.relations.insert("public.cases".into(), [10, 0, 0]));
+        assert_eq!(written(|d| _ = d.relations.remove("public.cases")), "production: public.cases (is gone)");
+        let anew = |d: &mut DatabaseCounts| _ = d.relations.insert("public.cases".into(), [10, 0, 0]);
         assert_eq!(written(anew), "production: public.cases (made anew)");
         let sequence = |d: &mut DatabaseCounts| drop(d.sequences.insert("public.s".into(), "36".into()));
         assert_eq!(written(sequence), "production: sequence public.s");

@@ -4,5 +4,7 @@
 
 mod faults;
 mod recovery;
+#[path = "../ssh/mod.rs"]
+mod ssh;
 mod stack;
 mod upgrades;

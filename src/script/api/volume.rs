@@ -211,7 +211,8 @@ fn keep(ns: &mut Namespace<'_, '_>) {
         "Makes the container `<volume>-keeper`, which mounts the volume and is never started: `docker volume prune` \
          leaves a volume alone that a container mounts, and the removal of exited containers leaves a container alone \
          that is only created (`docker container prune` and `docker system prune` don't). One that is there is found \
-         again. Options: image (one the site has; that of any of its containers when left out).\n\n\
+         again. Options: image (one the engine has; that of any of its containers, or that the run holds on to, \
+         when left out).\n\n\
          Errors: `docker.conflict`, `docker.image_missing`.",
         |call| {
             let v: Volume = call.get("volume")?;

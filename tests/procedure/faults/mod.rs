@@ -22,6 +22,7 @@ mod leftovers;
 mod locks;
 mod objects;
 mod preflight;
+mod remote;
 mod restarts;
 mod sessions;
 mod sites;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bollard::models::{CreateImageInfo, ImageInspect};
-use bollard::query_parameters::{CreateImageOptionsBuilder, ListImagesOptions};
+use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
 
 use super::super::progress::Progress;
@@ -23,11 +23,6 @@ impl Docker {
             Err(e) if is_missing(&e) => Ok(None),
             Err(e) => Err(during(format!("inspect image {reference}"))(e)),
         }
-    }
-
-    pub(super) async fn first_image(&self) -> Result<Option<String>> {
-        let images = self.client().await?.list_images(None::<ListImagesOptions>).await;
-        Ok(images.map_err(during("list images"))?.into_iter().next().map(|image| image.id))
     }
 
     pub(super) async fn pull_image(&self, reference: &str) -> Result<Image> {

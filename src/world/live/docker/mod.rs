@@ -4,7 +4,7 @@
 //! `containers`, made in `create` (shaped by `like` after an existing one), talked to in `exec`, on the
 //! operator's terminal in `terminal`, and in `archive` (all feed synchronous streams through `pipes`), and run
 //! to their end in `run`; `execs` knows what others run in them.
-//! What others have left is removed by `leftovers`, before anything else is asked.
+//! What others have left is removed by `leftovers`, before anything else is asked; `spare` knows images for helpers.
 //! `convert` turns the engine's answers into the world's types, `errors` its complaints.
 //! Nothing here knows PostgreSQL, scripts or what a container is for.
 
@@ -23,6 +23,7 @@ mod like;
 mod networks;
 mod pipes;
 mod run;
+mod spare;
 mod terminal;
 mod volumes;
 
@@ -55,13 +56,7 @@ pub struct Docker {
 impl Docker {
     /// Without a wish the environment decides.
     pub fn new(context: Context, wish: Wish) -> Self {
-        Self {
-            context,
-            wish,
-            connection: Arc::default(),
-            under_way: Arc::default(),
-            own_execs: OwnExecs::default(),
-        }
+        Self { context, wish, connection: Arc::default(), under_way: Arc::default(), own_execs: OwnExecs::default() }
     }
 
     /// As [`Context::wait`]; an engine that has gone since it was reached is named.
@@ -175,8 +170,8 @@ impl ContainerEngine for Docker {
         self.wait(self.find_image(reference))
     }
 
-    fn any_image(&self) -> Result<Option<String>> {
-        self.wait(self.first_image())
+    fn spare_images(&self, volumes: &[&str], project: Option<&str>) -> Result<Vec<String>> {
+        self.wait(self.list_spare_images(volumes, project))
     }
 
     fn pull(&self, reference: &str) -> Result<Image> {

@@ -9,7 +9,7 @@ use super::{Context, Volumes};
 use crate::event::Event;
 use crate::world::Cancel;
 use crate::world::container::{
-    Container, ContainerEngine, ContainerFilter, ContainerSpec, EngineInfo, LABEL_HELPER, Mount, Volume,
+    Container, ContainerEngine, ContainerFilter, ContainerSpec, EngineInfo, LABEL_HELPER, Mount, Volume, of_image,
 };
 use crate::world::error::{Error, Result};
 use crate::world::volume::{Access, BackupOptions, OWNERS_CONTAINER};
@@ -127,25 +127,25 @@ impl Volumes {
         }
     }
 
-    /// Creates the container, never started, that mounts the volume; removed when dropped.
+    /// Creates the container, never started, that mounts the volume; removed when dropped. Nothing of its image is used.
     fn helper(&self, volume: &str, image: Option<&str>) -> Result<Helper<'_>> {
-        let users = self.users(volume)?;
-        let image = image.map(str::to_owned).or_else(|| users.first().map(|c| c.image_id.clone()));
-        let image = image.ok_or_else(|| {
-            Error::refused("docker.image_missing", format!("no container mounts volume {volume}, so no image is known"))
-                .hint("name an image the engine has; the archive endpoint needs a container, which is never started")
-        })?;
         let destination = format!("{MOUNT_PARENT}{MOUNT_NAME}");
-        let spec = ContainerSpec {
-            image: Some(image.clone()),
-            entrypoint: Some(vec!["/never-started".into()]),
-            labels: Some(BTreeMap::from([(LABEL_HELPER.into(), PURPOSE.into())])),
-            mounts: vec![mount("volume", volume, &destination)],
-            network: Some("none".into()),
-            ..ContainerSpec::default()
-        };
-        let container = self.containers.create(&spec)?.id;
-        Ok(Helper { engine: &*self.containers, cancel: &self.context.cancel, container, image })
+        of_image(
+            image,
+            || self.containers.spare_images(&[volume], None),
+            |image| {
+                let spec = ContainerSpec {
+                    image: Some(image.to_owned()),
+                    entrypoint: Some(vec!["/never-started".into()]),
+                    labels: Some(BTreeMap::from([(LABEL_HELPER.into(), PURPOSE.into())])),
+                    mounts: vec![mount("volume", volume, &destination)],
+                    network: Some("none".into()),
+                    ..ContainerSpec::default()
+                };
+                let (container, image) = (self.containers.create(&spec)?.id, image.to_owned());
+                Ok(Helper { engine: &*self.containers, cancel: &self.context.cancel, container, image })
+            },
+        )
     }
 }
 
