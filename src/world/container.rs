@@ -17,9 +17,12 @@ pub const LABEL_NETWORK: &str = "com.docker.compose.network";
 pub const LABEL_VOLUME: &str = "com.docker.compose.volume";
 /// On every container that pgscript makes for itself; its value names the purpose.
 pub const LABEL_HELPER: &str = "pgscript.helper";
+/// Values of [`LABEL_HELPER`] on containers that are of no use without the process that made them: what a dead one has left
+/// is removed. Of any other purpose a container stays.
+pub const OF_A_PROCESS: [&str; 6] = ["client", "run", "throw-away", "volume-archive", "volume-clone", "volume-move"];
 /// Value of [`LABEL_HELPER`] on a container that is there to hold on to a volume, or to an image.
 pub const KEEPER: &str = "keep";
-/// Value of [`LABEL_HELPER`] on a container that is the lock of a stack. These two outlive the process that made them.
+/// Value of [`LABEL_HELPER`] on a container that is the lock of a stack.
 pub const LOCK: &str = "lock";
 /// On a helper container: the run that made it, unique among all runs that drive the engine.
 pub const LABEL_RUN: &str = "pgscript.run";

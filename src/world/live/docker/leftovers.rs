@@ -11,7 +11,7 @@ use super::Docker;
 use super::connection::Connection;
 use super::errors::during;
 use crate::event::Event;
-use crate::world::container::{KEEPER, LABEL_HELPER, LABEL_OWNER, LABEL_RUN, LOCK};
+use crate::world::container::{LABEL_HELPER, LABEL_OWNER, LABEL_RUN, OF_A_PROCESS};
 use crate::world::error::Result;
 use crate::world::owner::Doorkeeper;
 use crate::world::process::Process;
@@ -68,7 +68,7 @@ impl Docker {
         is_in_the_way: bool,
         doorkeeper: Option<&dyn Doorkeeper>,
     ) -> Option<String> {
-        if labels.get(LABEL_HELPER).is_some_and(|purpose| [KEEPER, LOCK].contains(&purpose.as_str())) {
+        if !labels.get(LABEL_HELPER).is_some_and(|purpose| OF_A_PROCESS.contains(&purpose.as_str())) {
             return doorkeeper?.abandoned(labels);
         }
         let maker = labels.get(LABEL_OWNER).and_then(|label| Process::parse(label));
