@@ -575,6 +575,30 @@ fn partial_mode() {
     assert!(open.is_empty() && files > 5, "{open:?} of {files}");
 }
 
+/// A server that comes back from a power cut answers whoever asks, after it has recovered.
+#[test]
+fn still_starting() {
+    let stage = Stage::new();
+    let server = stage.server(17);
+    let rows = "CREATE TABLE big AS SELECT i, repeat('x', 200) AS text FROM generate_series(1, 150000) i";
+    stage.pg().execute(&server, "postgres", rows, &[]).unwrap();
+    let count = |database: &str| stage.pg().query(&server, database, "SELECT count(*) AS n FROM big", &[]);
+    let again = || {
+        docker(&["kill", &server.container]);
+        docker(&["start", &server.container]);
+    };
+    again();
+    assert_eq!(count("postgres").unwrap()[0]["n"], 150_000);
+    again();
+    assert_eq!(stage.pg().content(&server).unwrap().databases["postgres"].tables["public.big"], 150_000);
+    again();
+    stage.pg().execute(&server, "postgres", "DROP TABLE big", &[]).unwrap();
+    docker(&["kill", &server.container]);
+    let begun = Instant::now();
+    count("postgres").unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(5), "one that does not run is not waited for");
+}
+
 /// Kills a program of the helper beside a server once it has run for a moment.
 fn kill_beside(server: &Server, program: &str) {
     let mut helper = String::new();

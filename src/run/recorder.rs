@@ -247,7 +247,11 @@ impl Recorder {
             let given = state.history.given.clone();
             append(state, Entry::Run { id, script, version, docker, site, given })?;
         }
-        append(state, Entry::Process { command, pid: std::process::id(), host })?;
+        let noted = append(state, Entry::Process { command, pid: std::process::id(), host });
+        // A full disk must be in the way of nobody who puts back what was done.
+        if command != Command::Rollback {
+            noted?;
+        }
         for pending in std::mem::take(&mut state.pending) {
             match pending {
                 Pending::Entry(entry) => _ = append(state, entry)?,
@@ -466,7 +470,9 @@ impl Record for Recorder {
                 (None, found) => return Err(locked(stack, &holder, found)),
             }
         }
-        self.write(Entry::Locked { stack: stack.to_owned() })?;
+        if !self.state().history.locks.iter().any(|known| known == stack) {
+            self.write(Entry::Locked { stack: stack.to_owned() })?;
+        }
         self.state().locked.push(stack.to_owned());
         Ok(())
     }

@@ -76,11 +76,11 @@ impl Session {
     }
 
     /// Writes to the run's journal. Where it can't be written, nothing new is begun; but what was done is still put
-    /// back (the undo of a step may run twice), with a warning and `None`.
+    /// back (the undo of a step may run twice), with a warning and `None`, and the script is read for that.
     pub fn write(&self, entry: Entry) -> Result<Option<u64>> {
         match self.record.write(entry) {
             Ok(number) => Ok(Some(number)),
-            Err(error) if self.steps().is_undoing() => {
+            Err(error) if self.steps().is_undoing() || self.steps().is_reading() => {
                 self.emit(Event::Warn { text: format!("not journalled: {error}") });
                 Ok(None)
             }

@@ -307,6 +307,12 @@ impl Stack {
         all.lines().filter(|name| name.starts_with(&format!("{}_pg", self.volume))).map(str::to_owned).collect()
     }
 
+    /// Whether an upgrade has left what a rollback needs: then its record is on the engine, too.
+    fn keeps_an_upgrade(&self) -> bool {
+        let found = sh("find", &[&self.dir.display().to_string(), "-name", "upgrade.json"]);
+        found.lines().any(|path| !std::fs::read_to_string(path).unwrap().contains("\"rolled back\""))
+    }
+
     /// Nothing of pgscript's own is left on the engine: known by its name, by what it mounts, or by whose network it is
     /// in. Only volumes that were put aside have their keepers.
     #[track_caller]
@@ -322,7 +328,8 @@ impl Stack {
             // The name is the beginning of other stacks' names.
             let is_named = ["/", "-", "_", "\""].iter().any(|end| text.contains(&format!("{}{end}", self.name)));
             let keeps = |volume: &String| text.contains(&format!("\"Name\": \"/{volume}-keeper\""));
-            if self.kept_volumes().iter().any(keeps) {
+            let has_record = text.contains("\"pgscript.record\"") && self.keeps_an_upgrade();
+            if has_record || self.kept_volumes().iter().any(keeps) {
                 continue;
             }
             let is_ours = is_named || own.lines().any(|id| text.contains(id));

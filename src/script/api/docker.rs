@@ -561,6 +561,52 @@ fn inside(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::UNIT)
         },
     );
+    ns.effect(
+        "copy_file_in(container: Container, directory: string, file: string)",
+        "Copies one file of this machine into a directory of a container, running or not, for its root alone.",
+        |call| {
+            let (c, directory, file): (Container, _, _) =
+                (call.get("container")?, call.string("directory")?, call.path("file")?);
+            call.effect(format!("docker cp {} {}:{directory}", file.display(), c.name))?;
+            witness::written(call.session, &c.id)?;
+            let tar = of_one_file(&file, &call.world().host.read(&file)?)?;
+            call.world().containers.copy_in(&c.id, &directory, &mut &*tar)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.effect(
+        "copy_file_out(container: Container, path: string, file: string)",
+        "Copies one file of a container, running or not, into a new private file of this machine.",
+        |call| {
+            let (c, path, file): (Container, _, _) = (call.get("container")?, call.string("path")?, call.path("file")?);
+            call.effect(format!("docker cp {}:{path} {}", c.name, file.display()))?;
+            let mut tar = Vec::new();
+            call.world().containers.copy_out(&c.id, &path, &mut tar)?;
+            call.world().host.write(&file, &the_one_file(&tar, &path)?, false)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+}
+
+/// The archive that the engine takes for one file.
+fn of_one_file(file: &std::path::Path, text: &[u8]) -> Result<Vec<u8>> {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(text.len() as u64);
+    header.set_mode(0o600);
+    let mut tar = tar::Builder::new(Vec::new());
+    let name = file.file_name().unwrap_or_default();
+    let written = tar.append_data(&mut header, name, text).and_then(|()| tar.into_inner());
+    written.map_err(|e| Error::io("pack", file.display(), &e))
+}
+
+/// What is in the archive that the engine makes of one file.
+fn the_one_file(tar: &[u8], path: &str) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = tar::Archive::new(tar).entries().and_then(|mut entries| {
+        entries.next().transpose()?.map_or(Ok(0), |mut entry| std::io::Read::read_to_end(&mut entry, &mut text))
+    });
+    read.map_err(|e| Error::io("unpack", path, &e))?;
+    Ok(text)
 }
 
 /// Better at editing lines than `sh`, but not in every image.

@@ -27,6 +27,7 @@ mod restarts;
 mod sessions;
 mod sites;
 mod trial;
+mod wayback;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -70,11 +70,11 @@ impl Postgres for Clients {
         sql: &str,
         bindings: &[Binding],
     ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>> {
-        rows::query(&client::Client::inside(self, server), database, sql, bindings)
+        ready::when_up(self, server, || rows::query(&client::Client::inside(self, server), database, sql, bindings))
     }
 
     fn execute(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<String>> {
-        rows::execute(&client::Client::inside(self, server), database, sql, bindings)
+        ready::when_up(self, server, || rows::execute(&client::Client::inside(self, server), database, sql, bindings))
     }
 
     fn script(
@@ -92,7 +92,7 @@ impl Postgres for Clients {
     }
 
     fn content(&self, server: &Server) -> Result<Content> {
-        content::collect(self, server)
+        ready::when_up(self, server, || content::collect(self, server))
     }
 
     fn write_counts(&self, server: &Server) -> Result<WriteCounts> {
@@ -161,10 +161,10 @@ impl Postgres for Clients {
     }
 
     fn set_password(&self, server: &Server, role: &str, password: &Secret) -> Result<()> {
-        roles::set_password(self, server, role, password)
+        ready::when_up(self, server, || roles::set_password(self, server, role, password))
     }
 
     fn login(&self, server: &Server, role: &str, password: &Secret, database: &str) -> Result<()> {
-        roles::login(self, server, role, password, database)
+        ready::when_up(self, server, || roles::login(self, server, role, password, database))
     }
 }

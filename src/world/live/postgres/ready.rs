@@ -24,10 +24,42 @@ pub fn wait(clients: &Clients, server: &Server, timeout: Duration) -> Result<Ser
             let message = format!("{} is not ready after {seconds} s: {stage}", server.container_name);
             return Err(Error::failed("postgres.not_ready", message + log_tail(clients, server).as_str()));
         }
-        let token = clients.context.cancel.token();
-        clients.context.wait_uncancelled(async { tokio::time::timeout(INTERVAL, token.cancelled()).await }).ok();
-        clients.context.cancel.check()?;
+        pause(clients)?;
     }
+}
+
+/// What a server says that recovers after a crash, or is about to accept sessions; how long that may take.
+const STARTING: (&[&str], Duration) = (
+    &["the database system is starting up", "not yet accepting connections", "the database system is in recovery mode"],
+    Duration::from_secs(120),
+);
+/// What a client says when no server listens yet: in a container that was just started.
+const NOT_LISTENING: (&[&str], Duration) = (&["Is the server running", "Connection refused"], Duration::from_secs(10));
+
+/// Asks the server something that may be asked again, and waits while it is only starting: then nothing has run.
+pub fn when_up<T>(clients: &Clients, server: &Server, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        let error = match ask() {
+            Err(error) if begun.elapsed() < patience(&error) => error,
+            other => return other,
+        };
+        if !clients.containers.container(&server.container).is_ok_and(|container| container.is_running()) {
+            return Err(error);
+        }
+        pause(clients)?;
+    }
+}
+
+fn patience(error: &Error) -> Duration {
+    let is_said = |(words, _): &&(&[&str], Duration)| words.iter().any(|words| error.message.contains(words));
+    [STARTING, NOT_LISTENING].iter().find(is_said).map_or(Duration::ZERO, |(_, patience)| *patience)
+}
+
+fn pause(clients: &Clients) -> Result<()> {
+    let token = clients.context.cancel.token();
+    clients.context.wait_uncancelled(async { tokio::time::timeout(INTERVAL, token.cancelled()).await }).ok();
+    clients.context.cancel.check()
 }
 
 enum Attempt {

@@ -1,0 +1,175 @@
+//! The way back, whatever has happened to the stack, the run store and the engine meanwhile; and that what is said at its
+//! end is so.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::after::Site;
+use super::{SmallDisk, edited, go_on, pause, run_edited_as};
+use crate::stack::{Run, Watched, run, sh};
+
+/// What a run that is over has kept goes, and its record with it.
+#[track_caller]
+fn is_cleaned_up(site: &Site) {
+    if site.stack.base.join("upgrade-1/artefacts").exists() {
+        site.stack.cleanup().expect(0, &["Removed"]);
+    }
+    let ours = |args: &[&str]| site.stack.docker(args).lines().filter(|n| n.starts_with(&site.stack.name)).count();
+    assert_eq!(ours(&["volume", "ls", "--quiet"]), 1, "volumes are left");
+    let helpers = ["ps", "--all", "--filter", "label=pgscript.helper", "--format", "{{.Names}}"];
+    assert_eq!(ours(&helpers), 0, "helpers are left");
+    site.is_back();
+}
+
+/// The put-back starts what somebody else has stopped meanwhile.
+#[test]
+fn put_back_while_down() {
+    let site = Site::up();
+    let database = site.stack.container("postgres");
+    let run = site.upgrade_until("make the artefact directory");
+    // Nobody starts it again: a restart policy is not asked after a kill by hand.
+    site.stack.docker(&["kill", &database]);
+    run.end().expect(1, &["everything is back as it was"]);
+    is_cleaned_up(&site);
+}
+
+/// What can't come back is named, and the run is not over.
+#[test]
+fn what_is_not_back_is_named_and_the_next_rollback_tries_again() {
+    let site = Site::up();
+    let line = "docker::start(plan.database);\n    psql::wait_ready(source);";
+    let script = edited(&site.stack, line, &format!("{line} {} fail(\"a.b\", \"as asked\");", pause(&site.stack)));
+    let mut run = Watched::start(run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
+    run.until("paused");
+    // A container in the server's place that is none of the stack, and has its name.
+    let server = site.stack.container("postgres");
+    let name = site.stack.inspect("postgres", "{{.Name}}").trim_start_matches('/').to_owned();
+    site.stack.docker(&["rm", "--force", &server]);
+    let label = format!("pgscript.test.stack={}", site.stack.name);
+    let stranger = ["create", "--label", &label, "--name", &name, "pgscript-test/app:1"];
+    let stranger = site.stack.docker(&stranger);
+    go_on(&site.stack);
+    let failed = run.end();
+    let said = ["as asked", "could not put back `back up the volume`", &name, "next: pgscript rollback upgrade-1 "];
+    let failed = failed.expect(1, &said);
+    assert!(!failed.text.contains("everything is back"), "{}", failed.text);
+    assert!(site.stack.status().contains("rolling back"), "{}", site.stack.status());
+    site.stack.docker(&["rm", "--force", &stranger]);
+    site.stack.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
+    is_cleaned_up(&site);
+}
+
+/// Runs the site's own deploy, as somebody may who knows of nothing, and waits for its end.
+fn foreign_deploy(site: &Site) {
+    let script = site.stack.dir.join("deploy.sh").display().to_string();
+    let _ = std::process::Command::new(script).output();
+}
+
+/// By itself, or by what it says is to be typed.
+#[track_caller]
+fn goes_back(site: &Site, ended: &Run) {
+    assert_ne!(ended.code, 0, "{}", ended.text);
+    if !ended.text.contains("everything is back as it was") {
+        site.stack.as_advised(ended, "rollback").expect(0, &["is rolled back"]);
+    }
+    is_cleaned_up(site);
+}
+
+#[test]
+fn foreign_deploy_in_the_dump() {
+    let site = Site::up();
+    let run = site.upgrade_until("$ pg_dumpall");
+    // The inventory names the new version already: it starts on the old volume, and can't.
+    foreign_deploy(&site);
+    goes_back(&site, &run.end());
+}
+
+#[test]
+fn foreign_deploy_of_the_old_version_in_the_dump() {
+    let site = Site::up();
+    let run = site.upgrade_until("$ pg_dumpall");
+    site.stack.inventory("primero_postgres_version: \"17\"", "primero_postgres_version: \"13\"");
+    foreign_deploy(&site);
+    goes_back(&site, &run.end());
+}
+
+#[test]
+fn foreign_deploy_in_the_restore() {
+    for major in ["17", "13"] {
+        let site = Site::up();
+        let run = site.upgrade_until("$ pg_restore");
+        site.stack.inventory("primero_postgres_version: \"17\"", &format!("primero_postgres_version: \"{major}\""));
+        foreign_deploy(&site);
+        goes_back(&site, &run.end());
+    }
+}
+
+/// A server that restarts again and again, and one that does not stop when it is asked to.
+#[test]
+fn crash_loop_blocks_rollback() {
+    for command in ["[postgres, -c, no_such_setting=1]", "[sh, -c, \"trap '' INT TERM; while :; do sleep 1; done\"]"] {
+        let site = Site::up();
+        let mut run = site.upgrade_until("7 put the old server aside");
+        site.edit("docker-compose.yml", "  postgres:\n", &format!("  postgres:\n    command: {command}\n"));
+        run.until("postgres-1  Started");
+        std::thread::sleep(Duration::from_secs(2));
+        run.interrupt();
+        let failed = run.end();
+        assert_ne!(failed.code, 0, "{}", failed.text);
+        let begun = Instant::now();
+        site.stack.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
+        // slow-way-back: nobody waits for a stop that can't come.
+        assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
+        is_cleaned_up(&site);
+    }
+}
+
+#[test]
+fn full_store_way_back() {
+    for keep in ["yes", "no"] {
+        let mut site = Site::up();
+        let disk = SmallDisk::new(&site.stack, 200);
+        // Journal, backup and record: all of it.
+        site.stack.base = disk.0.join("runs");
+        site.is_upgraded(site.stack.upgrade(17, &["--set", &format!("keep_volume={keep}")]));
+        disk.fill(1 << 20);
+        // Neither room nor names are left.
+        let rest = "cat /dev/zero > \"$0/rest\"; i=0; while true > \"$0/rest.$i\"; do i=$((i + 1)); done; true";
+        sh("sh", &["-c", &format!("exec 2> /dev/null; {rest}"), &disk.0.display().to_string()]);
+        site.stack.rollback().expect(0, &["not noted in", "is rolled back"]);
+        site.is_back();
+        drop(disk);
+    }
+}
+
+#[test]
+fn store_vanished() {
+    let site = Site::up();
+    let run = site.upgrade_until("$ pg_restore");
+    std::fs::remove_dir_all(site.stack.base.join("upgrade-1/artefacts")).unwrap();
+    let failed = run.end();
+    assert_ne!(failed.code, 0, "{}", failed.text);
+    site.stack.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
+    is_cleaned_up(&site);
+    // And the whole store: what is on the engine is enough.
+    let run = site.upgrade_until("$ pg_restore");
+    let _ = run.kill();
+    std::fs::remove_dir_all(&site.stack.base).unwrap();
+    let back = |site: &Site| run_rollback_script(site);
+    back(&site).expect(0, &["the upgrade's record is found on the engine", "runs on PostgreSQL 13 again"]);
+    site.is_back();
+}
+
+fn run_rollback_script(site: &Site) -> Run {
+    run(&mut site.stack.pgscript(&["run", "rollback.rhai", "--yes"]))
+}
+
+/// Before the old server is put aside, too, when nothing but the store is gone.
+#[test]
+fn store_vanished_before_the_commit() {
+    let site = Site::up();
+    let run = site.upgrade_until("$ pg_dumpall");
+    sh("rm", &["-rf", &site.stack.base.join("upgrade-1/artefacts").display().to_string()]);
+    goes_back(&site, &run.end());
+    assert!(Path::new(&site.stack.base).exists());
+}
