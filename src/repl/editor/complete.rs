@@ -350,7 +350,7 @@ mod tests {
             ("c.sto", "c.stop("),
             ("c.nam", "c.name"),
             ("c.insp", "c.inspect()"),
-            ("c.net", "c.networks"),
+            ("c.net", "network_mode | networks"),
             ("c?.nam", "c?.name"),
             (
                 "data.",

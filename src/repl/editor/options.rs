@@ -116,7 +116,7 @@ fn quoted(text: &str, test: fn(&str) -> bool) -> Vec<&str> {
 
 /// How long the identifier is that begins the text.
 fn identifier(text: &str) -> usize {
-    text.bytes().take_while(|byte| byte.is_ascii_lowercase() || *byte == b'_').count()
+    text.bytes().take_while(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_').count()
 }
 
 #[cfg(test)]
@@ -141,7 +141,8 @@ mod tests {
         ),
         ("docker::exec", "env user working_dir check"),
         ("docker::terminal", "env user working_dir"),
-        ("docker::create_network", "driver internal options labels"),
+        ("docker::create_network", "driver internal options labels like"),
+        ("docker::connect", "ipv4_address ipv6_address link_local_ips mac_address links driver_opts"),
         ("volume::create", "driver labels options like"),
         ("volume::move", "labels image"),
         ("volume::clone", "labels image"),

@@ -716,7 +716,7 @@ fn networks(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "connect(network: string, container: Container, aliases: Array = [], options: Map = #{})",
         "Attaches a container to a network under further names. Options: ipv4_address, ipv6_address, link_local_ips, \
-         mac_address, links (`container:alias`), driver_opts; as the `endpoint` of a container's network has them.\n\n\
+         mac_address, links (`container:alias`), driver_opts (all as a container's networks have them in `endpoint`).\n\n\
          Errors: `guard.fence` for a server into which data was restored that was not compared yet; \
          `docker.address_in_use`.",
         connect,
