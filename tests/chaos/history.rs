@@ -19,6 +19,8 @@ use crate::site::{PATIENCE, Site};
 const ATTEMPTS: usize = 8;
 /// From this attempt on the world is whole again: space is freed, the store can be written to.
 const MENDED: usize = 5;
+/// The step with which the outage begins.
+const FIRST_OUTAGE: &str = "stop the application";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
@@ -171,7 +173,10 @@ impl History<'_> {
         let runs = json(&listed.text)["runs"].as_array().cloned().unwrap_or_default();
         let begun = |run: &&Value| run["state"] != "not begun";
         let unfinished = |run: &&Value| run["state"].as_str().is_some_and(|state| !is_over(state));
-        let run = runs.iter().filter(begun).rfind(unfinished).or_else(|| runs.iter().rfind(begun))?;
+        // One that was refused, a second operator's, says nothing about the stack.
+        let acted = |run: &&Value| self.has_begun(run["run"].as_str().unwrap_or_default(), FIRST_OUTAGE);
+        let run = runs.iter().filter(begun).rfind(unfinished);
+        let run = run.or_else(|| runs.iter().filter(begun).rfind(acted)).or_else(|| runs.iter().rfind(begun))?;
         let run = run["run"].as_str().unwrap().to_owned();
         self.site.ask("status-for-people", &format!("pgscript status {run}"));
         let told = self.site.ask("status", &format!("pgscript status {run} --format json"));
@@ -224,7 +229,9 @@ impl History<'_> {
         let state = standing.as_ref().map_or("not begun", |standing| standing.state.as_str());
         let outcome = match state {
             "done" => Outcome::Finished,
-            _ if !self.has_begun("stop the application") => Outcome::RefusedBefore,
+            _ if standing.as_ref().is_none_or(|standing| !self.has_begun(&standing.run, FIRST_OUTAGE)) => {
+                Outcome::RefusedBefore
+            }
             _ if last == "rollback" => Outcome::RolledBack,
             _ => Outcome::PutBack,
         };
@@ -241,10 +248,9 @@ impl History<'_> {
         outcome
     }
 
-    fn has_begun(&self, step: &str) -> bool {
-        let runs = fs::read_dir(&self.site.stack.base).into_iter().flatten().flatten();
-        let mut journals = runs.filter_map(|run| fs::read_to_string(run.path().join("journal.jsonl")).ok());
-        journals.any(|journal| journal.contains(&format!("\"{step}\"")))
+    fn has_begun(&self, run: &str, step: &str) -> bool {
+        let journal = fs::read_to_string(self.site.stack.base.join(run).join("journal.jsonl")).unwrap_or_default();
+        journal.contains(&format!("\"{step}\""))
     }
 
     /// Every end has its cleanup, and nothing is left then.

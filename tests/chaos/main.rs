@@ -27,8 +27,8 @@ use history::{Outcome, Story};
 use plan::Plan;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Those of `make test`: every kind of action is among them.
-const FIXED: [u64; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+/// Those of `make test`. Each has found a fault, or breaks what nothing else of them breaks.
+const FIXED: [u64; 12] = [0, 3, 4, 7, 8, 13, 17, 20, 22, 29, 33, 44];
 const SIDE_BY_SIDE: usize = 2;
 
 #[test]
@@ -47,7 +47,6 @@ fn what_was_not_synced_is_lost_in_a_power_cut() {
 }
 
 #[test]
-#[ignore = "until the faults that it finds are mended"]
 fn histories_of_a_broken_world_end_with_all_data_and_nothing_left() {
     end_well_when_interrupted();
     // What fails in a history is told with its seed.
@@ -62,18 +61,17 @@ fn histories_of_a_broken_world_end_with_all_data_and_nothing_left() {
     std::thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE.min(seeds.len()) {
             scope.spawn(|| {
-                let mut engine = Engine::with_images();
+                let mut engine = None;
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let plan = Plan::of(*seed);
+                    let on = engine.get_or_insert_with(Engine::with_images);
+                    let story = history::play(&plan, on, &directory(*seed));
                     if process::INTERRUPTED.load(Ordering::SeqCst) {
                         return;
                     }
-                    let plan = Plan::of(*seed);
-                    let story = history::play(&plan, &engine, &directory(*seed));
                     tell(&plan, &story);
-                    if story.outcome == Outcome::Fault {
-                        drop(engine);
-                        engine = Engine::with_images();
-                    }
+                    // What a fault has left is not the next history's affair.
+                    engine = engine.filter(|_| story.outcome != Outcome::Fault);
                     stories.lock().unwrap().push(story);
                 }
             });

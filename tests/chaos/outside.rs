@@ -125,10 +125,13 @@ fn acknowledged(site: &Site, major: u32) -> Result<(), String> {
     }
 }
 
-/// Volumes that may be kept, and containers that hold on to them.
+/// What may be kept for a way back: volumes, containers that hold on to them, and those that hold the record.
 fn kept(site: &Site) -> Vec<String> {
-    let kept = site.stack.kept_volumes();
-    kept.iter().flat_map(|volume| [format!("volume {volume}"), format!("container {volume}-keeper")]).collect()
+    let volumes = site.stack.kept_volumes();
+    let label = format!("label=pgscript.record={}", site.stack.name);
+    let records = site.stack.docker(&["ps", "-a", "--filter", &label, "--format", "{{.Names}}"]);
+    let held = volumes.iter().flat_map(|volume| [format!("volume {volume}"), format!("container {volume}-keeper")]);
+    held.chain(records.lines().map(|record| format!("container {record}"))).collect()
 }
 
 /// What was not there before, and what is not there any more.
