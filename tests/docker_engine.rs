@@ -727,7 +727,7 @@ fn networks_are_made_joined_left_and_removed() {
     assert_eq!(error.code, "docker.conflict", "{error}");
     stage.engine.disconnect_network(&name, &container.name).unwrap();
     stage.engine.remove_network(&name).unwrap();
-    assert_eq!(code(stage.engine.remove_network(&name)), "docker.not_found");
+    assert_eq!(code(stage.engine.remove_network(&name)), "docker.network_gone");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn each_state_is_told_with_what_to_type() {
     place.write("work/jam", "");
     place.pgscript(&["rollback"]).expect(1, &["jammed"]);
     let by_hand = "pgscript rollback main-1 --skip 'two'";
-    expect(&place, "rolling back", &["put back     one", "not put back two"], &[rollback, by_hand, shell]);
+    expect(&place, "rolling back", &["done         one", "not put back two"], &[rollback, by_hand, shell]);
 
     fs::remove_file(place.path("work/jam")).unwrap();
     place.pgscript(&["rollback"]).expect(0, &[]);

@@ -245,7 +245,7 @@ fn imports_and_the_last_definitions_come_first() {
         plain("import \"stack\" as stack; let x = f(y);"),
         plain("import \"stack\" as stack;"),
         effect("stack::hold(stack::find(\"p\", \"db\").others)"),
-        plain("stack::all_run_again([])"),
+        plain("stack::hosts_first([])"),
     ];
     insta::assert_snapshot!(saved(&inputs), @r#"
     import "stack" as stack;
@@ -261,7 +261,7 @@ fn imports_and_the_last_definitions_come_first() {
 
     step("stack hold stack find others", || { stack::hold(stack::find("p", "db").others); });
 
-    stack::all_run_again([]);
+    stack::hosts_first([]);
     "#);
 }
 
