@@ -580,9 +580,9 @@ fn partial_mode() {
 fn still_starting() {
     let stage = Stage::new();
     let server = stage.server(17);
-    let rows = "CREATE TABLE big AS SELECT i, repeat('x', 200) AS text FROM generate_series(1, 150000) i";
+    let rows = "CREATE TABLE public.big AS SELECT i, repeat('x', 200) AS text FROM generate_series(1, 150000) i";
     stage.pg().execute(&server, "postgres", rows, &[]).unwrap();
-    let count = |database: &str| stage.pg().query(&server, database, "SELECT count(*) AS n FROM big", &[]);
+    let count = |database: &str| stage.pg().query(&server, database, "SELECT count(*) AS n FROM public.big", &[]);
     let again = || {
         docker(&["kill", &server.container]);
         docker(&["start", &server.container]);
@@ -592,7 +592,7 @@ fn still_starting() {
     again();
     assert_eq!(stage.pg().content(&server).unwrap().databases["postgres"].tables["public.big"], 150_000);
     again();
-    stage.pg().execute(&server, "postgres", "DROP TABLE big", &[]).unwrap();
+    stage.pg().execute(&server, "postgres", "DROP TABLE public.big", &[]).unwrap();
     docker(&["kill", &server.container]);
     let begun = Instant::now();
     count("postgres").unwrap_err();
