@@ -88,8 +88,8 @@ fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
     match Client::inside(clients, server).exec(call, Streams::default()) {
         Ok(0) => {}
         Ok(1) => return Ok(Attempt::NotYet("it answers, but rejects connections (starting up)".into())),
-        // So it also looks when the container has just ended.
-        Ok(code @ (126 | 127)) if clients.containers.container(&server.container)?.is_running() => {
+        // So it also looks when the container has just ended, which the engine may not know yet.
+        Ok(code @ (126 | 127)) if still_runs(clients, server)? => {
             let message = format!("pg_isready does not run in {} (exit code {code})", server.container_name);
             return Err(Error::failed("postgres.no_client", message));
         }
@@ -105,6 +105,17 @@ fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
         }
         Err(error) => Ok(Attempt::NotYet(format!("it answers over TCP, but not yet over its socket: {error}"))),
     }
+}
+
+/// Whether the container runs, and goes on running for as long as an engine under load takes to notice an end.
+fn still_runs(clients: &Clients, server: &Server) -> Result<bool> {
+    for _ in 0..10 {
+        if !clients.containers.container(&server.container)?.is_running() {
+            return Ok(false);
+        }
+        pause(clients)?;
+    }
+    Ok(true)
 }
 
 /// The server's version, asked over its socket.
