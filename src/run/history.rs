@@ -135,6 +135,10 @@ impl History {
             Entry::Fact(fact) => self.facts.push(fact),
             Entry::Effect { step, command } => self.effect(line.n, &step, command),
             Entry::Settled { effect, .. } => _ = self.open_effects.remove(&effect),
+            Entry::PutBack { .. } => {
+                (self.going_back, self.ending, self.error) = (Some(false), Some(Ending::PutBack), None);
+                self.open_effects.clear();
+            }
             Entry::Cleaned { .. } => self.cleaned = true,
             Entry::Locked { stack } if !self.locks.contains(&stack) => self.locks.push(stack),
             Entry::Locked { .. } => {}
@@ -342,8 +346,9 @@ impl History {
     pub fn state(&self) -> State {
         match (self.going_back, self.ending) {
             _ if self.is_session() => State::Session,
-            _ if self.sources.is_empty() => State::NotBegun,
+            // Also where no line but this one is left of a damaged journal.
             (_, Some(Ending::PutBack)) => State::RolledBack,
+            _ if self.sources.is_empty() => State::NotBegun,
             (Some(_), _) => State::RollingBack,
             (None, Some(Ending::Done)) => State::Done,
             (None, Some(Ending::Stopped)) => State::Interrupted,
@@ -548,5 +553,7 @@ mod tests {
         assert_eq!(history(vec![back.clone()]).state(), State::RollingBack);
         assert_eq!(history(vec![back.clone(), ended(Ending::PartlyPutBack)]).state(), State::RollingBack);
         assert_eq!(history(vec![back, ended(Ending::PutBack)]).state(), State::RolledBack);
+        let by_another = Entry::PutBack { by: "rollback-2".into() };
+        assert_eq!(history(vec![ended(Ending::Failed), by_another]).state(), State::RolledBack);
     }
 }

@@ -79,6 +79,14 @@ pub fn read(path: &Path) -> Result<Reading> {
     Ok(reading)
 }
 
+/// What the lines say that can be read each for itself, whatever is wrong with others: it may be that a fact is missing,
+/// not that one is there which never was written.
+pub fn legible(path: &Path) -> Vec<Entry> {
+    let text = std::fs::read(path).unwrap_or_default();
+    let lines = text.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| serde_json::from_slice::<Line>(line).ok()).map(|line| line.entry).collect()
+}
+
 fn parse(text: &[u8], before: &str, expected: u64) -> Result<(Line, String), String> {
     let text = std::str::from_utf8(text).map_err(|_| "it is not text".to_owned())?;
     let (body, sum) = text.rsplit_once(SUM).ok_or("it has no checksum")?;
@@ -143,6 +151,23 @@ impl Journal {
         Ok((Self::new(path, file, &reading), reading.lines))
     }
 
+    /// As [`Journal::open`]; of one that is damaged or gone only the sound lines are left, and it is kept beside them as it
+    /// was.
+    pub fn mend(path: &Path) -> Result<Self> {
+        match read(path) {
+            Err(error) if error.code == "host.not_found" => return Self::create(path),
+            Ok(Reading { damage: Some(_), length, .. }) => {
+                let kept = path.with_extension("damaged.jsonl");
+                let failed = |e: std::io::Error| Error::io("mend", path.display(), &e);
+                std::fs::copy(path, &kept).and_then(|_| File::open(&kept)?.sync_all()).map_err(failed)?;
+                let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
+                file.set_len(length).map_err(failed)?;
+            }
+            _ => {}
+        }
+        Self::open(path).map(|(journal, _)| journal)
+    }
+
     fn new(path: &Path, file: File, reading: &Reading) -> Self {
         Self {
             path: path.to_owned(),
@@ -181,8 +206,10 @@ impl Journal {
 
     /// What was done must be put back, and noted, also on a full disk: nothing new is begun without room for that.
     fn may_use_reserve(&mut self, entry: &Entry) -> bool {
-        self.is_going_back |=
-            matches!(entry, Entry::GoingBack { .. } | Entry::Process { command: Command::Rollback, .. });
+        self.is_going_back |= matches!(
+            entry,
+            Entry::GoingBack { .. } | Entry::PutBack { .. } | Entry::Process { command: Command::Rollback, .. }
+        );
         self.is_going_back || matches!(entry, Entry::Settled { .. } | Entry::Failed { .. } | Entry::Ended { .. })
     }
 
@@ -330,6 +357,24 @@ mod tests {
         assert_eq!(error.code, "journal.damaged");
         assert!(error.message.contains("line 2"), "{}", error.message);
         assert_eq!(read(&path).unwrap().lines.len(), 1);
+    }
+
+    #[test]
+    fn a_mended_journal_goes_on_after_its_sound_lines_and_what_it_was_is_kept() {
+        let (dir, path) = of_three();
+        change(&path, |bytes| {
+            let second = bytes.iter().position(|b| *b == b'\n').unwrap() + 20;
+            bytes[second] ^= 1;
+        });
+        let before = std::fs::read(&path).unwrap();
+        assert_eq!(legible(&path).last(), Some(&entry("three")));
+        let mut journal = Journal::mend(&path).unwrap();
+        assert_eq!(journal.append(entry("four")).unwrap(), 2);
+        drop(journal);
+        assert_eq!(read(&path).unwrap().lines.last().unwrap().entry, entry("four"));
+        assert_eq!(std::fs::read(dir.path().join("journal.damaged.jsonl")).unwrap(), before);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(Journal::mend(&path).unwrap().append(entry("one")).unwrap(), 1);
     }
 
     #[test]

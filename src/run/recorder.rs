@@ -491,6 +491,27 @@ impl Record for Recorder {
         self.identity.store.runs()?.into_iter().map(known).collect()
     }
 
+    fn put_back(&self, run: &str, cluster: &str) -> Result<()> {
+        let place = self.identity.store.find(run)?;
+        let by = self.place()?.0;
+        let _held = place.lock(self.identity.command, &crate::world::Cancel::default(), &|_| {})?;
+        let (history, damage) = place.history()?;
+        if damage.is_none() && history.state() == super::history::State::RolledBack {
+            return Ok(());
+        }
+        let is_it = match dumped(&place) {
+            Some(dumped) => dumped == cluster,
+            // It has put nothing aside.
+            None => damage.is_none() && Ledger::of(&history.facts).has_no_fence(),
+        };
+        if !is_it {
+            let message = format!("cluster {cluster} is not known to be the one that run {run} began with");
+            return Err(Error::refused("run.unproven", message).hint("bring that one back first"));
+        }
+        Journal::mend(&place.journal())?.append(Entry::PutBack { by })?;
+        place.remove_definitions()
+    }
+
     fn forget(&self, run: &str) -> Result<()> {
         let place = self.identity.store.find(run)?;
         let by = self.place()?.0;
@@ -572,6 +593,15 @@ fn made(history: &History, place: &Place, artefact: &Path) -> bool {
             Fact::ArtefactBegun { path } | Fact::BackupTaken { path, .. } | Fact::DumpTaken { path, .. } => is_it(path),
             _ => false,
         })
+}
+
+/// The system identifier of the cluster that the run has dumped first, which is that of before.
+fn dumped(place: &Place) -> Option<String> {
+    let identifier = |entry| match entry {
+        Entry::Fact(Fact::DumpTaken { system_identifier, .. }) => Some(system_identifier),
+        _ => None,
+    };
+    journal::legible(&place.journal()).into_iter().find_map(identifier)
 }
 
 fn locked(stack: &str, holder: &lock::Holder, found: Option<(Option<store::Driver>, super::history::State)>) -> Error {

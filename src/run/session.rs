@@ -389,6 +389,11 @@ impl Record for ByHand {
         self.recorder.runs()
     }
 
+    fn put_back(&self, run: &str, cluster: &str) -> Result<()> {
+        self.writable()?;
+        self.recorder.put_back(run, cluster)
+    }
+
     fn forget(&self, run: &str) -> Result<()> {
         self.writable()?;
         self.recorder.forget(run)

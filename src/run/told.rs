@@ -30,6 +30,7 @@ pub fn words(line: &Line) -> String {
             format!("ended: {}{why}", ending(*outcome))
         }
         Entry::Locked { stack } => format!("has the stack {stack}"),
+        Entry::PutBack { by } => format!("{by} has put back what it did"),
         Entry::Cleaned { by } => format!("{by} removes its copies"),
         step => of_step(step),
     }

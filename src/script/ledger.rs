@@ -497,6 +497,11 @@ impl Ledger {
         !self.fences.is_empty() && self.fences.values().all(|fence| !fence.is_up && !fence.is_lifted)
     }
 
+    /// Whether no database was put aside.
+    pub fn has_no_fence(&self) -> bool {
+        self.fences.is_empty()
+    }
+
     /// Whether the run has put a volume of this name aside, and it is still there as far as the run knows.
     pub fn keeps(&self, volume: &str) -> bool {
         self.volumes.get(volume).is_some_and(|held| held.home != volume)

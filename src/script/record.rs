@@ -129,6 +129,10 @@ pub enum Entry {
     Locked {
         stack: String,
     },
+    /// Run `by` has put back what this one did.
+    PutBack {
+        by: String,
+    },
     /// Run `by` has removed what a rollback needs.
     Cleaned {
         by: String,
@@ -291,6 +295,10 @@ pub trait Record: Send + Sync {
 
     /// The runs of this machine, oldest first.
     fn runs(&self) -> Result<Vec<Known>>;
+
+    /// All that another run did was put back by this one, so that it is over; `cluster` is the system identifier of what
+    /// its database is now, which must be the one that it has dumped.
+    fn put_back(&self, run: &str, cluster: &str) -> Result<()>;
 
     /// The copies that a finished run has made are about to be removed: from now on it can't be rolled back.
     fn forget(&self, run: &str) -> Result<()>;

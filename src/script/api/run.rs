@@ -3,6 +3,7 @@
 use rhai::Dynamic;
 
 use super::{Registrar, values};
+use crate::world::postgres::Server;
 
 pub fn register(registrar: &mut Registrar<'_>) {
     registrar.namespace("run", "The durable run this script is part of.", |ns| {
@@ -29,6 +30,21 @@ pub fn register(registrar: &mut Registrar<'_>) {
             "list() -> Array",
             "The runs of this machine, oldest first: #{ id, script, state, directory, begun_at } each.",
             |call| Ok(values::from_serde(&call.session.record.runs()?)),
+        );
+        ns.effect(
+            "put_back(run: string, server: Server)",
+            "Notes in another run's journal that all it did was put back by this one: it is over, as after `pgscript \
+             rollback`. `server` is what the stack runs on now. A damaged journal is kept beside the mended one.\n\n\
+             Errors: `run.unproven` unless the run has dumped the cluster that the server runs, or put none aside.",
+            |call| {
+                let (run, server): (_, Server) = (call.string("run")?, call.get("server")?);
+                let sql = "SELECT system_identifier::text AS identifier FROM pg_catalog.pg_control_system()";
+                let rows = call.world().postgres.query(&server, &server.database, sql, &[])?;
+                let found = rows.first().and_then(|row| row.get("identifier")?.as_str()).unwrap_or_default();
+                call.effect(format!("note in the journal of {run} that it was put back"))?;
+                call.session.record.put_back(&run, found)?;
+                Ok(Dynamic::UNIT)
+            },
         );
         ns.effect(
             "forget(run: string)",

@@ -2,6 +2,7 @@
 //! `rollback.rhai` goes by the artefacts alone.
 
 use super::after::Site;
+use super::wayback::is_cleaned_up;
 use crate::stack::{Watched, run};
 
 /// Changes the upgrade's journal.
@@ -78,8 +79,12 @@ fn a_flipped_byte_in_the_journal_of_a_failed_upgrade() {
     killed.kill();
     run(&mut advised(&site)).expect(0, &["runs on PostgreSQL 13 again"]);
     site.is_back();
-    run(&mut advised(&site)).expect(0, &["is back on PostgreSQL 13 already"]);
     site.is_back();
+    run(&mut site.stack.pgscript(&["run", "rollback.rhai", "--yes"])).expect(0, &["is back on PostgreSQL 13 already"]);
+    // From then on the run is over.
+    assert!(site.stack.base.join("upgrade-1/journal.damaged.jsonl").exists());
+    run(&mut site.stack.pgscript(&["rollback", "upgrade-1"])).expect(0, &["has been put back"]);
+    is_cleaned_up(&site);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::stack::{Run, Watched, run, sh};
 
 /// What a run that is over has kept goes, and its record with it.
 #[track_caller]
-fn is_cleaned_up(site: &Site) {
+pub fn is_cleaned_up(site: &Site) {
     if site.stack.base.join("upgrade-1/artefacts").exists() {
         site.stack.cleanup().expect(0, &["Removed"]);
     }
@@ -31,6 +31,38 @@ fn put_back_while_down() {
     site.stack.docker(&["kill", &database]);
     run.end().expect(1, &["everything is back as it was"]);
     is_cleaned_up(&site);
+}
+
+/// Brings an upgrade back that has failed with the old server put aside, and whose record can't be noted in; by
+/// `rollback.rhai`, which leaves that run's journal alone, or by `pgscript rollback`.
+#[track_caller]
+fn back_without_a_note(by_script: bool) {
+    let site = Site::up();
+    let mut run = site.upgrade_until("7 put the old server aside");
+    run.until("8 deploy the new version");
+    run.interrupt();
+    let failed = run.end();
+    assert_ne!(failed.code, 0, "{}", failed.text);
+    site.stack.cleanup().expect(3, &["error[cleanup.not_verified]", "upgrade-1"]);
+    let record = site.stack.artefacts().join("upgrade.json").display().to_string();
+    sh("chattr", &["+i", &record]);
+    let back = if by_script { run_rollback_script(&site) } else { site.stack.as_advised(&failed, "rollback") };
+    sh("chattr", &["-i", &record]);
+    assert!(std::fs::read_to_string(&record).unwrap().contains("\"removed\""));
+    back.expect(0, &["not noted in"]);
+    assert!(site.stack.status().contains("upgrade-1: rolled back"), "{}", site.stack.status());
+    is_cleaned_up(&site);
+    assert!(!site.stack.base.join("upgrade-1/artefacts").exists());
+}
+
+#[test]
+fn put_back_without_a_note_has_its_cleanup() {
+    back_without_a_note(false);
+}
+
+#[test]
+fn put_back_by_the_script_has_its_cleanup() {
+    back_without_a_note(true);
 }
 
 /// What can't come back is named, and the run is not over.
@@ -124,6 +156,78 @@ fn crash_loop_blocks_rollback() {
     }
 }
 
+/// Killed while the new server's first start is under way, which never ends and hears of no signal.
+#[test]
+fn slow_way_back() {
+    let site = Site::up();
+    let mut run = site.upgrade_until("7 put the old server aside");
+    std::fs::write(site.stack.dir.join("slow.sh"), "trap '' INT TERM\necho sleeps\nwhile :; do sleep 1; done\n")
+        .unwrap();
+    let volumes = "volumes: [\"database:${PRIMERO_POSTGRES_MOUNT}\"";
+    site.edit(
+        "docker-compose.yml",
+        volumes,
+        &format!("{volumes}, \"./slow.sh:/docker-entrypoint-initdb.d/slow.sh:ro\""),
+    );
+    run.until("postgres-1  Started");
+    let begun = Instant::now();
+    let is_sleeping = || site.stack.docker(&["logs", &site.stack.container("postgres")]).contains("sleeps");
+    while !is_sleeping() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the first start never came to its script");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let killed = run.kill();
+    assert_eq!(killed.code, -1, "{}", killed.text);
+    let begun = Instant::now();
+    site.stack.rollback().expect(0, &["is rolled back"]);
+    // As with a server that restarts again and again: nothing of it is worth a minute's wait.
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    is_cleaned_up(&site);
+}
+
+/// An image without a shell, and a container of it: the newest on the engine, and none of the stack.
+struct Stranger {
+    image: String,
+    container: String,
+}
+
+impl Stranger {
+    fn new(site: &Site) -> Self {
+        let file = site.stack.dir.join("stranger.tar").display().to_string();
+        sh("tar", &["-cf", &file, "-C", &site.stack.dir.display().to_string(), "postgres.env"]);
+        let image = site.stack.docker(&["import", &file, &format!("pgscript-test/stranger-{}:1", site.stack.name)]);
+        let label = format!("pgscript.test.stack={}", site.stack.name);
+        let container = site.stack.docker(&["create", "--label", &label, &image, "/nothing"]);
+        Self { image, container }
+    }
+
+    /// As a tidying-up at night does.
+    fn remove(&self, site: &Site) {
+        site.stack.docker(&["rm", &self.container]);
+        site.stack.docker(&["image", "rm", "--force", &self.image]);
+    }
+}
+
+/// No helper is made of an image that is no business of the run's, and that may be gone the next moment.
+#[test]
+fn somebody_elses_image() {
+    let site = Site::up();
+    let stranger = Stranger::new(&site);
+    site.is_upgraded(site.stack.upgrade(17, &[]));
+    let helpers = site.stack.docker(&["ps", "-aq", "--filter", "label=pgscript.helper"]);
+    for helper in helpers.lines() {
+        // One of another stack may be gone by now.
+        let image = ["inspect", "--format", "{{.Image}}", helper];
+        let found = std::process::Command::new("docker").args(image).output().unwrap();
+        assert_ne!(String::from_utf8_lossy(&found.stdout).trim(), stranger.image);
+    }
+    let mut back = Watched::start(site.stack.pgscript(&["rollback", "--yes"]));
+    back.until("; mv -T ");
+    stranger.remove(&site);
+    back.end().expect(0, &["is rolled back"]);
+    is_cleaned_up(&site);
+}
+
 #[test]
 fn full_store_way_back() {
     for keep in ["yes", "no"] {
@@ -138,6 +242,12 @@ fn full_store_way_back() {
         sh("sh", &["-c", &format!("exec 2> /dev/null; {rest}"), &disk.0.display().to_string()]);
         site.stack.rollback().expect(0, &["not noted in", "is rolled back"]);
         site.is_back();
+        // And its records go once there is room; what nobody could note the origin of by hand.
+        sh("sh", &["-c", "rm -f \"$0\"/rest* \"$0\"/somebody-else*", &disk.0.display().to_string()]);
+        let cleaned = site.stack.cleanup().expect(0, &["_pg17_upgrade-1 stays: no verified backup", "Removed"]);
+        let typed = cleaned.text.lines().find_map(|line| Some(&line[line.find("docker rm ")?..])).unwrap();
+        sh("sh", &["-c", typed]);
+        is_cleaned_up(&site);
         drop(disk);
     }
 }
