@@ -246,6 +246,8 @@ down() {
             docker ps -aq --filter "label=pgscript.test.stack=$project"
             docker ps -aq --filter "name=^/${project}[_-](postgres|application|worker|nginx)([_-]|\$)"
             docker ps -aq --filter "name=^/pgscript-lock-${project}\$"
+            # What an upgrade keeps of its record, and its trial server.
+            docker ps -aq --filter "name=^/${project}-pgscript-"
             for other in "${volumes[@]}"; do docker ps -aq --filter "volume=$other"; done
         } | sort -u)
         [ "${#ids[@]}" -eq 0 ] || docker rm -f -v "${ids[@]}" >/dev/null
