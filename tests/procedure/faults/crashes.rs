@@ -61,8 +61,8 @@ fn the_database_container_is_killed_during_the_dump() {
 #[test]
 fn the_database_container_is_killed_during_the_backup() {
     let site = Site::up();
-    // Stands still between the fence and the stop: however long a kill takes, it is not too late.
-    let line = "stack::isolate(project, plan.database);";
+    // Stands still between the last look and the stop: however long a kill takes, it is not too late.
+    let line = "postgres::last_look(source, plan.database, dir + \"/writes.json\");";
     let script = edited(&site.stack, line, &format!("{line}\n        {}", pause(&site.stack)));
     let mut run = Watched::start(run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
     run.until("paused");
