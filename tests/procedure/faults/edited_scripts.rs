@@ -9,11 +9,11 @@ use crate::stack::{Stack, run};
 fn unknown_function() {
     let stack = Stack::with(13, &["--seed", "none"]);
     let before = Before::containers_of(&stack);
-    let script = edited(&stack, "docker::start(plan.database);", "docker::strat(plan.database);");
+    let script = edited(&stack, "docker::inspect(plan.database)", "docker::inspcet(plan.database)");
     let text = std::fs::read_to_string(&script).unwrap();
-    let line = text.lines().position(|l| l.contains("strat")).unwrap() + 1;
+    let line = text.lines().position(|l| l.contains("inspcet")).unwrap() + 1;
     let place = format!("{}:{line}:", script.display());
-    let said = ["docker::strat", &place, "^", "docker::start"];
+    let said = ["docker::inspcet", &place, "^", "docker::inspect"];
     run(&mut pgscript(&["check", &script.display().to_string()])).expect(1, &said);
     run(&mut run_edited(&stack, &script)).expect(1, &said).expect(1, &["nothing was changed"]);
     before.is_untouched(&stack);
