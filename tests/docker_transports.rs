@@ -1,22 +1,25 @@
-//! The ways to an engine elsewhere, against real ones: an SSH server and a TLS endpoint of the test's own, both on
-//! loopback, both in front of this machine's engine. They need root and Debian's `openssh-server` and `stunnel4`, which
-//! are installed when missing.
+//! The ways to an engine elsewhere, against real ones on loopback: an SSH server of the test's own in front of this
+//! machine's engine, and a second engine that asks for certificates. They need root, and Debian's `openssh-server` and
+//! `openssl`, which are installed when missing.
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use engine::Engine;
 use pgscript::event::{Event, Listener};
 use pgscript::world::container::{ExecSpec, Streams};
 use pgscript::world::live::{self, Context};
 use pgscript::world::{Cancel, Error, Owner, Redactor};
-use ssh::{ALIAS, Server, Ssh, free_port, ready, run};
+use ssh::{ALIAS, Ssh, free_port, ready, run};
 use tempfile::TempDir;
 use terminal::Seat;
 
+#[path = "engine/mod.rs"]
+mod engine;
 #[path = "ssh/mod.rs"]
 mod ssh;
 #[path = "terminal/mod.rs"]
@@ -29,27 +32,39 @@ const TARGET: &str = "PGSCRIPT_TRANSPORTS_TARGET";
 
 /// A container that only waits, and volumes; gone again when dropped.
 struct Things {
+    host: String,
     container: String,
     volumes: Vec<String>,
 }
 
 impl Things {
+    /// On this machine's engine.
     fn new(test: &str, volumes: &[&str]) -> Self {
+        Self::on("unix:///var/run/docker.sock", test, volumes)
+    }
+
+    fn on(host: &str, test: &str, volumes: &[&str]) -> Self {
         let container = format!("pgscript-transports-{test}-{}", std::process::id());
-        run("docker", &["run", "-d", "--name", &container, "--entrypoint", "sleep", IMAGE, "120"]);
         let volumes = volumes.iter().map(|suffix| format!("{container}-{suffix}")).collect();
-        Self { container, volumes }
+        let things = Self { host: host.to_owned(), container, volumes };
+        things.docker(&["run", "-d", "--name", &things.container, "--entrypoint", "sleep", IMAGE, "120"]);
+        things
+    }
+
+    #[track_caller]
+    fn docker(&self, arguments: &[&str]) -> String {
+        run("docker", &[&["-H", &self.host], arguments].concat())
     }
 
     /// How many processes run in the container beside its first.
     fn running(&self) -> usize {
-        run("docker", &["top", &self.container]).lines().count() - 2
+        self.docker(&["top", &self.container]).lines().count() - 2
     }
 }
 
 impl Drop for Things {
     fn drop(&mut self) {
-        let quiet = |arguments: &[&str]| _ = Command::new("docker").args(arguments).output();
+        let quiet = |arguments: &[&str]| _ = Command::new("docker").args(["-H", &self.host]).args(arguments).output();
         quiet(&["rm", "-f", "-v", &self.container]);
         self.volumes.iter().for_each(|volume| quiet(&["volume", "rm", volume]));
     }
@@ -223,18 +238,30 @@ fn a_killed_run_leaves_no_ssh_behind() {
 
 // --- TLS ----------------------------------------------------------------------------------------------------------
 
-/// An endpoint that asks for a client's certificate, and directories with certificates for clients.
+/// An engine that asks for a client's certificate, and directories with certificates for clients.
 struct Tls {
-    dir: TempDir,
     url: String,
-    _server: Server,
+    engine: Engine,
+    dir: TempDir,
 }
 
 impl Tls {
-    fn start() -> Option<Self> {
-        if !ready(&["/usr/bin/stunnel4", "/usr/bin/openssl"]) {
+    /// One for all tests that want it at the same time.
+    fn start() -> Option<Arc<Self>> {
+        static RUNNING: Mutex<Weak<Tls>> = Mutex::new(Weak::new());
+        if !ready(&["/usr/bin/openssl"]) {
             return None;
         }
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tls) = running.upgrade() {
+            return Some(tls);
+        }
+        let tls = Arc::new(Self::new());
+        *running = Arc::downgrade(&tls);
+        Some(tls)
+    }
+
+    fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (path, port) = (dir.path().display().to_string(), free_port());
         for authority in ["ca", "foreign"] {
@@ -278,16 +305,14 @@ impl Tls {
                 fs::copy(format!("{path}/{client}.key"), home.join("key.pem")).unwrap();
             }
         }
-        let config = format!(
-            "foreground = yes\npid =\nsyslog = no\ndebug = 2\n[docker]\naccept = 127.0.0.1:{port}\n\
-             connect = /var/run/docker.sock\ncert = {path}/server.pem\nkey = {path}/server.key\n\
-             CAfile = {path}/ca.pem\nverifyChain = yes\n"
-        );
-        fs::write(dir.path().join("stunnel.conf"), config).unwrap();
-        let mut stunnel = Command::new("stunnel4");
-        stunnel.arg(dir.path().join("stunnel.conf"));
-        let server = Server::start(&mut stunnel, port);
-        Some(Self { dir, url: format!("tcp://127.0.0.1:{port}"), _server: server })
+        let engine = Engine::start(format!("tls-{}", std::process::id()), &[&format!("--tls={port}:{path}")]);
+        engine.load(&[IMAGE]);
+        Self { url: format!("tcp://127.0.0.1:{port}"), engine, dir }
+    }
+
+    /// On that engine, made past TLS.
+    fn things(&self, test: &str) -> Things {
+        Things::on(&self.engine.host, test, &[])
     }
 
     fn dress<'a>(&self, command: &'a mut Command, client: &str) -> &'a mut Command {
@@ -341,7 +366,7 @@ fn over_tls_streams_pass_both_ways_and_each_ends_by_itself() {
         return streams_pass_both_ways(&std::env::var("DOCKER_HOST").unwrap(), &container);
     }
     let Some(tls) = Tls::start() else { return };
-    let things = Things::new("tls", &[]);
+    let things = tls.things("tls");
     let name = "over_tls_streams_pass_both_ways_and_each_ends_by_itself";
     in_a_child(name, &things, |child| _ = tls.dress(child, "client"));
 }
@@ -349,7 +374,7 @@ fn over_tls_streams_pass_both_ways_and_each_ends_by_itself() {
 #[test]
 fn over_tls_a_shell_is_used_as_at_a_terminal() {
     let Some(tls) = Tls::start() else { return };
-    let things = Things::new("tls-shell", &[]);
+    let things = tls.things("tls-shell");
     let file = tls.dir.path().join("shell.rhai");
     fs::write(&file, shell_script(&things)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
@@ -402,9 +427,9 @@ fn shell_is_used(command: &Command, things: &Things) {
     terminal.expect("docker exec -it").expect(PROMPT);
     // This engine is told the size only once the command runs.
     let size = ["exec", &things.container, "stty", "-F", "/dev/pts/0", "size"];
-    terminal.see_when("its size over there", |_| run("docker", &size) == "20 90");
+    terminal.see_when("its size over there", |_| things.docker(&size) == "20 90");
     terminal.type_line("stty size").expect("20 90").expect(PROMPT);
-    terminal.resize(70, 10).see_when("its size over there", |_| run("docker", &size) == "10 70");
+    terminal.resize(70, 10).see_when("its size over there", |_| things.docker(&size) == "10 70");
     // What is typed is shown at once, a key at a time.
     terminal.type_keys("e").expect("e").type_keys("c").expect("c").type_line("ho; sleep 4242");
     terminal.see_when("that it sleeps", |_| things.running() == 2);

@@ -168,7 +168,10 @@ fn artefact_may_go(session: &Session, artefact: &Path, gone: &[PathBuf]) -> Resu
         }
         Some(Owner { run, state, is_over: false, is_this: false, .. }) => {
             let what = format!("{shown} is of run {run}, which is {state}: it may be the only copy of its data");
-            let instead = format!("bring that run to an end: pgscript resume {run}, or pgscript rollback {run}");
+            let instead = match state.as_str() {
+                "damaged" => format!("nothing goes by that run's journal any more: look at pgscript status {run}"),
+                _ => format!("bring that run to an end: pgscript resume {run}, or pgscript rollback {run}"),
+            };
             return refuse("guard.artefact_in_use", what, instead);
         }
         Some(owner) if has_served(owner) => return Ok(()),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::second;
 use crate::stack::sh;
 
 /// Enough for the images, three clusters, a backup and a dump.
@@ -12,7 +13,7 @@ const MEGABYTES: &str = "--disk=1200";
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 pub struct Engine {
-    name: String,
+    engine: second::Engine,
     /// As in `DOCKER_HOST`.
     pub host: String,
     /// Where its file system is mounted.
@@ -23,44 +24,27 @@ impl Engine {
     /// Without images.
     pub fn start() -> Self {
         let name = format!("e-chaos-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-        let disk = PathBuf::from(format!("/var/lib/pgscript-test-{name}"));
-        // Made first, so that an engine that comes up half way is ended as well.
-        let mut engine = Self { name, host: String::new(), disk };
-        engine.host = engine.script("second", &[MEGABYTES, "--userland-proxy"]);
-        engine
+        let engine = second::Engine::start(name, &[MEGABYTES, "--userland-proxy"]);
+        Self { host: engine.host.clone(), disk: engine.data_root().into(), engine }
     }
 
     pub fn with_images() -> Self {
         let engine = Self::start();
         let images =
             ["postgres:13", "postgres:15", "postgres:17", "app:1"].map(|image| format!("pgscript-test/{image}"));
-        engine.script("second-load", &images.each_ref().map(String::as_str));
+        engine.engine.load(&images.each_ref().map(String::as_str));
         engine.sync();
         engine
     }
 
-    fn command(&self, verb: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stack/engine.sh"));
-        command.arg(verb).arg(&self.name).args(args).stdin(Stdio::null());
-        command
-    }
-
-    /// A verb of `engine.sh`; must succeed.
-    #[track_caller]
-    fn script(&self, verb: &str, args: &[&str]) -> String {
-        let out = self.command(verb, args).output().unwrap();
-        assert!(out.status.success(), "engine.sh {verb} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8_lossy(&out.stdout).trim().to_owned()
-    }
-
     pub fn restart(&self, options: &[&str]) {
-        self.script("second-restart", options);
+        self.engine.script("second-restart", options);
     }
 
     /// These processes, the daemon, all containers, and what was not synced are gone; then it boots again.
     pub fn cut_power(&self, with: &[u32]) {
         let pids: Vec<_> = with.iter().map(u32::to_string).collect();
-        self.script("second-power-cut", &pids.iter().map(String::as_str).collect::<Vec<_>>());
+        self.engine.script("second-power-cut", &pids.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
     /// What is there now outlives a power cut.
@@ -70,8 +54,7 @@ impl Engine {
 
     /// The daemon's process.
     pub fn pid(&self) -> u32 {
-        let path = format!("/run/pgscript-test-{}/docker.pid", self.name);
-        std::fs::read_to_string(path).unwrap().trim().parse().unwrap()
+        self.engine.pid()
     }
 
     /// Leaves so many kilobytes of room.
@@ -134,6 +117,5 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.free();
-        _ = self.command("second-stop", &[]).output();
     }
 }

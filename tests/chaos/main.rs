@@ -11,6 +11,8 @@ mod history;
 mod outside;
 mod plan;
 mod process;
+#[path = "../engine/mod.rs"]
+mod second;
 mod site;
 #[path = "../procedure/stack.rs"]
 #[allow(dead_code)]

@@ -4,9 +4,10 @@
 #   engine.sh ensure                          everything is there and the engine answers (under a second when it was)
 #   engine.sh env                             print the environment other programs need (DOCKER_CONFIG)
 #   engine.sh stop                            end the engine, if it is one that `ensure` started
-#   engine.sh second NAME [--userns-remap=default|field|USER] [--disk=MEGABYTES] [--userland-proxy]
+#   engine.sh second NAME [--userns-remap=default|field|USER] [--disk=MEGABYTES] [--userland-proxy] [--tls=PORT:DIR]
 #                                             an engine of its own; prints its DOCKER_HOST (--disk: its data root is a
-#                                             file system of that size; --userland-proxy: published ports work)
+#                                             file system of that size; --userland-proxy: published ports work; --tls: it
+#                                             listens on loopback as well, with ca.pem, server.pem and server.key of DIR)
 #   engine.sh second-load NAME IMAGE...       copy images from the first engine into the second
 #   engine.sh second-restart NAME [--kill] [--after=SECONDS]   restart its daemon (--kill: as if it had crashed), at once
 #                                             or when it has been away for so long
@@ -30,7 +31,7 @@ missing_packages() {
     local pair
     for pair in docker:docker.io dockerd:docker.io containerd:containerd mmdebstrap:mmdebstrap \
         ansible-playbook:ansible-core zstd:zstd iptables:iptables ip:iproute2 mke2fs:e2fsprogs \
-        newuidmap:uidmap python3:python3 flock:util-linux sshd:openssh-server stunnel4:stunnel4 faketime:faketime; do
+        newuidmap:uidmap python3:python3 flock:util-linux sshd:openssh-server openssl:openssl faketime:faketime; do
         command -v "${pair%%:*}" >/dev/null || PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null \
             || printf '%s\n' "${pair#*:}"
     done
@@ -224,9 +225,10 @@ forward_rules() { # -A, -C or -D
 }
 
 second_launch() {
-    local log="$second_state/dockerd.log" pid userns=() proxy=false
+    local log="$second_state/dockerd.log" pid userns=() tls=() proxy=false
     [ ! -e "$second_state/proxy" ] || proxy=true
     [ ! -s "$second_state/remap" ] || userns=("--userns-remap=$(cat "$second_state/remap")")
+    [ ! -e "$second_state/tls" ] || mapfile -t tls <"$second_state/tls"
     if ! ip link show "$second_bridge" >/dev/null 2>&1; then
         ip link add "$second_bridge" type bridge
         ip addr add "172.31.$second_number.1/24" dev "$second_bridge"
@@ -240,7 +242,7 @@ second_launch() {
     # No --default-address-pool and no --bridge=none: with either, a daemon that restarts removes the first one's docker0.
     PATH="$PATH:/usr/sbin:/sbin" setsid dockerd --data-root "$second_data" --exec-root "$second_exec/exec" \
         --pidfile "$second_exec/docker.pid" --host "$second_host" --bridge "$second_bridge" \
-        --iptables=false --ip-masq=false --userland-proxy="$proxy" "${userns[@]}" \
+        --iptables=false --ip-masq=false --userland-proxy="$proxy" "${userns[@]}" "${tls[@]}" \
         >>"$log" 2>&1 </dev/null 9>&- &
     pid=$!
     echo "$pid" >"$second_state/pid"
@@ -261,7 +263,7 @@ attach_disk() {
 }
 
 second() {
-    local name="$1" remap='' disk='' proxy='' argument
+    local name="$1" remap='' disk='' proxy='' tls='' argument
     shift
     need_root
     for argument in "$@"; do
@@ -269,6 +271,7 @@ second() {
         --userns-remap=*) remap="${argument#*=}" ;;
         --disk=*) disk="${argument#*=}" ;;
         --userland-proxy) proxy=yes ;;
+        --tls=*:*) tls="${argument#*=}" ;;
         *) usage ;;
         esac
     done
@@ -282,6 +285,8 @@ second() {
     mkdir -p "$second_state" "$second_exec"
     echo "$second_number" >"$second_state/number"
     [ -z "$proxy" ] || touch "$second_state/proxy"
+    [ -z "$tls" ] || printf '%s\n' "--host=tcp://127.0.0.1:${tls%%:*}" --tlsverify "--tlscacert=${tls#*:}/ca.pem" \
+        "--tlscert=${tls#*:}/server.pem" "--tlskey=${tls#*:}/server.key" >"$second_state/tls"
     chmod 755 "$second_exec"
     case "$remap" in
     '') ;;

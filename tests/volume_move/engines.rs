@@ -5,13 +5,14 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::bench::*;
+use crate::engine;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A second engine with the image; gone with the value.
+/// A second engine with the image.
 struct Engine {
-    name: String,
     socket: String,
+    _engine: engine::Engine,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -20,24 +21,10 @@ impl Engine {
     fn start(options: &[&str]) -> Option<Self> {
         drop(Bench::new(Way::Here)?);
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = format!("pgv-{}", std::process::id());
-        // Made first, so that an engine that comes up half way is ended as well.
-        let mut engine = Self { name: name.clone(), socket: String::new(), _turn: turn };
-        let host = script(&[&["second", &name], options].concat());
-        engine.socket = host.trim_start_matches("unix://").to_owned();
-        script(&["second-load", &name, IMAGE]);
-        Some(engine)
+        let engine = engine::Engine::start(format!("pgv-{}", std::process::id()), options);
+        engine.load(&[IMAGE]);
+        Some(Self { socket: engine.host.trim_start_matches("unix://").to_owned(), _engine: engine, _turn: turn })
     }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        script(&["second-stop", &self.name]);
-    }
-}
-
-fn script(arguments: &[&str]) -> String {
-    run(Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stack/engine.sh")).args(arguments))
 }
 
 /// The site's daily cleaning, to the letter.

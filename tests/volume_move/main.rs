@@ -4,6 +4,8 @@
 
 mod bench;
 mod cloning;
+#[path = "../engine/mod.rs"]
+mod engine;
 mod engines;
 mod moving;
 mod scripts;

@@ -12,7 +12,7 @@ use crate::stack::{Run, Watched, run, sh};
 #[track_caller]
 fn engine_killed_at(engine: &Engine, site: &Site, line: &str) -> Run {
     let run = site.upgrade_until(line);
-    engine.script(&["second-restart", &engine.name, "--kill"]);
+    engine.script("second-restart", &["--kill"]);
     run.end()
 }
 

@@ -1,45 +1,31 @@
 //! Engines of other kinds, and an engine that restarts: each a second daemon of the test's own, one at a time.
 
-use std::process::Command;
+use std::ops::Deref;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::after::Site;
+use crate::engine;
 use crate::stack::Watched;
 use crate::upgrades::private;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A second engine with the images; gone with the value.
+/// A second engine with the images.
 pub struct Engine {
-    pub name: String,
-    pub host: String,
+    engine: engine::Engine,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Engine {
     pub fn start(options: &[&str]) -> Self {
         let engine = Self::without_images(options);
-        let images = ["pgscript-test/postgres:13", "pgscript-test/postgres:17", "pgscript-test/app:1"];
-        engine.script(&[&["second-load", &engine.name], &images[..]].concat());
+        engine.load(&["pgscript-test/postgres:13", "pgscript-test/postgres:17", "pgscript-test/app:1"]);
         engine
     }
 
     pub fn without_images(options: &[&str]) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = format!("pgt-{}", std::process::id());
-        // Made first, so that an engine that comes up half way is ended as well.
-        let mut engine = Self { name: name.clone(), host: String::new(), _turn: turn };
-        engine.host = engine.script(&[&["second", &name], options].concat());
-        engine
-    }
-
-    /// A verb of `engine.sh`; must succeed.
-    #[track_caller]
-    pub fn script(&self, args: &[&str]) -> String {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stack/engine.sh");
-        let out = Command::new(script).args(args).output().unwrap();
-        assert!(out.status.success(), "engine.sh {args:?}: {}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+        Self { engine: engine::Engine::start(format!("pgt-{}", std::process::id()), options), _turn: turn }
     }
 
     pub fn site(&self) -> Site {
@@ -47,10 +33,11 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/stack/engine.sh");
-        let _ = Command::new(script).args(["second-stop", &self.name]).output();
+impl Deref for Engine {
+    type Target = engine::Engine;
+
+    fn deref(&self) -> &engine::Engine {
+        &self.engine
     }
 }
 
@@ -91,7 +78,7 @@ fn the_engine_restarts_while_the_application_is_fenced() {
     let site = engine.site();
     let mut run = Watched::start(site.stack.upgrade_command(17, &["--keep"]));
     run.until("dump the cluster");
-    engine.script(&["second-restart", &engine.name]);
+    engine.script("second-restart", &[]);
     let failed = run.end();
     assert_ne!(failed.code, 0, "{}", failed.text);
     for service in ["postgres", "application", "worker", "nginx"] {

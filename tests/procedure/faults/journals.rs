@@ -127,3 +127,21 @@ fn a_missing_line_in_the_journal_of_a_finished_upgrade() {
     site.is_back();
     assert_eq!(site.stack.kept_volumes(), [format!("{}_pg17_upgrade-1", site.stack.volume)]);
 }
+
+/// What the journal proves no more the operator allows by name.
+#[test]
+fn a_damaged_journal_of_a_finished_upgrade_has_its_cleanup() {
+    let site = Site::up();
+    site.is_upgraded(site.stack.upgrade(17, &[]));
+    change_the_journal(&site, take_out_a_line);
+    let artefacts = site.stack.artefacts();
+    let project = format!("project={}", site.stack.name);
+    let cleanup = ["run", "cleanup.rhai", "--yes", "--set", &project];
+    let refused = ["error[guard.artefact_in_use]", "which is damaged", "look at pgscript status upgrade-1"];
+    let kept = format!("docker volume rm {}_pg13_upgrade-1", site.stack.volume);
+    run(&mut site.stack.pgscript(&cleanup)).expect(3, &refused).expect(3, &[&kept]);
+    let named = format!("artefact:{}", artefacts.display());
+    run(&mut site.stack.pgscript(&["resume", "--allow-data-loss", &named])).expect(0, &["Removed."]);
+    assert!(!artefacts.exists());
+    site.stack.writes();
+}

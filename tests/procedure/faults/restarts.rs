@@ -22,7 +22,7 @@ fn line_of(site: &Site, command: &str) -> u64 {
 fn killed_and_restarted(engine: &Engine, site: &Site, line: u64) -> Vec<&'static str> {
     let killed = run(site.stack.upgrade_command(17, &[]).env("PGSCRIPT_KILL_AT", format!("after:{line}")));
     assert_eq!(killed.code, -1, "{}", killed.text);
-    engine.script(&["second-restart", &engine.name]);
+    engine.script("second-restart", &[]);
     SERVICES.into_iter().filter(|service| site.stack.inspect(service, "{{.State.Running}}") == "true").collect()
 }
 
@@ -49,7 +49,7 @@ fn the_engine_restarts_after_a_kill_between_the_fence_and_the_commit() {
         site.stack.docker(&["update", "--restart", "always", &site.stack.container(service)]);
         site.stack.docker(&["start", &site.stack.container(service)]);
     }
-    engine.script(&["second-restart", &engine.name]);
+    engine.script("second-restart", &[]);
     site.stack.writes();
     site.is_upgraded(run(&mut site.stack.pgscript(&["resume", "upgrade-3"])));
     drop(site);
