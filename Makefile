@@ -23,8 +23,8 @@ test-full:
 	cargo test --locked --features full-matrix --no-run
 	$(ENGINE) 13 15 17 18 -- tests/run.sh --features full-matrix
 
-# The world is broken at random instants of an upgrade: `make chaos HISTORIES=100 SEED=1`. A seed repeats its choices; what
-# was said is in target/chaos/SEED. Writes `chaos_histories` and `chaos_faults` to target/figures.json.
+# The world is broken at random instants of an upgrade: `make chaos HISTORIES=100 SEED=1`. A seed repeats its choices;
+# what was said is in target/chaos/SEED. Writes `chaos_histories` and `chaos_faults` to target/figures.json.
 chaos:
 	cargo test --locked --test chaos --no-run
 	$(ENGINE) 13 15 17 -- tests/chaos/run.sh "$(HISTORIES)" "$(SEED)"

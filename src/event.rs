@@ -15,7 +15,8 @@ pub enum Event {
         origin: String,
         parameters: serde_json::Value,
     },
-    /// What happens from here on is kept in this directory; `run` is the name to give to `status`, `resume`, `rollback`.
+    /// What happens from here on is kept in this directory; `run` is the name to give to `status`, `resume`,
+    /// `rollback`.
     RunKept {
         run: String,
         directory: String,

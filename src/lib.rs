@@ -1,7 +1,8 @@
 //! pgscript: takes a Dockerised PostgreSQL across a major version, by a script you can read and edit.
 //!
-//! `cli` is what the operator types, `repl` the recovery shell; they use `run` (a run as a durable thing), which uses `script` (the
-//! language), which uses `world` (everything outside the process). `event` carries what happens to `ui`, which shows it. See `docs/architecture.md`.
+//! `cli` is what the operator types, `repl` the recovery shell; they use `run` (a run as a durable thing), which uses
+//! `script` (the language), which uses `world` (everything outside the process). `event` carries what happens to `ui`,
+//! which shows it. See `docs/architecture.md`.
 
 pub mod cli;
 pub mod event;

@@ -1,5 +1,5 @@
-//! A command in a container on the operator's own terminal, as `docker exec -it` runs it: a person at a pseudo terminal,
-//! pgscript, and a real engine.
+//! A command in a container on the operator's own terminal, as `docker exec -it` runs it: a person at a pseudo
+//! terminal, pgscript, and a real engine.
 
 use std::fs;
 use std::path::PathBuf;
@@ -202,9 +202,11 @@ fn nothing_that_was_typed_or_shown_is_kept() {
 #[test]
 fn a_command_gets_its_options_and_gives_its_code() {
     let stage = Stage::sleeper();
-    let options = r#"#{ user: "postgres", working_dir: "/tmp", env: ["GREETING=it's here", "TERM=vt100", "HISTFILE=/tmp/mine"] }"#;
+    let options = r#"#{ user: "postgres", working_dir: "/tmp",
+        env: ["GREETING=it's here", "TERM=vt100", "HISTFILE=/tmp/mine"] }"#;
     let statements = format!(
-        r#"let code = c.terminal(["sh", "-c", "id -un; pwd; echo $GREETING; echo $TERM; echo $HISTFILE; exit 3"], {options});
+        r#"let code = c.terminal(["sh", "-c", "id -un; pwd; echo $GREETING; echo $TERM; echo $HISTFILE; exit 3"],
+               {options});
            print(`code ${{code}}`);"#
     );
     let mut terminal = stage.sit(&statements);
@@ -227,7 +229,8 @@ fn every_byte_passes_as_it_is() {
     let wanted = b"\x00\x01\x00\x02begin\xffend";
     assert!(raw.windows(wanted.len()).any(|window| window == wanted), "{}", String::from_utf8_lossy(&raw));
     // What is pasted comes whole, however slow the command is.
-    let read = r#"docker::terminal(c, ["sh", "-c", "stty raw -echo; printf %s-bytes go; sleep 1; head -c 200000 | sha256sum"]);"#;
+    let read = r#"docker::terminal(c, ["sh", "-c",
+        "stty raw -echo; printf %s-bytes go; sleep 1; head -c 200000 | sha256sum"]);"#;
     let mut terminal = stage.sit(read);
     let keys: String =
         (0..200_000u32).map(|i| char::from(b'!' + (i.wrapping_mul(2654435761) >> 24) as u8 % 90)).collect();
@@ -374,7 +377,8 @@ fn psql_is_used_as_at_a_terminal() {
         .type_line("SELECT current_user || ' ' || 'Größe'")
         .expect("primero_production-# ");
     terminal.type_line(";").expect("primero Größe").expect("=# ").type_line("SELECT pg_sleep(60);");
-    let sleeps = "psql -U primero primero_production -Atc \"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'\"";
+    let sleeps = "psql -U primero primero_production -Atc \
+                  \"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'\"";
     terminal.see_when("that it sleeps", |_| stage.inside(sleeps) == "1");
     terminal.type_keys("\x03").expect("canceling statement due to user request").expect("=# ");
     // What a program leaves out, a person wants to see; nothing of what was typed before.

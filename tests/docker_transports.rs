@@ -101,7 +101,8 @@ fn over_ssh_a_script_asks_lists_runs_backs_up_and_restores() {
         step("all of it", || {{
             let c = docker::container("{container}");
             print("ran " + docker::exec(c, ["sh", "-c", "echo in; echo beside >&2; exit 3"], #{{ check: false }}));
-            let fill = "echo 17 > /v/PG_VERSION; head -c 3000000 /dev/urandom > /v/data; chown 70:71 /v/data; cd /v; sha256sum data";
+            let fill = "echo 17 > /v/PG_VERSION; head -c 3000000 /dev/urandom > /v/data; chown 70:71 /v/data; "
+                + "cd /v; sha256sum data";
             let look = "cd /v; stat -c %u:%g data; sha256sum data";
             let using = |name, script| docker::run(#{{ image: "{IMAGE}", entrypoint: ["sh", "-c", script],
                 mounts: [#{{ kind: "volume", name: name, destination: "/v" }}] }}).stdout;
@@ -193,7 +194,8 @@ fn ctrl_c_over_ssh_ends_the_command_over_there_and_leaves_no_ssh_behind() {
     let Some(ssh) = Ssh::start() else { return };
     let things = Things::new("interrupt", &[]);
     let script = format!(
-        r#"step("x", || docker::exec(docker::container("{}"), ["sh", "-c", "sleep 66; touch /tmp/went-on; sleep 66"]));"#,
+        r#"step("x", || docker::exec(docker::container("{}"),
+               ["sh", "-c", "sleep 66; touch /tmp/went-on; sleep 66"]));"#,
         things.container
     );
     // A group of its own, and the signal to all of it: what a terminal does.

@@ -149,7 +149,8 @@ fn unknown_variables_and_modules_are_found_before_anything_runs() {
       | ^^^^^^^^^^^^^^^
       = hint: import "postgres" as postgres;
     "#);
-    insta::assert_snapshot!(failing("import \"primro\" as p;").lines().next().unwrap(), @"error[module.not_found]: no module `primro`");
+    let misspelt = failing("import \"primro\" as p;");
+    insta::assert_snapshot!(misspelt.lines().next().unwrap(), @"error[module.not_found]: no module `primro`");
 }
 
 #[test]
@@ -418,7 +419,8 @@ fn what_was_begun_is_put_back_in_reverse_order() {
 fn an_undo_that_fails_stops_those_that_rest_on_it() {
     let place = Place::new().with(
         "main.rhai",
-        "on_failure(\"look at the server\");\nstep(\"one\", || host::write(\"a\", \"\"), #{ undo: || ui::say(\"undo one\") });\n\
+        "on_failure(\"look at the server\");\n\
+         step(\"one\", || host::write(\"a\", \"\"), #{ undo: || ui::say(\"undo one\") });\n\
          step(\"two\", || { host::write(\"b\", \"\"); throw \"x\" }, #{ undo: || fail(\"a\", \"stuck\") });",
     );
     let ran = place.pgscript(&["run", "main.rhai"]);
@@ -499,14 +501,16 @@ fn ctrl_c_ends_an_endless_loop_and_a_sleep_at_once_and_can_not_be_caught() {
 
 #[test]
 fn after_ctrl_c_steps_are_put_back_and_a_second_one_stops_that() {
-    let script = "step(\"x\", || { host::write(\"begun\", \"\"); ui::say(\"ready\"); loop { } }, #{ undo: || host::write(\"undone\", \"\") });";
+    let script = "step(\"x\", || { host::write(\"begun\", \"\"); ui::say(\"ready\"); loop { } }, \
+                  #{ undo: || host::write(\"undone\", \"\") });";
     let place = Place::new().with("main.rhai", script);
     let mut child = started(&place);
     signal(&child, "INT");
     assert_eq!(ends_within(&mut child, Duration::from_secs(2)), 4);
     assert!(place.path().join("undone").exists());
 
-    let script = "step(\"x\", || { host::write(\"begun\", \"\"); throw \"x\" }, #{ undo: || { ui::say(\"ready\"); loop { } } });";
+    let script = "step(\"x\", || { host::write(\"begun\", \"\"); throw \"x\" }, \
+                  #{ undo: || { ui::say(\"ready\"); loop { } } });";
     let mut child = started(&Place::new().with("main.rhai", script));
     signal(&child, "INT");
     assert_eq!(ends_within(&mut child, Duration::from_secs(2)), 1);
@@ -637,7 +641,8 @@ fn after_no_rollback_steps_need_no_undo() {
 fn show_tells_parameters_and_nested_steps() {
     let place = Place::new().with("lib.rhai", "fn ask() { param(\"user\", #{ help: \"who\" }) }").with(
         "main.rhai",
-        "//! Does things.\n//!\n//! Carefully.\nimport \"lib\" as lib;\nlet to = param(\"to\", #{ type: \"int\", help: \"where\" });\n\
+        "//! Does things.\n//!\n//! Carefully.\nimport \"lib\" as lib;\n\
+         let to = param(\"to\", #{ type: \"int\", help: \"where\" });\n\
          let n = param(\"n\", #{ default: 3 });\nstep(\"outer\", || { step(\"inner\", || to, #{ undo: || 1 }); });\n\
          fn late() { step(\"late\", || n(), #{ commit: true }); }",
     );
@@ -848,7 +853,8 @@ fn show_tells_what_a_kill_in_each_step_means() {
     let place = Place::new().with("lib.rhai", "fn write() { host::write(\"a\", \"x\") }").with(
         "main.rhai",
         "import \"lib\" as lib;\nstep(\"reads\", || 1);\nstep(\"asks\", || lib::write());\n\
-         step(\"probes\", || lib::write(), #{ probe: || () });\nstep(\"again\", || lib::write(), #{ repeatable: true });\n\
+         step(\"probes\", || lib::write(), #{ probe: || () });\n\
+         step(\"again\", || lib::write(), #{ repeatable: true });\n\
          let o = #{};\nstep(\"not known\", || lib::write(), o);",
     );
     let shown = place.pgscript(&["show", "main.rhai"]).stdout;

@@ -153,10 +153,13 @@ impl Stage {
             self.pg().dump_database(server, name, &path, "plain", Some(&image(17))).unwrap();
             add(name, path);
         }
-        let properties = "SELECT d.datname, pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding,
-            datcollate, datctype, datconnlimit, datistemplate, datallowconn, (SELECT json_agg(a::text ORDER BY a::text) FROM unnest(datacl) a) AS acl, s.description,
-            (SELECT json_agg(row_to_json(x) ORDER BY x::text) FROM (SELECT setconfig, pg_get_userbyid(nullif(setrole, 0)) AS role
-             FROM pg_db_role_setting WHERE setdatabase = d.oid) x) AS settings
+        let properties =
+            "SELECT d.datname, pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding,
+            datcollate, datctype, datconnlimit, datistemplate, datallowconn,
+            (SELECT json_agg(a::text ORDER BY a::text) FROM unnest(datacl) a) AS acl, s.description,
+            (SELECT json_agg(row_to_json(x) ORDER BY x::text)
+             FROM (SELECT setconfig, pg_get_userbyid(nullif(setrole, 0)) AS role
+                   FROM pg_db_role_setting WHERE setdatabase = d.oid) x) AS settings
             FROM pg_database d LEFT JOIN pg_shdescription s ON s.objoid = d.oid ORDER BY 1";
         let rows = self.pg().query(server, "postgres", properties, &[]).unwrap();
         content.extend(rows.iter().map(|row| {
@@ -198,7 +201,8 @@ impl Stage {
     fn settings(&self, server: &Server) -> Vec<String> {
         let sql = "SELECT name || ' = ' || setting || ' by ' || source AS line FROM pg_settings
                    WHERE source NOT IN ('default', 'client', 'session', 'database', 'user', 'database user')
-                   UNION ALL SELECT concat_ws(' ', sourcefile, sourceline, name, setting, applied, error) FROM pg_file_settings
+                   UNION ALL SELECT concat_ws(' ', sourcefile, sourceline, name, setting, applied, error)
+                   FROM pg_file_settings
                    ORDER BY 1";
         let rows = self.pg().query(server, "template1", sql, &[]).unwrap();
         let lines: Vec<_> = rows.iter().map(|row| row["line"].as_str().unwrap().to_owned()).collect();
@@ -300,7 +304,8 @@ fn psql_takes_values_and_gives_rows_tags_and_errors() {
     assert_eq!(rows[0]["z"], odd);
     assert_eq!(rows[0].keys().collect::<Vec<_>>(), ["z", "a", "n"]);
 
-    let sql = "CREATE TABLE public.t (a int PRIMARY KEY, b text); INSERT INTO public.t VALUES (1, :'v'), (2, 'UPDATE 9') RETURNING b;
+    let sql = "CREATE TABLE public.t (a int PRIMARY KEY, b text);
+               INSERT INTO public.t VALUES (1, :'v'), (2, 'UPDATE 9') RETURNING b;
                SELECT b FROM public.t; UPDATE public.t SET b = 'x'";
     let tags = pg.execute(&server, "postgres", sql, &[bind("v", odd)]).unwrap();
     assert_eq!(tags, ["CREATE TABLE", "INSERT 0 2", "UPDATE 2"]);
@@ -638,7 +643,8 @@ fn a_killed_dump_leaves_no_file() {
     let error = std::thread::scope(|scope| {
         let dumping = scope.spawn(|| stage.pg().dump(&server, &stage.path("d"), &options(Format::Directory, None)));
         std::thread::sleep(Duration::from_millis(1200));
-        let pids = "SELECT pg_terminate_backend(pid) AS done FROM pg_stat_activity WHERE application_name = 'pg_dump' OR query ~ '^COPY'";
+        let pids = "SELECT pg_terminate_backend(pid) AS done FROM pg_stat_activity
+                    WHERE application_name = 'pg_dump' OR query ~ '^COPY'";
         while stage.pg().query(&server, "postgres", pids, &[]).unwrap().is_empty() {}
         dumping.join().unwrap().unwrap_err()
     });
@@ -706,8 +712,8 @@ fn a_target_with_nothing_but_template1_takes_a_dump() {
 
     stage.pg().execute(&into, "template1", "DROP DATABASE postgres; DROP DATABASE primero_production", &[]).unwrap();
     stage.pg().restore(&dump, &into, &restore_options(Some(17))).unwrap();
-    let sql = "SELECT datname, row_number() OVER (ORDER BY oid::bigint) AS place FROM pg_database WHERE datname <> 'template0'
-               ORDER BY datname";
+    let sql = "SELECT datname, row_number() OVER (ORDER BY oid::bigint) AS place FROM pg_database
+               WHERE datname <> 'template0' ORDER BY datname";
     let rows = stage.pg().query(&into, "postgres", sql, &[]).unwrap();
     let place = |name: &str| rows.iter().find(|row| row["datname"] == name).unwrap()["place"].as_u64().unwrap();
     assert_eq!((rows.len(), place("postgres"), place("template1")), (4, 1, 2), "{rows:?}");
@@ -765,7 +771,8 @@ fn a_full_disk_is_an_error_and_leaves_no_file() {
 fn an_extension_that_the_target_lacks_is_named() {
     let stage = Stage::new();
     let (from, into) = (stage.server(15), stage.server(17));
-    let script = "d=/usr/share/postgresql/15/extension; echo \"default_version = '1'\" >$d/onlyhere.control; echo 'SELECT 1;' >$d/onlyhere--1.sql";
+    let script = "d=/usr/share/postgresql/15/extension; echo \"default_version = '1'\" >$d/onlyhere.control; \
+                  echo 'SELECT 1;' >$d/onlyhere--1.sql";
     docker(&["exec", &from.container, "sh", "-c", script]);
     stage.pg().execute(&from, "primero_production", "CREATE EXTENSION onlyhere SCHEMA public", &[]).unwrap();
     let settings = stage.settings(&into);

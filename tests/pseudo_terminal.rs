@@ -87,9 +87,8 @@ fn a_program_that_asks_where_the_cursor_is_is_answered() {
 
 #[test]
 fn a_paste_is_marked_where_the_program_has_asked_for_that() {
-    let mut terminal = sh(
-        "stty -icanon -echo; printf 'go\\n'; dd bs=1 count=3 2>/dev/null | od -c; printf '\\033[?2004hgo\\n'; dd bs=1 count=15 2>/dev/null | od -c",
-    );
+    let mut terminal = sh("stty -icanon -echo; printf 'go\\n'; dd bs=1 count=3 2>/dev/null | od -c; \
+         printf '\\033[?2004hgo\\n'; dd bs=1 count=15 2>/dev/null | od -c");
     terminal.expect("go\n").until_keys().paste("a\nb").expect("a  \\n   b").expect("go\n");
     terminal.paste("a\nb").expect("033   [   2   0   0   ~   a  \\n   b 033   [   2   0   1   ~");
     assert_eq!(terminal.wait(), 0);

@@ -24,8 +24,8 @@ pub fn listen(runtime: &Runtime, cancel: Cancel) -> Result<()> {
     let hear = |kind| signal(kind).map_err(|e| Error::io("listen for", "signals", &e));
     let mut interrupt = hear(SignalKind::interrupt())?;
     let mut terminate = hear(SignalKind::terminate())?;
-    // Once heard, it kills nobody: at the limit of a file's size (`ulimit -f`) a write fails with words, and what was done
-    // is put back. Programs that we start have the default again, as from the operator's shell.
+    // Once heard, it kills nobody: at the limit of a file's size (`ulimit -f`) a write fails with words, and what was
+    // done is put back. Programs that we start have the default again, as from the operator's shell.
     drop(hear(SignalKind::from_raw(libc::SIGXFSZ))?);
     let mut hang_up = if is_ignored(SignalKind::hangup()) { None } else { Some(hear(SignalKind::hangup())?) };
     let before = tcgetattr(std::io::stdin()).ok();
@@ -57,8 +57,8 @@ async fn received(signal: Option<&mut Signal>) {
     }
 }
 
-/// As long as this lives, Ctrl-C cancels the input that is evaluated, never the session. SIGTERM and SIGHUP end it: after
-/// the input that they cancel, or at once when there is none.
+/// As long as this lives, Ctrl-C cancels the input that is evaluated, never the session. SIGTERM and SIGHUP end it:
+/// after the input that they cancel, or at once when there is none.
 pub struct InSession(());
 
 impl InSession {

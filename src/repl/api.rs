@@ -182,8 +182,8 @@ fn decisions(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         ns,
         shared,
         "skip(step: string)",
-        "Decides that a step which failed or was cut off need not happen: its value is `()`. Half way back: that a step \
-         which could not be put back was put back by hand. Nothing is run yet.",
+        "Decides that a step which failed or was cut off need not happen: its value is `()`. Half way back: that a \
+         step which could not be put back was put back by hand. Nothing is run yet.",
         |shared, call| {
             let step = call.string("step")?;
             let (place, history) = (shared.sound_place()?, shared.state().desk.now());
@@ -219,8 +219,8 @@ fn others(ns: &mut Namespace<'_, '_>, shared: &Shared) {
         ns,
         shared,
         "edit()",
-        "Opens the script of the run in your editor ($VISUAL, $EDITOR), where its last error points; what you change is \
-         accepted when the run goes on. In a session without a run: your last input, which is then typed again.",
+        "Opens the script of the run in your editor ($VISUAL, $EDITOR), where its last error points; what you change \
+         is accepted when the run goes on. In a session without a run: your last input, which is then typed again.",
         |shared, _| edit::edit(shared),
     );
     declare(
@@ -368,7 +368,8 @@ fn explain(history: &History, next: &Planned, to_come: usize) -> String {
             let was = last.map(|last| format!(" while it was about to: {last}")).unwrap_or_default();
             match next.after_a_kill {
                 "asks" => format!(
-                    "step `{name}` was cut off{was}\nwhat became of it is for you to find out; then one of\n  .retry {name}\n  .skip {name}\n  .accept {name} = VALUE"
+                    "step `{name}` was cut off{was}\nwhat became of it is for you to find out; then one of\n  \
+                     .retry {name}\n  .skip {name}\n  .accept {name} = VALUE"
                 ),
                 "probes" => format!("step `{name}` was cut off{was}\nits probe finds out what became of it"),
                 _ => format!("step `{name}` was cut off{was}\nit runs again; it can be run twice"),

@@ -41,7 +41,8 @@ pub const ALL: [Command; 21] = [
         ".skip",
         "STEP",
         "session::skip(\"STEP\")",
-        "Decides that a failed or cut off step need not happen; half way back, that it was put back by hand. Nothing is run yet.",
+        "Decides that a failed or cut off step need not happen; half way back, that it was put back by hand. Nothing \
+         is run yet.",
     ),
     command(
         ".accept",
@@ -173,8 +174,8 @@ mod tests {
 
     #[test]
     fn what_is_to_be_typed_is_told_as_it_is_typed_here() {
-        let text = "pgscript resume upgrade-7 --retry 'dump'\nor pgscript rollback upgrade-7\npgscript resume upgrade-70\n\
-             pgscript rollback upgrade-7 --skip 'dump'";
+        let text = "pgscript resume upgrade-7 --retry 'dump'\nor pgscript rollback upgrade-7\n\
+             pgscript resume upgrade-70\npgscript rollback upgrade-7 --skip 'dump'";
         let told = ".retry 'dump'\nor .rollback\npgscript resume upgrade-70\n.skip 'dump'";
         assert_eq!(in_session(text, "upgrade-7"), told);
     }

@@ -1,7 +1,8 @@
 //! The recovery shell: every primitive at hand, inside a half-finished run or beside one, one safe thing at a time.
 //!
 //! [`shell`] reads inputs, evaluates and shows them; [`bench`] is what an input acts upon; [`api`] are the functions
-//! that only a session has, [`commands`] their short forms; [`watch`] is what signals see. Nothing here decides what is safe: the guards do.
+//! that only a session has, [`commands`] their short forms; [`watch`] is what signals see. Nothing here decides what is
+//! safe: the guards do.
 
 pub mod api;
 pub mod bench;

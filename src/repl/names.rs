@@ -1,4 +1,5 @@
-//! The names that an operator could mean while typing: of containers, volumes and databases, as the engine has them now.
+//! The names that an operator could mean while typing: of containers, volumes and databases, as the engine has them
+//! now.
 
 mod kept;
 

@@ -1,8 +1,8 @@
 //! A value as an operator wants to see it: rows as a table, a handle as a card, sizes in units, times as ages.
 //!
 //! A value is looked at only as far as it is shown, so that four million rows cost what two hundred do. Passwords are
-//! never shown: of an environment only the names, and in texts what looks like one, or what the redactor knows, gives way
-//! to dots.
+//! never shown: of an environment only the names, and in texts what looks like one, or what the redactor knows, gives
+//! way to dots.
 
 mod blot;
 mod cards;

@@ -8,8 +8,8 @@ use crate::script::record::Engine;
 use crate::world::container::EngineInfo;
 use crate::world::{Doorkeeper, Error, Result};
 
-/// The engine to be noted, if that is news; another one than the known one is `run.other_engine`, unless the operator has
-/// named it among `losses`. `again` is this command, as it is typed again.
+/// The engine to be noted, if that is news; another one than the known one is `run.other_engine`, unless the operator
+/// has named it among `losses`. `again` is this command, as it is typed again.
 pub fn meets(
     known: Option<&Engine>,
     found: &EngineInfo,
@@ -28,8 +28,8 @@ pub fn meets(
 fn other(run: &str, again: &str, known: &Engine, found: &EngineInfo) -> Error {
     let Engine { id, host, root, named } = known;
     let message = format!(
-        "run {run} belongs to the Docker engine of {host} with {root} ({named}, id {id}); what answers at {} is another \
-         one, of {} with {} (id {})",
+        "run {run} belongs to the Docker engine of {host} with {root} ({named}, id {id}); what answers at {} is \
+         another one, of {} with {} (id {})",
         found.endpoint, found.host, found.root_dir, found.id
     );
     Error::refused("run.other_engine", message).hint(format!(

@@ -1,4 +1,5 @@
-//! Where the data of before a run is, as the run's facts and the engine show it: volumes, backups, dumps, the new server.
+//! Where the data of before a run is, as the run's facts and the engine show it: volumes, backups, dumps, the new
+//! server.
 
 use std::collections::BTreeMap;
 
@@ -112,8 +113,8 @@ pub fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
     copies
 }
 
-/// Adds the backup or dump that a fact tells of, as `volumes` were when it was taken. One that was made twice counts once,
-/// with its last proof; one of the new server holds what came in the place of the data, and is no copy of that.
+/// Adds the backup or dump that a fact tells of, as `volumes` were when it was taken. One that was made twice counts
+/// once, with its last proof; one of the new server holds what came in the place of the data, and is no copy of that.
 fn add(copies: &mut Vec<Copy>, fact: &Fact, volumes: &Volumes, facts: &[Fact]) {
     let proven = |wanted: &dyn Fn(&Fact) -> bool| facts.iter().any(wanted);
     let (what, path, volume, proof, is_complete) = match fact {

@@ -98,8 +98,8 @@ pub fn resume(
     attempt(&setup, recorder, steps, source, way)
 }
 
-/// Puts back the steps of a run, the last one first. `held` as for [`resume`]; `skip` are steps that could not be put back,
-/// and that the operator has put back by hand.
+/// Puts back the steps of a run, the last one first. `held` as for [`resume`]; `skip` are steps that could not be put
+/// back, and that the operator has put back by hand.
 pub fn rollback(setup: &Setup, place: &Place, held: Option<Held>, skip: &[String], changes: Changes) -> Result<Driven> {
     back(setup, place, held, skip, changes, Way::Back)
 }
@@ -299,8 +299,8 @@ fn reopen(
     Ok((keeping_door(&setup, recorder), source, setup))
 }
 
-/// Meets the run's engine, if it is there, before anything else: another one is refused, and what killed processes have left
-/// there would work against their successor.
+/// Meets the run's engine, if it is there, before anything else: another one is refused, and what killed processes have
+/// left there would work against their successor.
 fn meet_engine(world: &World) -> Result<()> {
     match world.containers.info() {
         // A script that needs the engine will say so itself.

@@ -79,8 +79,8 @@ pub fn read(path: &Path) -> Result<Reading> {
     Ok(reading)
 }
 
-/// What the lines say that can be read each for itself, whatever is wrong with others: it may be that a fact is missing,
-/// not that one is there which never was written.
+/// What the lines say that can be read each for itself, whatever is wrong with others: it may be that a fact is
+/// missing, not that one is there which never was written.
 pub fn legible(path: &Path) -> Vec<Entry> {
     let text = std::fs::read(path).unwrap_or_default();
     let lines = text.split(|byte| *byte == b'\n');
@@ -151,8 +151,8 @@ impl Journal {
         Ok((Self::new(path, file, &reading), reading.lines))
     }
 
-    /// As [`Journal::open`]; of one that is damaged or gone only the sound lines are left, and it is kept beside them as it
-    /// was.
+    /// As [`Journal::open`]; of one that is damaged or gone only the sound lines are left, and it is kept beside them
+    /// as it was.
     pub fn mend(path: &Path) -> Result<Self> {
         match read(path) {
             Err(error) if error.code == "host.not_found" => return Self::create(path),

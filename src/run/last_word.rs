@@ -54,8 +54,8 @@ fn is_back(driven: &Driven) -> bool {
     matches!(aftermath, Some(Aftermath::PutBack(steps)) if steps.is_complete())
 }
 
-/// What happened, to what, what has been put back, what to type next. `seconds` is how long it took, for people; `width` the
-/// columns of their terminal.
+/// What happened, to what, what has been put back, what to type next. `seconds` is how long it took, for people;
+/// `width` the columns of their terminal.
 pub fn render(driven: &Driven, failure: &Failure, setup: &Setup, seconds: &str, width: usize) -> String {
     let mut out = format!("\n{}", failure.report.render_within(width, &setup.world.redactor));
     let step = failure.step.as_ref().map(|step| format!(" in step `{step}`")).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! One run per stack. Everybody who drives the same engine sees the lock: a container of a fixed name, created and never
-//! started, because creating a name that exists is the one thing an engine refuses atomically.
+//! One run per stack. Everybody who drives the same engine sees the lock: a container of a fixed name, created and
+//! never started, because creating a name that exists is the one thing an engine refuses atomically.
 
 use std::collections::BTreeMap;
 
@@ -157,8 +157,8 @@ fn read(container: &str, labels: &BTreeMap<String, String>) -> Holder {
     }
 }
 
-/// Makes the lock, of the database's image where there is one: that image is needed to go back, and a container holds on to
-/// it. Any other will do where it can't be: the stack's containers may all have been tidied away since.
+/// Makes the lock, of the database's image where there is one: that image is needed to go back, and a container holds
+/// on to it. Any other will do where it can't be: the stack's containers may all have been tidied away since.
 fn create(world: &World, stack: &str, claim: &Claim) -> Result<Container> {
     let spare = || {
         let filter = ContainerFilter { project: Some(stack.to_owned()), ..ContainerFilter::default() };

@@ -205,7 +205,8 @@ impl Recorder {
         lock::give_back(world, &self.claim(&place))
     }
 
-    /// Takes the locks again that the run has had: a finished run has given them back, and a lock may have been removed.
+    /// Takes the locks again that the run has had: a finished run has given them back, and a lock may have been
+    /// removed.
     pub fn relock(&self, world: &World) -> Result<()> {
         let stacks = self.state().history.locks.clone();
         stacks.iter().try_for_each(|stack| self.lock(world, stack, false))
@@ -614,13 +615,15 @@ fn locked(stack: &str, holder: &lock::Holder, found: Option<(Option<store::Drive
         Some((None, state)) => (
             format!("is {} and was not brought to an end", state.as_str()),
             format!(
-                "go on with it:  pgscript resume {run}\nor go back:     pgscript rollback {run}\nwhere it stands: pgscript status {run}"
+                "go on with it:  pgscript resume {run}\nor go back:     pgscript rollback {run}\n\
+                 where it stands: pgscript status {run}"
             ),
         ),
         None => (
             format!("is kept on {host} in {store}"),
             format!(
-                "look there: pgscript status {run}\nonly if that machine, and the run with it, is lost for good: docker rm {}",
+                "look there: pgscript status {run}\n\
+                 only if that machine, and the run with it, is lost for good: docker rm {}",
                 lock::name(stack)
             ),
         ),

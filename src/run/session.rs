@@ -1,5 +1,5 @@
-//! Work by hand: a session of its own, or one that is part of a run. Each input is a journalled step, so that the guards
-//! go by all that was proved, and a later resume takes into account what was done.
+//! Work by hand: a session of its own, or one that is part of a run. Each input is a journalled step, so that the
+//! guards go by all that was proved, and a later resume takes into account what was done.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -41,8 +41,8 @@ pub struct Desk {
 }
 
 /// Opens a session: one of its own, or one in a run, whose lock may be `held` by this process already. A run that
-/// another process drives, or whose stack is another run's by now, can only be looked at; one with a damaged journal too,
-/// but the session is one of its own then.
+/// another process drives, or whose stack is another run's by now, can only be looked at; one with a damaged journal
+/// too, but the session is one of its own then.
 pub fn open(setup: &Setup, place: Option<&Place>, held: Option<Held>) -> Result<Desk> {
     let Some(place) = place else { return alone(setup, None, History::default(), None) };
     let (history, damage) = place.history()?;

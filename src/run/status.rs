@@ -32,8 +32,8 @@ pub struct Status {
     pub error: Option<String>,
     /// What was under way when the process ended, as an operator would type it.
     pub cut_off_in: Vec<String>,
-    /// Whether a complete copy of the data is known to exist; `None` when the engine could not be asked, and of a run that
-    /// has no copies to tell of.
+    /// Whether a complete copy of the data is known to exist; `None` when the engine could not be asked, and of a run
+    /// that has no copies to tell of.
     pub is_safe: Option<bool>,
     /// Those that are there first.
     pub copies: Vec<Copy>,
@@ -279,8 +279,8 @@ impl Status {
         if let Some(damage) = &self.damage {
             let _ = writeln!(
                 out,
-                "\nThe journal is damaged: {damage}.\nThe run can't be resumed or rolled back by itself. What follows is \
-                 what its sound lines say; what was done after them is in {}/log.jsonl",
+                "\nThe journal is damaged: {damage}.\nThe run can't be resumed or rolled back by itself. What follows \
+                 is what its sound lines say; what was done after them is in {}/log.jsonl",
                 self.directory
             );
         }

@@ -130,8 +130,8 @@ impl Store {
         self.check_private()
     }
 
-    /// Whoever can write here could plant a run, and with it a script that is run as us; whoever can read, reads people's
-    /// records.
+    /// Whoever can write here could plant a run, and with it a script that is run as us; whoever can read, reads
+    /// people's records.
     pub fn check_private(&self) -> Result<()> {
         private("run store", &self.root)
     }

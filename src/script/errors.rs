@@ -177,8 +177,8 @@ impl Report {
         self.render_as("error", usize::MAX)
     }
 
-    /// As [`Report::render`], with what the redactor knows replaced, and with at most so many columns of the script's line:
-    /// those around the place.
+    /// As [`Report::render`], with what the redactor knows replaced, and with at most so many columns of the script's
+    /// line: those around the place.
     pub fn render_within(&self, width: usize, redactor: &Redactor) -> String {
         // Before anything of it is cut: what is left of a secret would not be known any more.
         let place = self.place.as_ref().map(|place| Place { text: redactor.redact(&place.text), ..place.clone() });

@@ -1,4 +1,5 @@
-//! What a run has proved. [`Ledger`] says what it adds up to, [`guards`](super::guards) what may be destroyed because of it.
+//! What a run has proved. [`Ledger`] says what it adds up to, [`guards`](super::guards) what may be destroyed because
+//! of it.
 //!
 //! A proof is a [`Fact`] in the journal, so a resumed run knows what its earlier processes have proved.
 
@@ -28,7 +29,8 @@ pub enum Fact {
     BackupVerified {
         path: PathBuf,
     },
-    /// Others may have written to the volume: earlier backups of it are not all of it any more, and it is not ours only.
+    /// Others may have written to the volume: earlier backups of it are not all of it any more, and it is not ours
+    /// only.
     VolumeInUse {
         volume: String,
     },

@@ -328,7 +328,9 @@ impl Failure {
                 let failed = steps.failed.iter().map(|(step, message)| json!({"step": step, "message": message}));
                 let state = if steps.is_complete() { "put_back" } else { "partly_put_back" };
                 let failed = failed.collect::<Vec<_>>();
-                json!({"state": state, "done": steps.done, "failed": failed, "left": steps.left, "differs": steps.differs})
+                json!({
+                    "state": state, "done": steps.done, "failed": failed, "left": steps.left, "differs": steps.differs,
+                })
             }
         };
         object["recovery"] = self.advice().into();

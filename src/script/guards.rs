@@ -1,5 +1,5 @@
-//! What must not be done without proof. Each guard is asked by the primitive itself, so no script gets around it; only the
-//! operator does, on the command line, by naming the one thing to lose.
+//! What must not be done without proof. Each guard is asked by the primitive itself, so no script gets around it; only
+//! the operator does, on the command line, by naming the one thing to lose.
 
 use std::path::{Path, PathBuf};
 
@@ -197,8 +197,8 @@ fn fence(session: &Session, project: &str, what: &str) -> Result<()> {
     }
     let restored = evidence.ask(|ledger| ledger.uncompared().iter().any(|p| p == project));
     let state = if restored { "its data was restored and not compared yet" } else { "its data is not in place" };
-    let instead = "the old data is safe: psql::compare the new server with the content of before, or bring the old data back \
-                   (pgscript rollback)";
+    let instead = "the old data is safe: psql::compare the new server with the content of before, or bring the old \
+                   data back (pgscript rollback)";
     let whose = if project == witness::NO_PROJECT { "the containers without a Compose project" } else { project };
     let what = format!("{what}: the database of {whose} was put aside, and {state}");
     Err(refusal("guard.fence", what, instead, "fence", project))

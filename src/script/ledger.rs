@@ -93,7 +93,8 @@ pub enum Place {
     Server,
 }
 
-/// A stack (a Compose project, or the run's containers that have none) whose database was put aside or removed. It stays down until the data is back, or compared.
+/// A stack (a Compose project, or the run's containers that have none) whose database was put aside or removed. It
+/// stays down until the data is back, or compared.
 #[derive(Clone, Debug)]
 struct Fence {
     is_up: bool,

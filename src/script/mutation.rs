@@ -61,12 +61,20 @@ pub fn by_method<'e>(chain: &'e Expr, path: &[ASTNode<'_>]) -> Option<(&'e str, 
 pub fn is_overwritten(path: &[ASTNode<'_>]) -> bool {
     let (assignment, target) = match path {
         [.., ASTNode::Stmt(Stmt::Assignment(parts)), ASTNode::Expr(target)] => (parts, target),
-        [.., ASTNode::Stmt(Stmt::Assignment(parts)), ASTNode::Expr(target), ASTNode::Expr(variable)] if matches!(target, Expr::Dot(x, ..) | Expr::Index(x, ..) if std::ptr::eq(&raw const x.lhs, *variable)) => {
+        [.., ASTNode::Stmt(Stmt::Assignment(parts)), ASTNode::Expr(target), ASTNode::Expr(variable)]
+            if begins_with(target, variable) =>
+        {
             (parts, target)
         }
         _ => return false,
     };
     !assignment.0.is_op_assignment() && std::ptr::eq(&raw const assignment.1.lhs, *target)
+}
+
+/// Whether a path such as `x.y` begins with this very `x`.
+fn begins_with(path: &Expr, variable: &Expr) -> bool {
+    let (Expr::Dot(chain, ..) | Expr::Index(chain, ..)) = path else { return false };
+    std::ptr::eq(&raw const chain.lhs, variable)
 }
 
 /// What stands at the end of `x.y[0].z`.

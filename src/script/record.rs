@@ -15,8 +15,8 @@ use crate::world::{Error, Result, World};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Entry {
-    /// The first entry: what is run. `docker` is the engine as the operator named it, if at all; `given` what parameters
-    /// were given, secrets left out, whether or not the script has asked for them yet.
+    /// The first entry: what is run. `docker` is the engine as the operator named it, if at all; `given` what
+    /// parameters were given, secrets left out, whether or not the script has asked for them yet.
     Run {
         id: String,
         script: String,
@@ -296,8 +296,8 @@ pub trait Record: Send + Sync {
     /// The runs of this machine, oldest first.
     fn runs(&self) -> Result<Vec<Known>>;
 
-    /// All that another run did was put back by this one, so that it is over; `cluster` is the system identifier of what
-    /// its database is now, which must be the one that it has dumped.
+    /// All that another run did was put back by this one, so that it is over; `cluster` is the system identifier of
+    /// what its database is now, which must be the one that it has dumped.
     fn put_back(&self, run: &str, cluster: &str) -> Result<()>;
 
     /// The copies that a finished run has made are about to be removed: from now on it can't be rolled back.

@@ -523,8 +523,8 @@ pub fn look_before_rollback(session: &Session, engine: &Engine) -> Result<(), Bo
 }
 
 /// Runs the undo closures, last begun first, and then looks whether all is back. They are a chain: one that fails, or
-/// that is cancelled, leaves those of the steps before it. Those that an earlier process has run are left out, as long as
-/// nothing was put back after them that they rest on.
+/// that is cancelled, leaves those of the steps before it. Those that an earlier process has run are left out, as long
+/// as nothing was put back after them that they rest on.
 pub fn put_back(session: &Session, engine: &Engine, automatic: bool) -> PutBack {
     session.world.cancel.rearm();
     let mut outcome = PutBack::default();

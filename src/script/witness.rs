@@ -51,7 +51,8 @@ pub fn volumes_of(container: &Container) -> impl Iterator<Item = &str> {
     writable.map(|m| m.name.as_str())
 }
 
-/// Whether anybody but pgscript could speak to a server in the container. `network`: one more that it is going to be in.
+/// Whether anybody but pgscript could speak to a server in the container. `network`: one more that it is going to be
+/// in.
 pub fn is_reachable(world: &World, container: &Container, network: Option<&str>) -> Result<bool> {
     let mode = container.network_mode();
     if mode == "host" || mode.starts_with("container:") {
@@ -215,8 +216,8 @@ pub fn released(session: &Session, container: &str) -> Result<()> {
     Ok(())
 }
 
-/// What was announced and not confirmed, because a process was killed in between or failed: the engine shows what became
-/// of it.
+/// What was announced and not confirmed, because a process was killed in between or failed: the engine shows what
+/// became of it.
 pub fn settle(session: &Session) -> Result<()> {
     let engine = &session.world.containers;
     for volume in session.evidence.ask(super::ledger::Ledger::leaving) {

@@ -63,7 +63,9 @@ mod tests {
         let now: jiff::Timestamp = "2026-05-01T22:03:04.5Z".parse().unwrap();
         let event = Event::StepDone { path: "stop".into(), seconds: 1.5 };
         let value: Value = serde_json::from_str(&line(&event, &now)).unwrap();
-        let expected = serde_json::json!({"time": "2026-05-01T22:03:04.500Z", "event": "step_done", "path": "stop", "seconds": 1.5});
+        let expected = serde_json::json!({
+            "time": "2026-05-01T22:03:04.500Z", "event": "step_done", "path": "stop", "seconds": 1.5,
+        });
         assert_eq!(value, expected);
     }
 

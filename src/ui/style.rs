@@ -39,8 +39,8 @@ impl Style {
         if self.unicode { unicode } else { ascii }
     }
 
-    /// A text as the terminal can show it: without Unicode, our own marks as their likes, other characters as a string of a
-    /// script writes them.
+    /// A text as the terminal can show it: without Unicode, our own marks as their likes, other characters as a string
+    /// of a script writes them.
     pub fn ascii(self, text: String) -> String {
         if self.unicode || text.is_ascii() {
             return text;

@@ -35,8 +35,8 @@ fn wrap_line(line: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// A text whose lines have at most `width` characters, as far as there are blanks: what has none, such as a path, is left
-/// whole. Lines that fit stay as they are; others go on below, two blanks further in.
+/// A text whose lines have at most `width` characters, as far as there are blanks: what has none, such as a path, is
+/// left whole. Lines that fit stay as they are; others go on below, two blanks further in.
 pub fn fold(text: &str, width: usize) -> String {
     text.split('\n').map(|line| fold_line(line, width.max(1))).collect::<Vec<_>>().join("\n")
 }

@@ -25,7 +25,8 @@ impl Cancel {
         *self.0.lock().unwrap_or_else(|e| e.into_inner()) = CancellationToken::new();
     }
 
-    /// Does what must be done after Ctrl-C as well, also when another one comes meanwhile; the cancellation stays in force.
+    /// Does what must be done after Ctrl-C as well, also when another one comes meanwhile; the cancellation stays in
+    /// force.
     pub fn in_spite<T>(&self, act: impl Fn() -> Result<T>) -> Result<T> {
         let mut was_cancelled = false;
         loop {

@@ -17,8 +17,8 @@ pub const LABEL_NETWORK: &str = "com.docker.compose.network";
 pub const LABEL_VOLUME: &str = "com.docker.compose.volume";
 /// On every container that pgscript makes for itself; its value names the purpose.
 pub const LABEL_HELPER: &str = "pgscript.helper";
-/// Values of [`LABEL_HELPER`] on containers that are of no use without the process that made them: what a dead one has left
-/// is removed. Of any other purpose a container stays.
+/// Values of [`LABEL_HELPER`] on containers that are of no use without the process that made them: what a dead one has
+/// left is removed. Of any other purpose a container stays.
 pub const OF_A_PROCESS: [&str; 6] = ["client", "run", "throw-away", "volume-archive", "volume-clone", "volume-move"];
 /// Value of [`LABEL_HELPER`] on a container that is there to hold on to a volume, or to an image.
 pub const KEEPER: &str = "keep";
@@ -360,8 +360,8 @@ pub struct Volume {
 /// `docker.image_missing`, `docker.timeout`, `docker.failed`, and name the object.
 pub trait ContainerEngine: Send + Sync {
     fn info(&self) -> Result<EngineInfo>;
-    /// Removes what processes that are gone have left of their helper containers. Done by itself before anything else is
-    /// asked of an engine; for whoever must not meet what was left since. Of `volumes` also those go of which nobody
+    /// Removes what processes that are gone have left of their helper containers. Done by itself before anything else
+    /// is asked of an engine; for whoever must not meet what was left since. Of `volumes` also those go of which nobody
     /// knows the process: older versions did not say.
     fn sweep(&self, volumes: &[&str]) -> Result<()>;
     /// The same engine over the same connection, for what is asked beside a run: nobody hears of it, and `cancel` ends
@@ -403,8 +403,8 @@ pub trait ContainerEngine: Send + Sync {
 
     /// Runs a command in a running container on this process's own terminal, as `docker exec -it` does; gives its exit
     /// code. Its `TERM` is the operator's. All keys are the command's, Ctrl-C too, and nobody else may use the terminal
-    /// meanwhile. Cancelled, or when the terminal goes away: the command is ended, too. However it ends, the terminal is
-    /// set as it was, and keys that were typed after the end are left to be read.
+    /// meanwhile. Cancelled, or when the terminal goes away: the command is ended, too. However it ends, the terminal
+    /// is set as it was, and keys that were typed after the end are left to be read.
     ///
     /// Further codes: `ui.no_terminal` (standard input or output is none), `ui.terminal` (it failed).
     fn terminal(&self, container: &str, spec: &ExecSpec) -> Result<i64>;

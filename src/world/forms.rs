@@ -1,5 +1,5 @@
-//! The forms in which programs print a text: quoted by a shell, escaped as JSON, YAML, SQL, HTML, C or Python do it, encoded
-//! for a URL, in base64 or hex. One expression finds them all, also in mixtures and one inside the other: which
+//! The forms in which programs print a text: quoted by a shell, escaped as JSON, YAML, SQL, HTML, C or Python do it,
+//! encoded for a URL, in base64 or hex. One expression finds them all, also in mixtures and one inside the other: which
 //! characters a program escapes differs from program to program.
 
 use base64::Engine;
@@ -88,8 +88,8 @@ fn hex_digits(number: u32, width: usize) -> String {
     format!("{number:0width$x}").chars().map(class).collect()
 }
 
-/// Base64 of something that contains `bytes`: what comes before them (`user:`) shifts them by 0, 1 or 2 bytes. Characters
-/// in which they share bits with their neighbours belong to it.
+/// Base64 of something that contains `bytes`: what comes before them (`user:`) shifts them by 0, 1 or 2 bytes.
+/// Characters in which they share bits with their neighbours belong to it.
 fn base64(bytes: &[u8]) -> Vec<String> {
     let mut forms = Vec::new();
     for shift in 0..3 {
@@ -159,7 +159,8 @@ mod tests {
             // URLs: paths, forms, as few characters as possible, twice
             "it%27s%20a%20%24ecret%20%22pass%5Cword%22%20%3C%C3%BC%26%F0%9F%98%80%3E%25".into(),
             "it's+a+%24ecret+%22pass%5cword%22+%3c%c3%bc%26%f0%9f%98%80%3e%25".into(),
-            "it%2527s%2520a%2520%2524ecret%2520%2522pass%255Cword%2522%2520%253C%25C3%25BC%2526%25F0%259F%2598%2580%253E%2525"
+            "it%2527s%2520a%2520%2524ecret%2520%2522pass%255Cword%2522%2520%253C\
+             %25C3%25BC%2526%25F0%259F%2598%2580%253E%2525"
                 .into(),
             ODD.bytes().map(|byte| format!("{byte:02x}")).collect(),
             ODD.bytes().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"),

@@ -135,13 +135,14 @@ pub struct RestoreReport {
     pub expected: Vec<ExpectedError>,
 }
 
-/// Speaks to servers through the client programs of a container: no psqlrc, and but for [`Postgres::terminal`] no terminal
-/// and `ON_ERROR_STOP`.
+/// Speaks to servers through the client programs of a container: no psqlrc, and but for [`Postgres::terminal`] no
+/// terminal and `ON_ERROR_STOP`.
 ///
 /// Codes: `postgres.not_ready`, `postgres.login_refused`, `psql.failed` (message has the server's error and
 /// SQLSTATE), `dump.exists`, `dump.other_cluster`, `dump.empty_cluster`, `dump.failed`, `dump.incomplete`,
-/// `dump.damaged`, `restore.unexpected_error`, `restore.sessions_connected`, `restore.target_older`, `postgres.client_too_old`, `postgres.no_client` (the program is
-/// not in the image), `postgres.no_address` (a login would prove nothing), `psql.bad_value`, `host.disk_full`.
+/// `dump.damaged`, `restore.unexpected_error`, `restore.sessions_connected`, `restore.target_older`,
+/// `postgres.client_too_old`, `postgres.no_client` (the program is not in the image), `postgres.no_address` (a login
+/// would prove nothing), `psql.bad_value`, `host.disk_full`.
 pub trait Postgres: Send + Sync {
     /// Waits until the server answers over TCP, so that the image's temporary init server does not count.
     fn wait_ready(&self, server: &Server, timeout: Duration) -> Result<ServerVersion>;
@@ -169,11 +170,12 @@ pub trait Postgres: Send + Sync {
         output: &mut (dyn Write + Send),
     ) -> Result<()>;
 
-    /// psql on this process's own terminal, for a person: with the settings of server and role and without a psqlrc; see
-    /// [`ContainerEngine::terminal`](super::container::ContainerEngine::terminal). Gives its exit code.
+    /// psql on this process's own terminal, for a person: with the settings of server and role and without a psqlrc;
+    /// see [`ContainerEngine::terminal`](super::container::ContainerEngine::terminal). Gives its exit code.
     fn terminal(&self, server: &Server, database: &str) -> Result<i64>;
 
-    /// Everything the cluster holds, rows counted exactly. Reads only, but counts every table in one snapshot a database.
+    /// Everything the cluster holds, rows counted exactly. Reads only, but counts every table in one snapshot a
+    /// database.
     fn content(&self, server: &Server) -> Result<Content>;
 
     /// What the server has counted of writes, in all databases that can be connected to, except `template0`.
@@ -200,8 +202,8 @@ pub trait Postgres: Send + Sync {
     /// Reads a dump's record; for a plain file without one, looks at the file itself.
     fn open_dump(&self, path: &Path) -> Result<Dump>;
 
-    /// Reads the dump to its end: checksums, trailer, CR and NUL damage, every data member. Without an image a directory
-    /// dump is held against its checksums only, which were taken when every member had been read.
+    /// Reads the dump to its end: checksums, trailer, CR and NUL damage, every data member. Without an image a
+    /// directory dump is held against its checksums only, which were taken when every member had been read.
     fn verify_dump(&self, dump: &Dump, client_image: Option<&str>) -> Result<()>;
 
     /// Restores into a cluster in which nobody is connected. Databases that the dump holds and the cluster has

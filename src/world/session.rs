@@ -1,8 +1,8 @@
 //! What is set in each session of ours, whatever a role, a database or the whole cluster sets.
 //!
-//! The settings go into the startup packet (`PGOPTIONS`), which wins over `ALTER ROLE`, `ALTER DATABASE`, `ALTER SYSTEM`
-//! and configuration files from the session's first instant, and again whenever a program connects anew. A server that
-//! does not know a setting refuses the session, so the server's major version is asked first.
+//! The settings go into the startup packet (`PGOPTIONS`), which wins over `ALTER ROLE`, `ALTER DATABASE`,
+//! `ALTER SYSTEM` and configuration files from the session's first instant, and again whenever a program connects anew.
+//! A server that does not know a setting refuses the session, so the server's major version is asked first.
 
 use super::container::{ContainerEngine, ExecSpec};
 use super::error::Result;
@@ -15,12 +15,14 @@ pub enum Purpose {
     /// Statements and dumps.
     #[default]
     Writing,
-    /// A restore. What is computed in it (rows of materialized views, checks) is computed under the site's own time zone
-    /// and styles, as its sessions compute it.
+    /// A restore. What is computed in it (rows of materialized views, checks) is computed under the site's own time
+    /// zone and styles, as its sessions compute it.
     Loading,
-    /// As [`Purpose::Loading`], from a dump that something else has made: amounts of money are in the form of its cluster.
+    /// As [`Purpose::Loading`], from a dump that something else has made: amounts of money are in the form of its
+    /// cluster.
     LoadingForeign,
-    /// A person at a terminal: the server's own settings, but the rights of the role that was asked for, and no time limit.
+    /// A person at a terminal: the server's own settings, but the rights of the role that was asked for, and no time
+    /// limit.
     Person,
     /// A login as the application's. An ordinary role may not set what we set for ourselves.
     Application,

@@ -80,7 +80,8 @@ mod tests {
 
     const TABLES: &str = "\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0B00007F:B699 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2580210 1 00000000f94dcd37 100 0 0 10 0
+   0: 0B00007F:B699 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2580210 1 \
+   00000000f94dcd37 100 0 0 10 0
    1: 030019AC:91DA 020019AC:1538 06 00000000:00000000 03:0000147E 00000000     0        0 0 3 000000004a2c8
    2: 030019AC:91E2 020019AC:1538 01 00000000:00000000 03:00001568 00000000     0        0 0 3 000000006aa23605
   sl  local_address                         remote_address                        st tx_queue

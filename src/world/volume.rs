@@ -89,13 +89,15 @@ pub struct NewVolume {
 }
 
 /// What happens to volumes as a whole. Codes: `volume.not_found`, `volume.in_use`, `volume.not_empty`, `volume.changed`
-/// (while it was read), `volume.no_mount_point` ([`Access::MountPoint`] only), `backup.exists`, `backup.in_progress`, `backup.other_volume`, `backup.empty_volume`,
-/// `backup.not_found`, `backup.no_manifest`, `backup.damaged`, `backup.cut_off`, `backup.other_owners`,
-/// `docker.image_missing` (a helper is needed, no image known), `host.disk_full`; of moving and cloning `volume.exists`
-/// and `volume.cannot_move`, `volume.cannot_clone` with the reason.
+/// (while it was read), `volume.no_mount_point` ([`Access::MountPoint`] only), `backup.exists`, `backup.in_progress`,
+/// `backup.other_volume`, `backup.empty_volume`, `backup.not_found`, `backup.no_manifest`, `backup.damaged`,
+/// `backup.cut_off`, `backup.other_owners`, `docker.image_missing` (a helper is needed, no image known),
+/// `host.disk_full`; of moving and cloning `volume.exists` and `volume.cannot_move`, `volume.cannot_clone` with the
+/// reason.
 pub trait VolumeArchive: Send + Sync {
     /// Writes `<path>` and `<path>.json` (0600). The file appears under its name only when it is whole
-    /// and synced; an existing file is overwritten only with [`BackupOptions::replace`]. Nothing may have the volume mounted and be running.
+    /// and synced; an existing file is overwritten only with [`BackupOptions::replace`]. Nothing may have the volume
+    /// mounted and be running.
     fn backup(&self, volume: &str, path: &Path, options: &BackupOptions) -> Result<Backup>;
 
     /// Reads a backup's manifest.

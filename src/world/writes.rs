@@ -26,7 +26,8 @@ pub type Counts = [u64; 3];
 /// What was counted in one database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseCounts {
-    /// As [`Statistics::since`](super::content::Statistics::since): from when on the server counts; empty when it doesn't.
+    /// As [`Statistics::since`](super::content::Statistics::since): from when on the server counts; empty when it
+    /// doesn't.
     pub since: String,
     /// Tables and catalogs, as `schema.name`.
     pub relations: BTreeMap<String, Counts>,

@@ -93,7 +93,8 @@ class Bench:
     def drive(self, arguments):
         """A command that drives a run, watched as `pgscript`."""
         argv = [self.binary, *arguments, "--format", "json"]
-        child = subprocess.Popen(argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        child = subprocess.Popen(argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE)
         with ended_on_failure(child), self.memory.watch(child.pid):
             output, complaint = child.communicate()
         if child.returncode != 0:
@@ -119,10 +120,12 @@ class Bench:
             self.pgscript(HERE / "backup.rhai", {"volume": stack.volume, "path": target / "volume.tar.zst"})
 
         def host_tar():
-            run(["bash", "-ec", 'set -o pipefail; tar -C "$0" -c . | zstd -q -1 -T0 >"$1"; sync "$1"', volume, target / "tar.zst"])
+            run(["bash", "-ec", 'set -o pipefail; tar -C "$0" -c . | zstd -q -1 -T0 >"$1"; sync "$1"', volume,
+                 target / "tar.zst"])
 
         say("backup against the documented command …")
-        taken = interleaved({"documented": lambda: timed(lambda: documented.back_up(stack, target)), "ours": lambda: timed(ours)}, 3)
+        taken = interleaved({"documented": lambda: timed(lambda: documented.back_up(stack, target)),
+                             "ours": lambda: timed(ours)}, 3)
         self.ratio("backup_vs_documented", taken["ours"], taken["documented"])
         say("backup against tar and zstd on the host …")
         taken = interleaved({"host": lambda: timed(host_tar), "ours": lambda: timed(ours)}, 5)

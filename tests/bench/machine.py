@@ -150,7 +150,8 @@ class Stack:
         return pathlib.Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", self.volume))
 
     def sql(self, text):
-        argv = ["docker", "exec", self.container("postgres"), "psql", "-XAtq", "-U", "primero", "-d", "primero_production"]
+        argv = ["docker", "exec", self.container("postgres"),
+                "psql", "-XAtq", "-U", "primero", "-d", "primero_production"]
         return run([*argv, "-c", text]).strip()
 
     def wait_ready(self):

@@ -71,7 +71,8 @@ def start_ms(binary, environment, rounds=30):
 
 
 def completion_ms(binary, environment, name, image):
-    """Milliseconds from Tab to what it has found on the screen, the first time in a session: names have to be read then."""
+    """Milliseconds from Tab to what it has found on the screen, the first time in a session: names have to be read
+    then."""
     made = [docker("create", "--name", f"{name}-{number:03}", "--label", LABEL, image) for number in range(CONTAINERS)]
     try:
         return statistics.median(complete(binary, environment, name) for _ in range(5)) * 1000

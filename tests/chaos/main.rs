@@ -1,5 +1,5 @@
-//! The world is broken at random instants of a real upgrade: the daemon, the database, the power, the disk, other people.
-//! Then somebody goes on or back as the program advises, and in the end everything is looked at from outside.
+//! The world is broken at random instants of a real upgrade: the daemon, the database, the power, the disk, other
+//! people. Then somebody goes on or back as the program advises, and in the end everything is looked at from outside.
 //!
 //! `make chaos HISTORIES=N SEED=S` plays N histories from seed S on, two at a time; a seed repeats its choices. Without
 //! these variables it is a dozen of fixed ones. What was said is in `target/chaos/SEED`.

@@ -1,4 +1,5 @@
-//! What a seed stands for: the stack, what breaks the world and when, and whether the operator would rather go on or back.
+//! What a seed stands for: the stack, what breaks the world and when, and whether the operator would rather go on or
+//! back.
 
 use std::fmt;
 use std::time::Duration;
@@ -112,7 +113,8 @@ impl Action {
     }
 }
 
-/// An action at an instant: a number of lines after the journal's length at the beginning of that attempt, and a moment later.
+/// An action at an instant: a number of lines after the journal's length at the beginning of that attempt, and a moment
+/// later.
 #[derive(Clone, Copy, Debug)]
 pub struct Break {
     pub action: Action,

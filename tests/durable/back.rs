@@ -201,7 +201,8 @@ fn undo_goes_on() {
     place.pgscript(&["rollback", "main-1"]).expect(0, &["has been put back"]);
 }
 
-/// Undos that build on one another, as they do in a stack: the first step's one looks for what the last step's one leaves.
+/// Undos that build on one another, as they do in a stack: the first step's one looks for what the last step's one
+/// leaves.
 const CHAIN: &str = r#"
 fn put(name) { host::write(name, "", #{ overwrite: true }); }
 step("start", || put("a"), #{ undo: || { if !host::exists("data") { put("initialised"); } put("started"); } });
@@ -353,11 +354,15 @@ fn a_step_that_is_done_is_put_back_by_its_own_undo_and_one_that_is_not_by_those_
     let nested = |undo: &str, end: &str| {
         format!(
             r#"
-fn say(text) {{ host::write("undone", text + "\n" + if host::exists("undone") {{ host::read("undone") }} else {{ "" }}, #{{ overwrite: true }}); }}
+fn say(text) {{
+    host::write("undone", text + "\n" + if host::exists("undone") {{ host::read("undone") }} else {{ "" }},
+        #{{ overwrite: true }});
+}}
 step("outer", || {{
     step("a", || host::write("a", ""), #{{ undo: || say("a") }});
     step("b", || {{ step("c", || host::write("c", ""), #{{ undo: || say("c") }}); }}, #{{ undo: || say("b") }});
-    try {{ step("caught", || {{ host::write("d", ""); fail("a.b", "caught") }}, #{{ undo: || say("caught") }}); }} catch (e) {{ }}
+    try {{ step("caught", || {{ host::write("d", ""); fail("a.b", "caught") }}, #{{ undo: || say("caught") }}); }}
+    catch (e) {{ }}
     {end}
 }}, {undo});
 step("last", || host::write("last", ""), #{{ undo: || say("last") }});
@@ -396,10 +401,12 @@ fn a_step_that_failed_and_was_caught_fails_again_for_the_steps_after_it() {
     let place = Place::new(
         r#"
 let result = "none";
-try { step("tries", || { host::write("tried", "", #{ overwrite: true }); fail("a.b", "no luck"); }, #{ undo: || host::remove_file("tried") }); }
+try { step("tries", || { host::write("tried", "", #{ overwrite: true }); fail("a.b", "no luck"); },
+    #{ undo: || host::remove_file("tried") }); }
 catch (e) { result = e.message; }
 step("one", || host::write("one", result), #{ undo: || host::remove_file("one") });
-step("two", || host::write("two", result), #{ repeatable: true, undo: || { if host::exists("two") { host::remove_file("two") } } });
+step("two", || host::write("two", result),
+    #{ repeatable: true, undo: || { if host::exists("two") { host::remove_file("two") } } });
 ui::say(result);
 "#,
     );

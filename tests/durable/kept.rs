@@ -78,7 +78,8 @@ fn secrets_are_asked_for_again_and_are_in_no_file_of_the_run() {
         r#"
 let password = param("password", #{ type: "secret" });
 on_failure("try again");
-try { step("shout", || host::run(["sh", "-c", "echo \"$WORD\"; echo \"no: $WORD\" >&2; exit 3"], #{ env: #{ WORD: env_of(password) }, stream: true })); }
+try { step("shout", || host::run(["sh", "-c", "echo \"$WORD\"; echo \"no: $WORD\" >&2; exit 3"],
+    #{ env: #{ WORD: env_of(password) }, stream: true })); }
 catch (e) { ui::say(e.message); }
 fn env_of(secret) { host::read("secret") }
 step("one", || host::write("one", "1"), #{ repeatable: true });
@@ -113,7 +114,8 @@ fn a_step_that_gives_a_secret_away_is_refused() {
     let place = Place::new(
         r#"
 let password = param("password", #{ type: "secret" });
-step("one", || { host::write("one", "1"); #{ login: `user:${host::read("secret")}` } }, #{ undo: || host::remove_file("one") });
+step("one", || { host::write("one", "1"); #{ login: `user:${host::read("secret")}` } },
+    #{ undo: || host::remove_file("one") });
 "#,
     );
     place.write("work/secret", "hunter22");
@@ -164,7 +166,10 @@ ui::say(`${outside} ${again}`);
 fn everything_of_a_run_is_private() {
     let place = Place::new(
         r#"import "lib" as lib;
-step("one", || { host::write(run::directory() + "/own", "1"); host::create_private_dir(run::directory() + "/artefacts"); });"#,
+step("one", || {
+    host::write(run::directory() + "/own", "1");
+    host::create_private_dir(run::directory() + "/artefacts");
+});"#,
     );
     place.write("lib.rhai", "fn f() { 1 }");
     // As wide open as a shell's umask can be.
@@ -249,7 +254,9 @@ step("two", || {
     host::write("waiting", "");
     while !host::exists("go") { host::sleep(0.05); }
     for i in 0..1000 { host::write("three", `${i}`, #{ overwrite: true }); }
-}, #{ repeatable: true, undo: || for file in ["two", "waiting", "three"] { if host::exists(file) { host::remove_file(file); } } });
+}, #{ repeatable: true, undo: || for file in ["two", "waiting", "three"] {
+    if host::exists(file) { host::remove_file(file); }
+} });
 "#;
 
 fn run_into_full_disk(place: &Place, disk: &SmallDisk, arguments: &[&str]) -> Ran {

@@ -217,7 +217,8 @@ fn a_window_that_is_closed_puts_back_what_was_begun_before_the_commit_step() {
     let place = Place::new(
         r#"
 step("one", || host::write("one", "1"), #{ undo: || host::remove_file("one") });
-step("wait", || { host::write("waiting", ""); while true { host::sleep(0.05); } }, #{ undo: || host::remove_file("waiting") });
+step("wait", || { host::write("waiting", ""); while true { host::sleep(0.05); } },
+    #{ undo: || host::remove_file("waiting") });
 "#,
     );
     let mut terminal = at_terminal(&place, RUN);

@@ -7,7 +7,8 @@ const SECRET: &str = "it's a $ecret \"p/ss\\word\"";
 /// A deploy that prints its environment as shells, Compose, JSON, URLs and base64 have it.
 const PRINTS: &str = r#"
 let password = param("password", #{ help: "the password", type: "secret" });
-step("deploy", || host::run(["sh", "print.sh"], #{ env: #{ P: password }, stream: true }).stdout.len(), #{ repeatable: true });
+step("deploy", || host::run(["sh", "print.sh"], #{ env: #{ P: password }, stream: true }).stdout.len(),
+    #{ repeatable: true });
 "#;
 
 const PRINT: &str = r#"

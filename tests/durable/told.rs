@@ -5,7 +5,10 @@ use super::*;
 const SCRIPT: &str = r#"
 step("one", || host::write("one", "1"), #{ undo: || host::remove_file("one") });
 step("two", || { if host::exists("broken") { fail("a.b", "it broke"); } host::write("two", "2"); },
-    #{ repeatable: true, undo: || { if host::exists("jam") { fail("a.b", "jammed"); } if host::exists("two") { host::remove_file("two"); } } });
+    #{ repeatable: true, undo: || {
+        if host::exists("jam") { fail("a.b", "jammed"); }
+        if host::exists("two") { host::remove_file("two"); }
+    } });
 "#;
 
 /// `runs` and `status`, as text and as JSON.

@@ -1,8 +1,8 @@
-//! pgscript is killed, as by `kill -9`, at every instant of the shipped upgrade, and then resumed, or rolled back. Whatever
-//! the instant, the data is complete, the application writes, and nobody has to decide anything.
+//! pgscript is killed, as by `kill -9`, at every instant of the shipped upgrade, and then resumed, or rolled back.
+//! Whatever the instant, the data is complete, the application writes, and nobody has to decide anything.
 //!
-//! The hook `PGSCRIPT_KILL_AT` ends the process exactly before or after a line of the journal: right after an effect was
-//! announced (nothing has happened), and right before it is confirmed (it has happened, and nobody knows).
+//! The hook `PGSCRIPT_KILL_AT` ends the process exactly before or after a line of the journal: right after an effect
+//! was announced (nothing has happened), and right before it is confirmed (it has happened, and nobody knows).
 
 mod chain;
 mod instants;

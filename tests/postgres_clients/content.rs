@@ -138,13 +138,16 @@ fn what_was_written_since_is_counted_by_table() {
     for major in [13, 17] {
         let server = stage.server(major);
         let sql = "CREATE TABLE cases AS SELECT g AS id, 0 AS v FROM generate_series(1, 100) g;
-                   CREATE TABLE untouched AS SELECT 1 AS a; CREATE TABLE gone AS SELECT 1 AS a; CREATE TABLE cut AS SELECT 1 AS a";
+                   CREATE TABLE untouched AS SELECT 1 AS a; CREATE TABLE gone AS SELECT 1 AS a;
+                   CREATE TABLE cut AS SELECT 1 AS a";
         stage.site(&server, PRODUCTION, sql);
         let before = stage.look(&server);
         assert_eq!(written_since(&before, &stage.look(&server)).tables, []);
 
-        let sql = "INSERT INTO cases SELECT g, 0 FROM generate_series(101, 107) g; UPDATE cases SET v = 1 WHERE id <= 5;
-                   DELETE FROM cases WHERE id <= 3; CREATE TABLE fresh AS SELECT 1 AS a; DROP TABLE gone; TRUNCATE cut;";
+        let sql =
+            "INSERT INTO cases SELECT g, 0 FROM generate_series(101, 107) g; UPDATE cases SET v = 1 WHERE id <= 5;
+                   DELETE FROM cases WHERE id <= 3; CREATE TABLE fresh AS SELECT 1 AS a; DROP TABLE gone;
+                   TRUNCATE cut;";
         Session::open(&server).run(sql);
         stage.site(&server, "postgres", "CREATE TABLE elsewhere AS SELECT 1 AS a");
         let written = written_since(&before, &stage.look(&server));
@@ -219,19 +222,25 @@ fn a_script_compares_keeps_and_asks_what_was_written() {
         let dir = param("dir");
         let server = psql::server(docker::container(name));
         let before = psql::content(server);
-        ui::say(`tables ${before.tables}, rows ${before.rows}, ${before.databases.primero_production.tables}, ${before.roles.keys()}`);
+        ui::say(`tables ${before.tables}, rows ${before.rows}, `
+            + `${before.databases.primero_production.tables}, ${before.roles.keys()}`);
         verify::same("the same", before, server.content());
         ui::say(`proven ${psql::compare(before, psql::content(server)).proven}`);
         step("keep", || psql::save_content(before, dir + "/before.json"));
         let kept = psql::load_content(dir + "/before.json");
         // Over a resume both are what they were.
-        let found = step("find", || #{ asked: psql::content(server), loaded: psql::load_content(dir + "/before.json") });
+        let found = step("find",
+            || #{ asked: psql::content(server), loaded: psql::load_content(dir + "/before.json") });
         step("go on", || if !host::exists(dir + "/go-on") { fail("test.wait", "not yet") });
-        ui::say(`asked ${psql::compare(before, found.asked).proven}, loaded ${psql::compare(found.loaded, before).proven}`);
+        ui::say(`asked ${psql::compare(before, found.asked).proven}, `
+            + `loaded ${psql::compare(found.loaded, before).proven}`);
         let found = psql::compare(kept, before);
         ui::say(`from a file: ${found.differences}, proven ${found.proven}`);
-        step("write", || psql::execute(server, "INSERT INTO public.cases VALUES (2); UPDATE public.cases SET id = 0", #{ database: "primero_production" }));
-        for w in server.written_since(kept) { ui::say(`${w.table}: ${w.before} ${w.now} ${w.inserted} ${w.updated} ${w.deleted}`); }
+        step("write", || psql::execute(server, "INSERT INTO public.cases VALUES (2); UPDATE public.cases SET id = 0",
+            #{ database: "primero_production" }));
+        for w in server.written_since(kept) {
+            ui::say(`${w.table}: ${w.before} ${w.now} ${w.inserted} ${w.updated} ${w.deleted}`);
+        }
         try { verify::same("another", kept, psql::content(server)); } catch (e) { ui::say(`${e.code}: ${e.message}`); }
         step("empty", || psql::execute(server, "DROP TABLE public.cases", #{ database: "primero_production" }));
         let empty = psql::content(server);

@@ -83,11 +83,12 @@ impl Stage {
 
     fn assert_ours(&self, server: &Server) {
         let odd = "SELECT coalesce(string_agg(name || '=' || setting, ' ' ORDER BY name), '') AS odd FROM pg_settings
-            WHERE source <> 'client' AND name IN ('search_path', 'statement_timeout', 'lock_timeout', 'transaction_timeout',
-              'idle_session_timeout', 'idle_in_transaction_session_timeout', 'default_transaction_read_only',
-              'default_transaction_isolation', 'standard_conforming_strings', 'session_replication_role',
-              'quote_all_identifiers', 'row_security', 'DateStyle', 'IntervalStyle', 'TimeZone', 'bytea_output',
-              'extra_float_digits', 'client_encoding', 'zero_damaged_pages', 'event_triggers')";
+            WHERE source <> 'client' AND name IN ('search_path', 'statement_timeout', 'lock_timeout',
+              'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout',
+              'default_transaction_read_only', 'default_transaction_isolation', 'standard_conforming_strings',
+              'session_replication_role', 'quote_all_identifiers', 'row_security', 'DateStyle', 'IntervalStyle',
+              'TimeZone', 'bytea_output', 'extra_float_digits', 'client_encoding', 'zero_damaged_pages',
+              'event_triggers')";
         assert_eq!(self.value(server, odd), "");
         assert_eq!(self.value(server, "SELECT current_user::text || pg_sleep(0.6)"), USER);
         assert_eq!(self.value(server, "SELECT current_setting('search_path')"), "pg_catalog,pg_temp");

@@ -1,5 +1,5 @@
-//! Nights that went wrong, and an operator at the shell: each story ends with the application writing and all data there.
-//! `docs/recovery.md` walks through the same five.
+//! Nights that went wrong, and an operator at the shell: each story ends with the application writing and all data
+//! there. `docs/recovery.md` walks through the same five.
 
 use std::process::Command;
 use std::time::Duration;

@@ -226,7 +226,8 @@ impl Stack {
         let text = format!(
             "#!/bin/sh -e\ncd '{}'\nexport DOCKER_CONFIG={}\n\
              major=$(sed -n 's/.*primero_postgres_version: \"\\([0-9]*\\)\".*/\\1/p' ansible/inventory.yml)\n\
-             printf 'PRIMERO_POSTGRES_VERSION=%s\\nPRIMERO_POSTGRES_MOUNT=/var/lib/postgresql/data\\n' \"$major\" > .env\n\
+             printf 'PRIMERO_POSTGRES_VERSION=%s\\nPRIMERO_POSTGRES_MOUNT=/var/lib/postgresql/data\\n' \
+             \"$major\" > .env\n\
              exec docker compose up -d --force-recreate --no-build\n",
             self.dir.display(),
             config.trim(),
@@ -281,8 +282,8 @@ impl Stack {
         run(&mut self.pgscript(&["run", "cleanup.rhai", "--yes", "--set", "run=upgrade-1"]))
     }
 
-    /// `pgscript resume …` or `pgscript rollback …` as a failed run told the operator to type it; only the questions are
-    /// answered beforehand.
+    /// `pgscript resume …` or `pgscript rollback …` as a failed run told the operator to type it; only the questions
+    /// are answered beforehand.
     #[track_caller]
     pub fn as_advised(&self, failed: &Run, verb: &str) -> Run {
         let Some((_, line)) = failed.text.split_once(&format!(" pgscript {verb} ")) else {

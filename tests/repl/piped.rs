@@ -8,8 +8,10 @@ fn nowhere() -> Place {
 
 #[test]
 fn what_an_input_defines_the_next_ones_see() {
-    let inputs = "let x = 20;\nfn double(n) { n * 2 }\ndouble(x) + 2\nconst K = 3;\nfn with_k() { global::K + 1 }\nwith_k()\n\
-                  fn double(n) { n * 20 }\ndouble(x)\nimport \"verify\" as v;\nfn uses() { v::same }\nlet x = \"again\";\nx\n";
+    let inputs = "let x = 20;\nfn double(n) { n * 2 }\ndouble(x) + 2\n\
+                  const K = 3;\nfn with_k() { global::K + 1 }\nwith_k()\n\
+                  fn double(n) { n * 20 }\ndouble(x)\n\
+                  import \"verify\" as v;\nfn uses() { v::same }\nlet x = \"again\";\nx\n";
     type_in(&nowhere(), &[], inputs).expect(0, &["42\n4\n400\n\"again\"\n"]);
 }
 

@@ -1,5 +1,5 @@
-//! Walks through the states of a run: forward, one step, one step back, killed anywhere, in an order that nobody has thought
-//! of. From wherever a walk ends, the run can be brought to its end, and be put back.
+//! Walks through the states of a run: forward, one step, one step back, killed anywhere, in an order that nobody has
+//! thought of. From wherever a walk ends, the run can be brought to its end, and be put back.
 
 use std::io::Write;
 use std::process::Stdio;

@@ -1,5 +1,5 @@
-//! A throw-away SSH server in front of this machine's engine, on loopback. Needs root and Debian's `openssh-server`, which is
-//! installed when missing.
+//! A throw-away SSH server in front of this machine's engine, on loopback. Needs root and Debian's `openssh-server`,
+//! which is installed when missing.
 
 // No test binary uses all of it.
 #![allow(dead_code)]

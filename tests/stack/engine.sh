@@ -6,13 +6,14 @@
 #   engine.sh stop                            end the engine, if it is one that `ensure` started
 #   engine.sh second NAME [--userns-remap=default|field|USER] [--disk=MEGABYTES] [--userland-proxy] [--tls=PORT:DIR]
 #                                             an engine of its own; prints its DOCKER_HOST (--disk: its data root is a
-#                                             file system of that size; --userland-proxy: published ports work; --tls: it
-#                                             listens on loopback as well, with ca.pem, server.pem and server.key of DIR)
+#                                             file system of that size; --userland-proxy: published ports work; --tls:
+#                                             it listens on loopback as well, with ca.pem, server.pem and server.key of
+#                                             DIR)
 #   engine.sh second-load NAME IMAGE...       copy images from the first engine into the second
-#   engine.sh second-restart NAME [--kill] [--after=SECONDS]   restart its daemon (--kill: as if it had crashed), at once
-#                                             or when it has been away for so long
-#   engine.sh second-power-cut NAME [PID...]  the daemon, its containers and these processes are gone at once, and what was
-#                                             not synced to its --disk is lost; then the daemon is started again
+#   engine.sh second-restart NAME [--kill] [--after=SECONDS]   restart its daemon (--kill: as if it had crashed), at
+#                                             once or when it has been away for so long
+#   engine.sh second-power-cut NAME [PID...]  the daemon, its containers and these processes are gone at once, and what
+#                                             was not synced to its --disk is lost; then the daemon is started again
 #   engine.sh second-stop NAME                end it and remove everything it had
 #
 # `--userns-remap=field` is the mapping found on production hosts: user `primero` with 0:1000 and 1100:65536.
@@ -220,7 +221,8 @@ release_user() {
 forward_rules() { # -A, -C or -D
     local net
     for net in 172.16.0.0/12 192.168.0.0/16; do
-        iptables -w "$1" FORWARD -s "$net" -d "$net" -m comment --comment "$second_tag" -j ACCEPT 2>/dev/null || return 1
+        iptables -w "$1" FORWARD -s "$net" -d "$net" -m comment --comment "$second_tag" -j ACCEPT 2>/dev/null \
+            || return 1
     done
 }
 
@@ -235,11 +237,13 @@ second_launch() {
         ip link set "$second_bridge" up
     fi
     forward_rules -C || forward_rules -A
-    # A containerd whose daemon was killed is about to end as well, and a daemon that found it would wait for it in vain.
+    # A containerd whose daemon was killed is about to end as well, and a daemon that found it would wait for it in
+    # vain.
     end_process "$(cat "$second_exec/exec/containerd/containerd.pid" 2>/dev/null || true)" containerd 10
     rm -f "$second_exec/docker.pid" "$second_exec/exec/containerd/containerd.pid"
     # No iptables of its own: at start a daemon removes and rebuilds the chains that the first engine is using.
-    # No --default-address-pool and no --bridge=none: with either, a daemon that restarts removes the first one's docker0.
+    # No --default-address-pool and no --bridge=none: with either, a daemon that restarts removes the first one's
+    # docker0.
     PATH="$PATH:/usr/sbin:/sbin" setsid dockerd --data-root "$second_data" --exec-root "$second_exec/exec" \
         --pidfile "$second_exec/docker.pid" --host "$second_host" --bridge "$second_bridge" \
         --iptables=false --ip-masq=false --userland-proxy="$proxy" "${userns[@]}" "${tls[@]}" \
@@ -326,7 +330,9 @@ second_reap() {
         pid="${entry#/proc/}"
         case "$({ tr '\0' ' ' <"$entry/cmdline"; } 2>/dev/null || true)" in
         *containerd-shim*"$second_exec/exec/containerd/"*)
-            for child in $(cat "$entry"/task/*/children 2>/dev/null || true); do kill -KILL "$child" 2>/dev/null || true; done
+            for child in $(cat "$entry"/task/*/children 2>/dev/null || true); do
+                kill -KILL "$child" 2>/dev/null || true
+            done
             end_process "$pid" "$(cat "$entry/comm" 2>/dev/null || true)" 2
             ;;
         esac

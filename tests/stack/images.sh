@@ -45,7 +45,8 @@ base() {
     if ! bootstrap "$major" "$suite" "$tree/root.tar" >"$log" 2>&1; then
         # A mirror that is not refreshed any more serves a testing release whose date has passed. It is still signed.
         if ! grep -q 'is expired' "$log" \
-            || ! bootstrap "$major" "$suite" "$tree/root.tar" --aptopt='Acquire::Check-Valid-Until "false"' >>"$log" 2>&1; then
+            || ! bootstrap "$major" "$suite" "$tree/root.tar" --aptopt='Acquire::Check-Valid-Until "false"' \
+                >>"$log" 2>&1; then
             grep '^E:' "$log" >&2 || true
             rm -rf "$tree"
             die "could not build PostgreSQL $major from Debian $suite, see $log"
@@ -57,10 +58,12 @@ base() {
 }
 
 bootstrap() { # major suite tar [option...]
-    local major="$1" suite="$2" tar="$3"
+    local major="$1" suite="$2" tar="$3" packages
     shift 3
+    packages="postgresql-$major,locales,bash,dash,coreutils,util-linux,mount,libc-bin,base-files,base-passwd,findutils"
+    packages+=",grep,sed,tar,gzip,tzdata,procps"
     mmdebstrap --mode=root --variant=extract --components=main --aptopt='Acquire::Languages "none"' "$@" \
-        --include="postgresql-$major,locales,bash,dash,coreutils,util-linux,mount,libc-bin,base-files,base-passwd,findutils,grep,sed,tar,gzip,tzdata,procps" \
+        --include="$packages" \
         "--extract-hook=sh '$STACK_HOME/image/strip.sh' \"\$1\" $major" \
         "$suite" "$tar"
 }
@@ -68,7 +71,8 @@ bootstrap() { # major suite tar [option...]
 build_postgres() {
     local major="$1" data=/var/lib/postgresql/data volume=/var/lib/postgresql/data version
     [ "$major" -lt 18 ] || data="/var/lib/postgresql/$major/docker" volume=/var/lib/postgresql
-    version="$(docker run --rm --network none "pgscript-test/base:$major" "/usr/lib/postgresql/$major/bin/postgres" --version)"
+    version="$(docker run --rm --network none "pgscript-test/base:$major" \
+        "/usr/lib/postgresql/$major/bin/postgres" --version)"
     version="$(awk '{print $3}' <<<"$version")"
     build "pgscript-test/postgres:$major" <<EOF
 FROM pgscript-test/base:$major

@@ -35,7 +35,8 @@ def running():
 
 
 def powered(text, given):
-    """What runs on the machine that loses its power. Who called this does not, though the text may be an argument of his."""
+    """What runs on the machine that loses its power. Who called this does not, though the text may be an argument of
+    his."""
     now = running()
     spared = {os.getpid(), os.getppid()}
     found = {process for process, (_, line) in now.items() if process[0] in given or text.encode() in line}

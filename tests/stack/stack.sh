@@ -135,7 +135,8 @@ all:
           ansible_ssh_extra_args: -o BatchMode=yes -o ConnectTimeout=3
 EOF
     for tool in ansible-playbook ansible-inventory ansible; do
-        printf '#!/bin/sh\n# The virtual environment of this stack borrows the program of the system.\nexport VIRTUAL_ENV=%q\nexec %q "$@"\n' \
+        printf '#!/bin/sh\n# %s\nexport VIRTUAL_ENV=%q\nexec %q "$@"\n' \
+            'The virtual environment of this stack borrows the program of the system.' \
             "$dir/ansible/venv" "$(command -v "$tool")" >"$dir/ansible/venv/bin/$tool"
         chmod 700 "$dir/ansible/venv/bin/$tool"
     done
@@ -228,15 +229,16 @@ load_seed() {
 
 # What belongs to the project by label, by name, or because it uses one of its volumes.
 down() {
-    local ids volumes=() networks=() other
+    local ids volumes=() networks=() other label
     if engine_answers "${DOCKER_HOST:-}"; then
+        label='{{index .Labels "com.docker.compose.project"}}'
         mapfile -t volumes < <({
             docker volume ls -q --filter "label=com.docker.compose.project=$project"
             docker volume ls -q --filter "label=pgscript.test.stack=$project"
             docker volume ls -q | grep -xF -- "$volume" || true
             # Names that begin like the project's, unless another project's label is on them.
             while read -r other; do
-                case "$(docker volume inspect --format '{{index .Labels "com.docker.compose.project"}}' "$other" 2>/dev/null)" in
+                case "$(docker volume inspect --format "$label" "$other" 2>/dev/null)" in
                 '' | '<no value>' | "$project") echo "$other" ;;
                 esac
             done < <(docker volume ls -q | grep -E "^(${project}_|$volume)" || true)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command with a Docker engine and the images of some majors at hand, and ends the engine if it was started for it.
-# A command that leaves a container, volume or network behind has failed.
+# Runs a command with a Docker engine and the images of some majors at hand, and ends the engine if it was started for
+# it. A command that leaves a container, volume or network behind has failed.
 #
 #   with-engine.sh MAJOR... -- COMMAND [ARGUMENT...]
 set -euo pipefail
@@ -23,7 +23,8 @@ code=0
 "$@" || code=$?
 left="$(comm -13 <(echo "$before") <(things))"
 if [ -n "$left" ]; then
-    printf 'containers, volumes or networks that were not there before (of this command, unless somebody else uses this engine):\n%s\n' "$left" >&2
+    printf '%s (of this command, unless somebody else uses this engine):\n%s\n' \
+        'containers, volumes or networks that were not there before' "$left" >&2
     [ "$code" -ne 0 ] || code=1
 fi
 exit "$code"

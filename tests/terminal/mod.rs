@@ -323,8 +323,8 @@ impl Terminal {
         (self.rest(), code)
     }
 
-    /// All is read when the terminal has ended, or nothing came for a while: what the program has left behind may keep it
-    /// open.
+    /// All is read when the terminal has ended, or nothing came for a while: what the program has left behind may keep
+    /// it open.
     fn drain(&self) {
         let mut shown = self.shared.shown();
         let enough = shown.pulses + 3;

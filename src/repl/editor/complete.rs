@@ -284,7 +284,8 @@ mod tests {
     use super::*;
     use crate::repl::editor::testing::known;
 
-    /// The line as the only candidate makes it, or all that are inserted. `<>` is the cursor; without one it is at the end.
+    /// The line as the only candidate makes it, or all that are inserted. `<>` is the cursor; without one it is at the
+    /// end.
     fn completed(marked: &str) -> String {
         let (known, _) = known();
         found(&known, marked).0

@@ -1,5 +1,5 @@
-//! Hands completion, hints, colours and completeness to rustyline, and keeps the scan of the text, which all of them ask
-//! for at every key.
+//! Hands completion, hints, colours and completeness to rustyline, and keeps the scan of the text, which all of them
+//! ask for at every key.
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -154,8 +154,8 @@ impl Highlighter for Helper {
     }
 }
 
-/// Enter in an input that is not complete: a new line, indented by the brackets that are open. Inside a string nothing is
-/// added, for it would become part of it.
+/// Enter in an input that is not complete: a new line, indented by the brackets that are open. Inside a string nothing
+/// is added, for it would become part of it.
 pub struct Enter;
 
 /// Tab at the beginning of a further line indents; elsewhere it completes.

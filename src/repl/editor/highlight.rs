@@ -83,7 +83,8 @@ impl Colours {
 
 /// The bracket under the cursor, else the one before it, and the one that belongs to it.
 pub fn matching(scan: &Scan, position: usize) -> Option<(usize, usize)> {
-    // Tokens are in order: the first that does not end before the cursor is the one that touches it from the left, if any.
+    // Tokens are in order: the first that does not end before the cursor is the one that touches it from the left, if
+    // any.
     let first = scan.tokens.partition_point(|token| token.end < position);
     let at = |test: fn(usize, usize, usize) -> bool| {
         let touching = scan.tokens.iter().enumerate().skip(first).take(3);

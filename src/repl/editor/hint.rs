@@ -18,8 +18,8 @@ impl rustyline::hint::Hint for Hint {
     }
 }
 
-/// What is still to come of the call in which the text ends; `room` is the columns left in the line. Where there are too
-/// few, the names alone, else nothing.
+/// What is still to come of the call in which the text ends; `room` is the columns left in the line. Where there are
+/// too few, the names alone, else nothing.
 pub fn hint(known: &Known, cursor: &Cursor<'_>, room: usize) -> Option<Hint> {
     if !cursor.after.is_empty() || is_command(cursor.text) || cursor.scan.unfinished().is_some() {
         return None;

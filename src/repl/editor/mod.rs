@@ -89,7 +89,8 @@ pub struct CommandShape {
     pub arguments: Vec<ArgumentKind>,
 }
 
-/// What an argument of a command is. Arguments are separated by blanks; the last one may hold blanks, as names of steps do.
+/// What an argument of a command is. Arguments are separated by blanks; the last one may hold blanks, as names of steps
+/// do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ArgumentKind {
     Step,
@@ -108,8 +109,8 @@ pub enum ArgumentKind {
     Text,
 }
 
-/// Reads inputs from standard input: with line editing on a terminal, line by line from a pipe or a terminal that can do
-/// no more. While it reads, nothing else may read from the terminal.
+/// Reads inputs from standard input: with line editing on a terminal, line by line from a pipe or a terminal that can
+/// do no more. While it reads, nothing else may read from the terminal.
 pub struct Editor {
     source: Source,
     history: History,
@@ -127,13 +128,14 @@ enum Source {
 
 struct Edited {
     editor: rustyline::Editor<Helper, MemHistory>,
-    /// Never used: with one, rustyline waits for signals and keys together. Without, only a signal that the kernel happens
-    /// to hand to this very thread is seen, and a window that was resized is not laid out anew.
+    /// Never used: with one, rustyline waits for signals and keys together. Without, only a signal that the kernel
+    /// happens to hand to this very thread is seen, and a window that was resized is not laid out anew.
     _printer: Option<Box<dyn ExternalPrinter>>,
 }
 
 impl Editor {
-    /// `history` is the file to keep, below a directory of its own; what is wrong with it is said by [`Editor::warning`].
+    /// `history` is the file to keep, below a directory of its own; what is wrong with it is said by
+    /// [`Editor::warning`].
     ///
     /// # Errors
     /// `ui.terminal` when the terminal can't be used.
@@ -158,8 +160,8 @@ impl Editor {
     /// The next input. `prompt` is plain text in one line. Progress bars are away meanwhile.
     ///
     /// # Errors
-    /// `ui.terminal` when reading fails; `ui.not_text` when a pipe holds a line that is not UTF-8: the next call goes on
-    /// after it.
+    /// `ui.terminal` when reading fails; `ui.not_text` when a pipe holds a line that is not UTF-8: the next call goes
+    /// on after it.
     pub fn read(&mut self, prompt: &str) -> Result<Read> {
         let _hidden = Hidden::new();
         match &mut self.source {

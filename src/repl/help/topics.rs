@@ -12,7 +12,8 @@ pub const TOPICS: [Topic; 5] = [
     Topic {
         name: "steps",
         line: "what is journalled, resumed and put back",
-        text: r#"What changes something outside belongs in a step: it is journalled, it does not run twice, and it can be put back.
+        text: r#"What changes something outside belongs in a step: it is journalled, it does not run twice, and it can
+be put back.
   step("stop the application", || app.stop(), #{ undo: || app.start() });
 Its value is that of the body: plain data or handles, no functions and no secrets. Say what you need of it:
   let old = step("look", || docker::inspect(app));
@@ -21,9 +22,11 @@ Here, each input that changes something is a step by itself. `help step` has the
     Topic {
         name: "strings",
         line: "quotes, back-ticks, values in texts",
-        text: r#""…" is one line, with \n, \t, \" and \\ in it. Between back-ticks a text may have several lines, and takes in values:
+        text: r#""…" is one line, with \n, \t, \" and \\ in it. Between back-ticks a text may have several lines, and
+takes in values:
   let line = `${app.name} is ${app.state}`;
-'x' is a single character. A text is put together by `+`; `.len`, `.contains`, `.split`, `.sub_string` and `.trim` ask and cut.
+'x' is a single character. A text is put together by `+`; `.len`, `.contains`, `.split`, `.sub_string` and `.trim` ask
+and cut.
 Values don't belong in the text of SQL; psql binds them:
   let options = #{ values: #{ id: 7 } };
   psql::query(server, `SELECT * FROM cases WHERE id = :'id'`, options);"#,
@@ -31,7 +34,8 @@ Values don't belong in the text of SQL; psql binds them:
     Topic {
         name: "maps",
         line: "options and rows, and keys that may be missing",
-        text: r#"A map is `#{ key: value }`. Reading a key that it does not have is an error, so that a slip is not taken for nothing:
+        text: r#"A map is `#{ key: value }`. Reading a key that it does not have is an error, so that a slip is not
+taken for nothing:
   let options = #{ timeout: 30 };
   options.timeout + 1;
 Where a key may be missing, say so:
@@ -43,7 +47,8 @@ A key is added or changed by
     Topic {
         name: "errors",
         line: "catching and raising them",
-        text: r#"An error has a `code` that stays the same, a `message` for people, and a `hint` (`()` where there is none):
+        text: r#"An error has a `code` that stays the same, a `message` for people, and a `hint` (`()` where there is
+none):
   try { app.stop(); } catch (e) { ui::warn(`${e.code}: ${e.message}`); }
   if !docker::exists("web") { fail("site.no_web", "there is no web"); }
 `refuse` is for checks that come before the work; `throw e` passes a caught error on. Ctrl-C can't be caught."#,
@@ -51,12 +56,13 @@ A key is added or changed by
     Topic {
         name: "guards",
         line: "what is refused without proof",
-        text: r#"What would lose data is refused until this run has proved that it is somewhere else: a volume is removed only after
+        text: r#"What would lose data is refused until this run has proved that it is somewhere else: a volume is
+removed only after
   volume::verify(volume::backup(volume, "/backups/one.tar.zst"));
   volume.remove();
 So it is with a database's container, with the last copy of a backup or dump, and with an application whose database was
-put aside. The error (`volume.unproven`, `guard.…`) says what to do first. No script gets around that; only whoever starts
-pgscript does, by naming the one thing to lose: --allow-data-loss volume:NAME, container:NAME, artefact:PATH or
+put aside. The error (`volume.unproven`, `guard.…`) says what to do first. No script gets around that; only whoever
+starts pgscript does, by naming the one thing to lose: --allow-data-loss volume:NAME, container:NAME, artefact:PATH or
 fence:PROJECT."#,
     },
 ];

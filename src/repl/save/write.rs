@@ -54,8 +54,10 @@ impl<'d, 's> Lines<'d, 's> {
         };
         self.push(&format!("//! A session of `pgscript repl` as a script.{}", clean(&typed)), None);
         let after = "//!\n\
-                     //! What changes something outside is a step. Before others rely on it, say of each how it is put back (`undo`) and\n\
-                     //! what becomes of it when it is cut off (`repeatable`, `probe`): `pgscript check` says where that is missing.";
+                     //! What changes something outside is a step. Before others rely on it, \
+                     say of each how it is put back (`undo`) and\n\
+                     //! what becomes of it when it is cut off (`repeatable`, `probe`): \
+                     `pgscript check` says where that is missing.";
         self.push(after, None);
     }
 

@@ -13,8 +13,8 @@ pub fn is_secret(name: &str) -> bool {
     !is_plain && secret::is_named(name)
 }
 
-/// A text in which what looks like a password has given way to `dots`: `PASSWORD=…`, `password: …` as YAML and JSON have
-/// it, `postgres://app:…@host`, and SQL's `PASSWORD '…'`.
+/// A text in which what looks like a password has given way to `dots`: `PASSWORD=…`, `password: …` as YAML and JSON
+/// have it, `postgres://app:…@host`, and SQL's `PASSWORD '…'`.
 pub fn blot(text: &str, dots: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut done = 0;

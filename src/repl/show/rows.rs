@@ -110,8 +110,8 @@ fn cell(view: &View, key: &str, value: &Dynamic) -> String {
 }
 
 impl Table {
-    /// Lines of at most `width` columns, about `room` of them, and how many rows they show. Where the columns would have
-    /// to be squeezed too much, each row is a list of its values, as psql's expanded display has it.
+    /// Lines of at most `width` columns, about `room` of them, and how many rows they show. Where the columns would
+    /// have to be squeezed too much, each row is a list of its values, as psql's expanded display has it.
     pub fn render(mut self, width: usize, view: &View, room: usize) -> (Vec<String>, usize) {
         let mut widths = self.widths();
         while self.is_of_handles && widths.len() > 3 && whole(&widths) > width {

@@ -191,9 +191,9 @@ fn what_a_session_tells_of_its_run_is_read_from_left_to_right() {
 
 #[test]
 fn a_map_is_a_line_a_key() {
-    let script = r##"#{ name: "web", list: [1, 2], stdout: "a\nb  c\n", created_at: "2026-05-01T08:59:00Z", free_bytes: 1500,
-        nested: #{ one: "a text of some length", two: ["one of the longer texts", "two of the longer texts",
-        "three of the longer texts"] } }"##;
+    let script = r##"#{ name: "web", list: [1, 2], stdout: "a\nb  c\n", created_at: "2026-05-01T08:59:00Z",
+        free_bytes: 1500, nested: #{ one: "a text of some length", two: ["one of the longer texts",
+        "two of the longer texts", "three of the longer texts"] } }"##;
     insta::assert_snapshot!(shown(&eval(script)), @r#"
     name:       "web"
     created_at: 3 h ago

@@ -20,8 +20,8 @@ pub fn register(registrar: &mut Registrar<'_>) {
     registrar.namespace("ansible", "Playbooks and inventories, by the site's own Ansible.", |ns| {
         ns.function(
             "site(options: Map) -> AnsibleSite",
-            "Where Ansible is: dir (playbooks, ansible.cfg), virtualenv (its directory or its bin/activate), inventory, \
-             limit, vault_password_file.",
+            "Where Ansible is: dir (playbooks, ansible.cfg), virtualenv (its directory or its bin/activate), \
+             inventory, limit, vault_password_file.",
             |call| {
                 let known = &["dir", "virtualenv", "inventory", "limit", "vault_password_file"];
                 Ok(Dynamic::from(site(&call.options("options", known)?)?))
@@ -29,8 +29,8 @@ pub fn register(registrar: &mut Registrar<'_>) {
         );
         ns.effect(
             "playbook(site: AnsibleSite, playbook: string, options: Map = #{}) -> Map",
-            "Runs a playbook to its end, output line by line. Options: tags, skip_tags, extra_vars (a map; handed over in \
-             a private file), extra_vars_files, check_mode. Gives the recap, a map per host.\n\n\
+            "Runs a playbook to its end, output line by line. Options: tags, skip_tags, extra_vars (a map; handed over \
+             in a private file), extra_vars_files, check_mode. Gives the recap, a map per host.\n\n\
              Errors name host and task: `ansible.failed`, `ansible.unreachable`, `ansible.no_hosts`, \
              `ansible.inventory`, `ansible.not_installed`; `guard.fence` while restored data is not compared.",
             |call| {
@@ -63,7 +63,8 @@ pub fn register(registrar: &mut Registrar<'_>) {
         );
         ns.function(
             "ping(site: AnsibleSite)",
-            "Logs in to every selected host and changes nothing there.\n\nErrors: `ansible.unreachable` names the host.",
+            "Logs in to every selected host and changes nothing there.\n\n\
+             Errors: `ansible.unreachable` names the host.",
             |call| {
                 call.world().ansible.ping(&call.get("site")?)?;
                 Ok(Dynamic::UNIT)

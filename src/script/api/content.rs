@@ -52,8 +52,8 @@ pub fn functions(ns: &mut Namespace<'_, '_>) {
     );
     ns.function(
         "written_since(server: Server, before: Content) -> Array",
-        "What would be lost by going back to `before`: #{ database, table, before, now, inserted, updated, deleted } for \
-         each table that has been written to since. `before` and `now` are exact rows, `()` where there is no such \
+        "What would be lost by going back to `before`: #{ database, table, before, now, inserted, updated, deleted } \
+         for each table that has been written to since. `before` and `now` are exact rows, `()` where there is no such \
          table. The others are the server's own counters: rolled back rows count too, truncated ones do not count as \
          deleted, and a session that is still connected may be ten seconds behind. They are `()` when the server began \
          to count anew meanwhile (a crash, a reset, another cluster); a warning then names the databases in which \

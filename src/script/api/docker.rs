@@ -60,8 +60,8 @@ fn handles(r: &mut Registrar<'_>) {
     r.property::<Container>(c, "labels", "Map", "Labels.", |c| values::from_serde(&c.labels));
     let doc = "Mounts: #{ kind, name, source, destination, read_only } each.";
     r.property::<Container>(c, "mounts", "Array", doc, |c| values::from_serde(&c.mounts));
-    let doc = "Networks: #{ network, ip, aliases, endpoint } each; `endpoint` is what was asked for there, as the options \
-               of `docker::connect`.";
+    let doc = "Networks: #{ network, ip, aliases, endpoint } each; `endpoint` is what was asked for there, as the \
+               options of `docker::connect`.";
     r.property::<Container>(c, "networks", "Array", doc, |c| values::from_serde(&c.networks));
     let doc = "`none`, `host`, `container:<id>`, `default`, or the network it was created in.";
     r.property::<Container>(c, "network_mode", "string", doc, |c| c.network_mode().to_owned().into());
@@ -178,8 +178,8 @@ fn service(call: &mut Call<'_>) -> ScriptResult {
 fn life(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "start(container: Container)",
-        "Starts a container; a running one is left alone.\n\nErrors: `guard.fence` for the application of a database that \
-         was put aside, until the data is back, or proved to be the same in the new server.",
+        "Starts a container; a running one is left alone.\n\nErrors: `guard.fence` for the application of a database \
+         that was put aside, until the data is back, or proved to be the same in the new server.",
         start,
     );
     ns.effect(
@@ -198,7 +198,8 @@ fn life(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "remove(container: Container, options: Map = #{})",
         "Removes a container, not its named volumes. A running one only with `force: true`. One with a database, which \
-         this run has not made itself: only stopped, with its data on a volume, and after `docker::save_definitions`.\n\n\
+         this run has not made itself: only stopped, with its data on a volume, and after \
+         `docker::save_definitions`.\n\n\
          Errors: `guard.container_running`, `guard.container_data`, `guard.container_definition`.",
         |call| {
             let c: Container = call.get("container")?;
@@ -241,9 +242,9 @@ fn life(ns: &mut Namespace<'_, '_>) {
     );
     ns.function(
         "connections(container: Container, image: string) -> Array",
-        "TCP connections of a running container, those of the last minute included: #{ local, local_port, remote, remote_port, \
-         is_over } each. They are looked at by a helper container of `image` in its network. Of a connection that is over \
-         only the side that ended it knows, mostly the client's.",
+        "TCP connections of a running container, those of the last minute included: #{ local, local_port, remote, \
+         remote_port, is_over } each. They are looked at by a helper container of `image` in its network. Of a \
+         connection that is over only the side that ended it knows, mostly the client's.",
         |call| {
             let (c, image): (Container, _) = (call.get("container")?, call.string("image")?);
             let found = sockets::connections(&*call.world().containers, &c, &image)?;
@@ -353,8 +354,8 @@ fn create(ns: &mut Namespace<'_, '_>) {
         "Creates a container without starting it: name, image, entrypoint, command (arrays), env (`KEY=value`), \
          labels, mounts (#{ kind, name or source, destination, read_only }), network (a name, `none`, `host` or \
          `container:<id>`), user, host_user_namespace, restart_policy. With `like: container` everything not \
-         given is as in that container, networks, aliases and fixed addresses included; where it shares the network of a \
-         container that has gone, `replaced` (ids of now by ids of then) says whose to take; \
+         given is as in that container, networks, aliases and fixed addresses included; where it shares the network of \
+         a container that has gone, `replaced` (ids of now by ids of then) says whose to take; \
          `unmount` (destinations) is left out, `tmpfs` (options by destination) is there instead. `log_driver`.\n\n\
          Errors: `docker.image_missing`, `docker.conflict`.",
         |call| {
@@ -519,8 +520,8 @@ fn inside(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "execs(container: Container, since: int) -> Array",
         "Commands that others have started in a container (`docker exec`) since a moment, in seconds since 1970 by the \
-         engine's clock: #{ at, program } each, without arguments, which may hold secrets. An engine remembers its last \
-         256 events, so the oldest may be missing.",
+         engine's clock: #{ at, program } each, without arguments, which may hold secrets. An engine remembers its \
+         last 256 events, so the oldest may be missing.",
         |call| {
             let c: Container = call.get("container")?;
             let since = call.int("since")?.max(0) as u64;
@@ -530,9 +531,10 @@ fn inside(ns: &mut Namespace<'_, '_>) {
     );
     ns.effect(
         "terminal(container: Container, argv: Array = [], options: Map = #{}) -> int",
-        "Runs a command in a running container on the operator's own terminal, a shell (bash, else sh) when none is given; \
-         gives its exit code. All keys are the command's, Ctrl-C too, and what it shows is neither logged nor journalled. \
-         Options: env (`KEY=value`), user, working_dir. Shells, psql and less keep no history of it in the container.\n\n\
+        "Runs a command in a running container on the operator's own terminal, a shell (bash, else sh) when none is \
+         given; gives its exit code. All keys are the command's, Ctrl-C too, and what it shows is neither logged nor \
+         journalled. Options: env (`KEY=value`), user, working_dir. Shells, psql and less keep no history of it \
+         in the container.\n\n\
          Errors: `ui.no_terminal`.",
         terminal,
     );
@@ -668,8 +670,8 @@ fn networks(ns: &mut Namespace<'_, '_>) {
     let describe = |n: &Network| values::from_serde(n);
     ns.function(
         "networks(project: string = \"\") -> Array",
-        "Networks as #{ id, name, driver, internal, labels, options, attachable, ipv6, ipam, containers }; of a Compose \
-         project, or all.",
+        "Networks as #{ id, name, driver, internal, labels, options, attachable, ipv6, ipam, containers }; of a \
+         Compose project, or all.",
         move |call| {
             let project = if call.has("project") { call.string("project")? } else { String::new() };
             let project = Some(project.as_str()).filter(|p| !p.is_empty());
@@ -683,8 +685,8 @@ fn networks(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "create_network(name: string, options: Map = #{}) -> Map",
         "Creates a network. Options: driver (bridge), internal (no port of who is in it is published, and it leads \
-         nowhere; false), options (the driver's), labels, like (a network that `docker::network` gave, and that is gone \
-         by now: all that is not given is as it was). Compose accepts a network only with its own labels.",
+         nowhere; false), options (the driver's), labels, like (a network that `docker::network` gave, and that is \
+         gone by now: all that is not given is as it was). Compose accepts a network only with its own labels.",
         move |call| {
             let name = call.string("name")?;
             let o = call.options("options", &["driver", "internal", "options", "labels", "like"])?;
@@ -716,7 +718,8 @@ fn networks(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "connect(network: string, container: Container, aliases: Array = [], options: Map = #{})",
         "Attaches a container to a network under further names. Options: ipv4_address, ipv6_address, link_local_ips, \
-         mac_address, links (`container:alias`), driver_opts (all as a container's networks have them in `endpoint`).\n\n\
+         mac_address, links (`container:alias`), driver_opts (all as a container's networks have them in \
+         `endpoint`).\n\n\
          Errors: `guard.fence` for a server into which data was restored that was not compared yet; \
          `docker.address_in_use`.",
         connect,

@@ -82,8 +82,8 @@ fn files(ns: &mut Namespace<'_, '_>) {
     });
     ns.effect(
         "write(path: string, text: string, options: Map = #{})",
-        "Writes a private file whole or not at all. An existing one only with `overwrite: true`, and a backup or dump only \
-         where `host::remove_file` would remove it.\n\nErrors: `host.exists`, and those of `host::remove_file`.",
+        "Writes a private file whole or not at all. An existing one only with `overwrite: true`, and a backup or dump \
+         only where `host::remove_file` would remove it.\n\nErrors: `host.exists`, and those of `host::remove_file`.",
         |call| {
             let (path, text) = (call.path("path")?, call.string("text")?);
             let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
@@ -117,8 +117,8 @@ fn files(ns: &mut Namespace<'_, '_>) {
     );
     ns.effect(
         "remove_file(path: string)",
-        "Removes a file. A backup or dump, or a part of one: only one of this run or of one that is over, and not the last \
-         copy of its data.\n\n\
+        "Removes a file. A backup or dump, or a part of one: only one of this run or of one that is over, and not the \
+         last copy of its data.\n\n\
          Errors: `guard.last_copy`, `guard.artefact_in_use`, `guard.artefact_unknown` (no run has made it).",
         |call| {
             let path = call.path("path")?;
@@ -155,8 +155,9 @@ fn clear_text(value: Dynamic) -> String {
 fn machine(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "run(argv: Array, options: Map = #{}) -> Map",
-        "Runs a command of this machine; argv, not a shell string. Options: dir, env (a map; a secret in it is handed on), stream (show its lines as \
-         they come), check (an exit code other than 0 is an error, true). Gives #{ exit_code, stdout, stderr }.\n\n\
+        "Runs a command of this machine; argv, not a shell string. Options: dir, env (a map; a secret in it is handed \
+         on), stream (show its lines as they come), check (an exit code other than 0 is an error, true). Gives \
+         #{ exit_code, stdout, stderr }.\n\n\
          Errors: `host.command_not_found`, `host.command_failed`.",
         |call| {
             let argv = call.strings("argv")?;

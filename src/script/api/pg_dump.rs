@@ -39,15 +39,15 @@ pub fn register(registrar: &mut Registrar<'_>) {
 fn dumps(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "cluster(server: Server, path: string, options: Map = #{}) -> Dump",
-        "Dumps the whole cluster into a new private path, without a terminal. Options: format (`directory`: globals and \
-         a parallel directory dump per database; `plain`: one stream as pg_dumpall writes it, compressed when the path \
-         ends in `.zst`), client (an image whose client programs are used: at least as new as the server), jobs (2), \
-         compress (as `pg_dump --compress`), databases (only these), replace (an older dump of the same cluster at that \
-         path gives way once the new one is whole; needs room for both). The path exists only if the dump is whole: exit \
-         codes, completion line, table of contents, CR and NUL damage are checked.\n\n\
+        "Dumps the whole cluster into a new private path, without a terminal. Options: format (`directory`: globals \
+         and a parallel directory dump per database; `plain`: one stream as pg_dumpall writes it, compressed when the \
+         path ends in `.zst`), client (an image whose client programs are used: at least as new as the server), jobs \
+         (2), compress (as `pg_dump --compress`), databases (only these), replace (an older dump of the same cluster \
+         at that path gives way once the new one is whole; needs room for both). The path exists only if the dump is \
+         whole: exit codes, completion line, table of contents, CR and NUL damage are checked.\n\n\
          Errors: `dump.exists`, `dump.other_cluster` and `dump.empty_cluster` (`replace` never puts another cluster's \
-         dump, or one without any table, in the place of a good one), `dump.failed`, `dump.incomplete`, `dump.damaged`, `postgres.client_too_old`, \
-         `host.disk_full`.",
+         dump, or one without any table, in the place of a good one), `dump.failed`, `dump.incomplete`, \
+         `dump.damaged`, `postgres.client_too_old`, `host.disk_full`.",
         cluster,
     );
     ns.effect(
@@ -81,7 +81,8 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
     );
     ns.function(
         "verify(dump: Dump, options: Map = #{})",
-        "Reads a dump to its end: checksums, completion line, CR and NUL damage, every table's data. Options: client.\n\n\
+        "Reads a dump to its end: checksums, completion line, CR and NUL damage, every table's data. Options: \
+         client.\n\n\
          Errors: `dump.incomplete`, `dump.damaged`.",
         |call| {
             let client = call.options("options", &["client"])?.string("client")?;
@@ -153,8 +154,8 @@ fn restores(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "restore(dump: Dump, server: Server, options: Map = #{}) -> Map",
         "Restores a dump into a cluster in which nobody else is connected. Databases that the dump holds replace those \
-         of the same name. Errors on a closed list are expected and reported (the connected role exists already …); any \
-         other stops. Options: client, jobs (2). Gives #{ databases, expected }.\n\n\
+         of the same name. Errors on a closed list are expected and reported (the connected role exists already …); \
+         any other stops. Options: client, jobs (2). Gives #{ databases, expected }.\n\n\
          Errors: `restore.sessions_connected`, `restore.unexpected_error`, `dump.damaged`, `dump.incomplete`.",
         |call| {
             let (dump, s): (Dump, Server) = (call.get("dump")?, call.get("server")?);
@@ -169,8 +170,8 @@ fn restores(ns: &mut Namespace<'_, '_>) {
     );
     ns.effect(
         "transfer(source: Server, target: Server, options: Map = #{}) -> Map",
-        "Dumps one server straight into another, without a file. Options (but `replace`) and result as `pg_dump::cluster` \
-         and `pg_dump::restore`.",
+        "Dumps one server straight into another, without a file. Options (but `replace`) and result as \
+         `pg_dump::cluster` and `pg_dump::restore`.",
         |call| {
             let (source, to): (Server, Server) = (call.get("source")?, call.get("target")?);
             let options = dump_options(&call.options("options", TRANSFER)?)?;

@@ -113,8 +113,9 @@ fn statements(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "execute(server: Server, sql: string, options: Map = #{}) -> Array",
         "Runs statements one after another and stops at the first error; options as in `psql::query`. Gives the \
-         command tags (`UPDATE 3`). The session has the settings of `psql::query`, and creates nothing without a schema; \
-         event triggers (from 17 on) do not act on it. What needs another search path sets it.\n\nErrors: `psql.failed` with the server's words and SQLSTATE.",
+         command tags (`UPDATE 3`). The session has the settings of `psql::query`, and creates nothing without a \
+         schema; event triggers (from 17 on) do not act on it. What needs another search path sets it.\n\n\
+         Errors: `psql.failed` with the server's words and SQLSTATE.",
         |call| {
             let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
             let (database, bindings) = target(&s, &call.options("options", QUERY)?)?;
@@ -133,9 +134,10 @@ fn statements(ns: &mut Namespace<'_, '_>) {
     );
     ns.effect(
         "terminal(server: Server, options: Map = #{}) -> int",
-        "psql on the operator's own terminal, in the server's container and as the server's user; gives its exit code. What \
-         is typed and shown is neither logged nor journalled, and leaves no history in the container. The session is a person's: it has the server's own settings, search path and \
-         event triggers, but the user's own rights, whatever role is set for it, and no timeouts. Options: database.\n\n\
+        "psql on the operator's own terminal, in the server's container and as the server's user; gives its exit code. \
+         What is typed and shown is neither logged nor journalled, and leaves no history in the container. The session \
+         is a person's: it has the server's own settings, search path and event triggers, but the user's own rights, \
+         whatever role is set for it, and no timeouts. Options: database.\n\n\
          Errors: `ui.no_terminal`, `postgres.no_client`.",
         terminal,
     );

@@ -17,9 +17,9 @@ pub fn register(registrar: &mut Registrar<'_>) {
         );
         ns.function(
             "lock(stack: string, options: Map = #{})",
-            "From here on nobody else can run a procedure on this Compose project, from this machine or another one that \
-             drives the same engine, until this run is over. Options: take_over (a run of this machine that failed or was \
-             cut off gives way).\n\nErrors: `run.locked` says who holds it since when.",
+            "From here on nobody else can run a procedure on this Compose project, from this machine or another one \
+             that drives the same engine, until this run is over. Options: take_over (a run of this machine that \
+             failed or was cut off gives way).\n\nErrors: `run.locked` says who holds it since when.",
             |call| {
                 let take_over = call.options("options", &["take_over"])?.bool("take_over")?.unwrap_or(false);
                 call.session.record.lock(call.world(), &call.string("stack")?, take_over)?;
@@ -48,8 +48,8 @@ pub fn register(registrar: &mut Registrar<'_>) {
         );
         ns.effect(
             "forget(run: string)",
-            "Notes in a run's journal that the copies it has made are removed: it can't be rolled back any more. Before \
-             they are removed.\n\nErrors: `run.unfinished` unless it is done or rolled back.",
+            "Notes in a run's journal that the copies it has made are removed: it can't be rolled back any more. \
+             Before they are removed.\n\nErrors: `run.unfinished` unless it is done or rolled back.",
             |call| {
                 let run = call.string("run")?;
                 call.effect(format!("note in the journal of {run} that its copies are removed"))?;

@@ -37,27 +37,27 @@ pub fn register(registrar: &mut Registrar<'_>) {
              What is to become of a step that was cut off in its middle (a kill, a power cut) when the run is resumed: \
              `repeatable: true`: it runs again. `probe` (`|| …`): finds out; `()` says it has not happened and runs \
              again, anything else is its value. Without both the operator is asked.\n\
-             The value is journalled: plain data and handles only. A step that is done is not run again when the run is \
-             resumed; its recorded value is given.",
+             The value is journalled: plain data and handles only. A step that is done is not run again when the run \
+             is resumed; its recorded value is given.",
             steps::step,
         );
         namespace.function(
             "on_rollback(look: Fn)",
-            "Calls `look` before a rollback puts anything back: to say what going back costs, and to keep what would be \
-             lost. It may change the outside world as an undo may.",
+            "Calls `look` before a rollback puts anything back: to say what going back costs, and to keep what would \
+             be lost. It may change the outside world as an undo may.",
             steps::on_rollback,
         );
         namespace.function(
             "after_rollback(look: Fn)",
-            "Calls `look` after a rollback, also one that is automatic, has put everything back, and before that is said: an \
-             error there says what is not as it was. Then the rollback is not complete, and the next one puts back \
-             everything again. It must only look.",
+            "Calls `look` after a rollback, also one that is automatic, has put everything back, and before that is \
+             said: an error there says what is not as it was. Then the rollback is not complete, and the next one puts \
+             back everything again. It must only look.",
             steps::after_rollback,
         );
         namespace.function(
             "no_rollback(reason: string)",
-            "From here on this run can't be put back: `pgscript rollback` refuses with `reason`, and only says how to bring \
-             it to its end. For what removes, and for what is a way back itself.",
+            "From here on this run can't be put back: `pgscript rollback` refuses with `reason`, and only says how to \
+             bring it to its end. For what removes, and for what is a way back itself.",
             steps::no_rollback,
         );
         namespace.function(

@@ -125,9 +125,9 @@ fn change(ns: &mut Namespace<'_, '_>) {
     );
     ns.effect(
         "remove(volume: Volume)",
-        "Removes a volume and everything in it. Refused unless this run has a verified backup or dump of that volume, taken \
-         after the last use of it, or made the volume itself and nobody used it, or a finished run has put it aside, or \
-         it is empty, or the operator named it with `--allow-data-loss volume:NAME`.\n\n\
+        "Removes a volume and everything in it. Refused unless this run has a verified backup or dump of that volume, \
+         taken after the last use of it, or made the volume itself and nobody used it, or a finished run has put it \
+         aside, or it is empty, or the operator named it with `--allow-data-loss volume:NAME`.\n\n\
          Errors: `volume.unproven`, `guard.volume_kept`, `docker.conflict` while a container holds it.",
         |call| {
             let v: Volume = call.get("volume")?;
@@ -148,14 +148,14 @@ fn change(ns: &mut Namespace<'_, '_>) {
 fn rename_and_clone(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "move(volume: Volume, name: string, options: Map = #{}) -> Volume",
-        "Keeps the volume's content under another name, without copying it: makes volume `name`, renames the content on \
-         its file system, removes the old volume. For the driver `local` without driver options. No container may \
-         mount the volume, stopped ones neither; a keeper goes along. Interrupted, the same call completes it, so its step \
-         may be `repeatable` (look the volume up in a step before: its name may be gone by then). Options: \
+        "Keeps the volume's content under another name, without copying it: makes volume `name`, renames the content \
+         on its file system, removes the old volume. For the driver `local` without driver options. No container may \
+         mount the volume, stopped ones neither; a keeper goes along. Interrupted, the same call completes it, so its \
+         step may be `repeatable` (look the volume up in a step before: its name may be gone by then). Options: \
          labels (of the new volume), image (one the site has, with `sh`; for the helper container that does it where \
          the engine is not on this machine).\n\n\
-         Errors: `volume.in_use`, `volume.exists`, `volume.not_empty` (both hold something), `volume.cannot_move` (back \
-         it up and restore it instead).",
+         Errors: `volume.in_use`, `volume.exists`, `volume.not_empty` (both hold something), `volume.cannot_move` \
+         (back it up and restore it instead).",
         |call| {
             let (v, name): (Volume, _) = (call.get("volume")?, call.string("name")?);
             let options = new_volume(&call.options("options", NEW_VOLUME)?)?;
@@ -269,8 +269,8 @@ fn backups(ns: &mut Namespace<'_, '_>) {
             let (backup, v): (Backup, Volume) = (call.get("backup")?, call.get("volume")?);
             let options = backup_options(&call.options("options", ACCESS)?)?;
             call.effect(format!("zstd -dc {} | tar -C {} -xp", backup.path.display(), v.mount_point))?;
-            // Where it can't be looked at beforehand (an engine elsewhere, no image named) the restore itself refuses one
-            // that is not empty.
+            // Where it can't be looked at beforehand (an engine elsewhere, no image named) the restore itself refuses
+            // one that is not empty.
             let is_empty = || call.world().volumes.size(&v.name).is_ok_and(|(_, has_entries)| !has_entries);
             if !call.session.evidence.ask(|ledger| ledger.is_ours(&v.name)) && is_empty() {
                 call.session.prove(Fact::VolumeCreated { volume: v.name.clone() })?;

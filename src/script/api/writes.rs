@@ -25,10 +25,11 @@ pub fn functions(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "writes_since(server: Server, path: string) -> Map",
         "What was written since `psql::save_write_counts`, over whatever way: #{ written, uncounted, next_xid, at }. \
-         `written` has each table, catalog, sequence or prepared transaction in words; not the planner's statistics, which \
-         the server writes for itself. `uncounted` names databases of which it can't be told: their counters were reset or \
-         lost meanwhile. `at` is the moment of this look by the server's clock, in seconds since 1970. As long as `next_xid` is \
-         the \"NextXID\" of pg_controldata, nothing was written since this look.\n\nErrors: `host.not_json`.",
+         `written` has each table, catalog, sequence or prepared transaction in words; not the planner's statistics, \
+         which the server writes for itself. `uncounted` names databases of which it can't be told: their counters \
+         were reset or lost meanwhile. `at` is the moment of this look by the server's clock, in seconds since 1970. \
+         As long as `next_xid` is the \"NextXID\" of pg_controldata, nothing was written since this look.\n\n\
+         Errors: `host.not_json`.",
         writes_since,
     );
 }

@@ -128,9 +128,9 @@ fn spawn(child: &Child<'_>) -> Result<tokio::process::Child> {
     })
 }
 
-/// In a session of its own: a process group alone would leave the terminal, and ssh would ask there, be stopped by SIGTTIN,
-/// and wait for ever. Whoever starts us with `nohup` or `&` in a script has SIGINT ignored, and what we start would be
-/// deaf to a cancellation.
+/// In a session of its own: a process group alone would leave the terminal, and ssh would ask there, be stopped by
+/// SIGTTIN, and wait for ever. Whoever starts us with `nohup` or `&` in a script has SIGINT ignored, and what we start
+/// would be deaf to a cancellation.
 fn detach() -> std::io::Result<()> {
     // SAFETY: as above; no handler is installed.
     unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };

@@ -1,5 +1,5 @@
-//! What goes away under a run while it works: the engine with everything it ran, the database's container, the room on the
-//! engine's disk.
+//! What goes away under a run while it works: the engine with everything it ran, the database's container, the room on
+//! the engine's disk.
 
 use std::path::{Path, PathBuf};
 

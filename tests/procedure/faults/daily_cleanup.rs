@@ -1,5 +1,6 @@
 //! The field's daily job removes every exited container of another version than the application's (`docker rm`), also
-//! in the middle of an upgrade; others type `docker network prune`, which takes networks in which nobody runs just then.
+//! in the middle of an upgrade; others type `docker network prune`, which takes networks in which nobody runs just
+//! then.
 
 use super::before::Before;
 use super::{edited, go_on, pause, run_edited, run_edited_as};

@@ -1,5 +1,5 @@
-//! A script that is edited in the middle of the night, after its run has failed: what is recorded stays, and what is mended
-//! is shown before it is gone by.
+//! A script that is edited in the middle of the night, after its run has failed: what is recorded stays, and what is
+//! mended is shown before it is gone by.
 
 use std::path::PathBuf;
 

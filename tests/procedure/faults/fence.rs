@@ -96,8 +96,8 @@ fn published_port_reaches_nobody_while_the_server_is_held() {
     assert!([0, 1].contains(&(count - last_acknowledged(&name))), "{count}, acknowledged {}", last_acknowledged(&name));
 }
 
-/// The upgrade by a script that stops after the dump, and again when the dump was looked at: `sql` is run meanwhile, over
-/// the server's socket, as a job of the host would.
+/// The upgrade by a script that stops after the dump, and again when the dump was looked at: `sql` is run meanwhile,
+/// over the server's socket, as a job of the host would.
 fn written_meanwhile(stack: &Stack, script: &std::path::Path, sql: &str) -> Run {
     let _ = std::fs::remove_file(stack.dir.join("go"));
     let mut watched = Watched::start(run_edited(stack, script));

@@ -1,4 +1,5 @@
-//! What an upgrade keeps beside the new server: what it survives, what a rollback says before it uses it, and when it ends.
+//! What an upgrade keeps beside the new server: what it survives, what a rollback says before it uses it, and when it
+//! ends.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

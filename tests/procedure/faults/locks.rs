@@ -1,4 +1,5 @@
-//! One run per stack: a second one is told who is at work, from this machine or from another that drives the same engine.
+//! One run per stack: a second one is told who is at work, from this machine or from another that drives the same
+//! engine.
 
 use super::after::Site;
 use crate::stack::{Run, run};

@@ -1,5 +1,5 @@
-//! The engine is elsewhere: every procedure over SSH, where no volume is reached at its mount point and each primitive needs
-//! a helper container, also when no container mounts the volume any more.
+//! The engine is elsewhere: every procedure over SSH, where no volume is reached at its mount point and each primitive
+//! needs a helper container, also when no container mounts the volume any more.
 
 use std::process::Command;
 

@@ -17,8 +17,8 @@ fn line_of(site: &Site, command: &str) -> u64 {
     lines.into_iter().find(is_it).unwrap_or_else(|| panic!("no {command:?} in\n{journal}"))["n"].as_u64().unwrap()
 }
 
-/// A new upgrade is killed as soon as a line of its journal is written, and then the engine's daemon restarts. Gives the
-/// services that run thereafter.
+/// A new upgrade is killed as soon as a line of its journal is written, and then the engine's daemon restarts. Gives
+/// the services that run thereafter.
 fn killed_and_restarted(engine: &Engine, site: &Site, line: u64) -> Vec<&'static str> {
     let killed = run(site.stack.upgrade_command(17, &[]).env("PGSCRIPT_KILL_AT", format!("after:{line}")));
     assert_eq!(killed.code, -1, "{}", killed.text);

@@ -1,5 +1,5 @@
-//! The way back, whatever has happened to the stack, the run store and the engine meanwhile; and that what is said at its
-//! end is so.
+//! The way back, whatever has happened to the stack, the run store and the engine meanwhile; and that what is said at
+//! its end is so.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -101,7 +101,8 @@ fn failed_on_a_stack(gate: &Gate) -> (Place, Things) {
     let (label, project) = (format!("{LABEL}={}", things.name), format!("com.docker.compose.project={}", things.name));
     docker(&["create", "--name", &things.name, "--label", &label, "--label", &project, "--entrypoint", "true", IMAGE]);
     let place = Place::new(&format!(
-        "run::lock(\"{0}\");\nstep(\"write\", || host::write(\"made\", \"\"), #{{ undo: || host::remove_file(\"made\") }});\n\
+        "run::lock(\"{0}\");\n\
+         step(\"write\", || host::write(\"made\", \"\"), #{{ undo: || host::remove_file(\"made\") }});\n\
          let c = step(\"look\", || docker::container(\"{0}\"));\n\
          step(\"fail\", || fail(\"a.b\", \"it broke\"), #{{ repeatable: true }});",
         things.name

@@ -179,7 +179,8 @@ fn a_question_is_interrupted() {
 #[test]
 fn a_run_that_goes_on_is_interrupted_and_goes_on_again() {
     let place = Place::new(
-        "step(\"one\", || { host::write(\"begun\", \"\", #{ overwrite: true }); if !host::exists(\"mended\") { host::sleep(60); } }, \
+        "step(\"one\", || { host::write(\"begun\", \"\", #{ overwrite: true }); \
+         if !host::exists(\"mended\") { host::sleep(60); } }, \
          #{ repeatable: true, undo: || host::remove_file(\"begun\") });\nui::say(\"came to the \" + \"end\");",
     );
     place.run_killed_at("after:3");

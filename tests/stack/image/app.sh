@@ -30,7 +30,8 @@ session() {
     coproc PSQL { exec psql -X -q -At -w -v ON_ERROR_STOP=1; }
     psql_pid="${PSQL_PID:-}" from="${PSQL[0]:-}" to="${PSQL[1]:-}"
     [ -n "$from" ] && [ -n "$to" ] || return 1
-    ask "CREATE TABLE IF NOT EXISTS heartbeat (id bigserial PRIMARY KEY, service text NOT NULL, at timestamptz NOT NULL DEFAULT now()); SELECT 'table';" table || return 1
+    ask "CREATE TABLE IF NOT EXISTS heartbeat (id bigserial PRIMARY KEY, service text NOT NULL, \
+        at timestamptz NOT NULL DEFAULT now()); SELECT 'table';" table || return 1
     echo "$service: connected"
     while ask "INSERT INTO heartbeat (service) VALUES ('$service'); SELECT 'written';" written; do
         pause 1

@@ -73,7 +73,8 @@ init_database() {
     # shellcheck disable=SC2034
     [ -z "${POSTGRES_INITDB_WALDIR:-}" ] || waldir=(--waldir "$POSTGRES_INITDB_WALDIR")
     # The arguments come as one string, to be read as a shell reads them.
-    eval 'initdb --username="$POSTGRES_USER" --pwfile=<(printf "%s\n" "$POSTGRES_PASSWORD") "${waldir[@]}" '"$POSTGRES_INITDB_ARGS"
+    eval 'initdb --username="$POSTGRES_USER" --pwfile=<(printf "%s\n" "$POSTGRES_PASSWORD")' \
+        '"${waldir[@]}"' "$POSTGRES_INITDB_ARGS"
 }
 
 setup_hba() {

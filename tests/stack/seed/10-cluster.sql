@@ -5,7 +5,8 @@ CREATE ROLE primero_owner NOLOGIN;
 COMMENT ON ROLE primero_owner IS E'owns the application''s tables\r\nsecond line — ünïcode \\ "quoted"';
 CREATE ROLE readers NOLOGIN NOINHERIT;
 CREATE ROLE editors NOLOGIN CONNECTION LIMIT 7;
-CREATE ROLE reporting LOGIN PASSWORD 'it''s a $ecret "pass\word" ü' VALID UNTIL '2031-05-06 07:08:09+00' CONNECTION LIMIT 3;
+CREATE ROLE reporting LOGIN PASSWORD 'it''s a $ecret "pass\word" ü' VALID UNTIL '2031-05-06 07:08:09+00'
+    CONNECTION LIMIT 3;
 -- The hash as an old server stored it: md5 of 'legacy' and the role's name.
 CREATE ROLE legacy_md5 LOGIN PASSWORD 'md5d9c0f1f6f6d3ac9ff6c9b06d9bd5e56f';
 SET password_encryption = 'scram-sha-256';
@@ -23,7 +24,8 @@ GRANT primero_owner TO primero;
 GRANT pg_monitor TO auditor;
 GRANT pg_read_all_settings TO reporting;
 
-CREATE DATABASE solr_meta TEMPLATE template0 OWNER primero_owner ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' CONNECTION LIMIT 50;
+CREATE DATABASE solr_meta TEMPLATE template0 OWNER primero_owner ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'
+    CONNECTION LIMIT 50;
 COMMENT ON DATABASE solr_meta IS 'search index bookkeeping; collation C';
 CREATE DATABASE "Öther ""Db""" OWNER "Case Worker ""Ö"" 'x' \y";
 COMMENT ON DATABASE "Öther ""Db""" IS E'capitals, a space, quotes,\ttab and ünïcode';

@@ -66,8 +66,8 @@ CREATE TABLE users (
     UNIQUE (user_name)
 );
 INSERT INTO users (user_name, email, code, full_name, password_hash)
-SELECT 'user_' || i, 'User' || i || '@Example.org', 'u-' || i, ROW('Zoë', 'O''Brien, "the ' || i || '"', NULL)::"Full Name",
-    digest('password ' || i, 'sha256')
+SELECT 'user_' || i, 'User' || i || '@Example.org', 'u-' || i,
+    ROW('Zoë', 'O''Brien, "the ' || i || '"', NULL)::"Full Name", digest('password ' || i, 'sha256')
 FROM generate_series(1, 200) i;
 
 CREATE TABLE cases (
@@ -84,8 +84,10 @@ CREATE TABLE cases (
 );
 INSERT INTO cases (id, status, owned_by, location_id, data, notes, amount, created_at)
 SELECT md5('case ' || i)::uuid, (enum_range(NULL::case_status))[1 + i % 6], 1 + i % 200, 100 + 5 * (i % 120),
-    jsonb_build_object('name', 'Child ' || i, 'age', i % 18, 'protection_concerns', jsonb_build_array('c' || i % 7, 'c' || i % 11),
-        'unicode', E'\u0639\u0631\u0628\u064a \U0001F600', 'nested', jsonb_build_object('null', NULL, 'n', i / 7.0, 'text', E'a"b\\c\td')),
+    jsonb_build_object('name', 'Child ' || i, 'age', i % 18,
+        'protection_concerns', jsonb_build_array('c' || i % 7, 'c' || i % 11),
+        'unicode', E'\u0639\u0631\u0628\u064a \U0001F600',
+        'nested', jsonb_build_object('null', NULL, 'n', i / 7.0, 'text', E'a"b\\c\td')),
     CASE i % 9 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE repeat(md5(i::text) || ' ', i % 40) END,
     i * 1.2345, timestamptz '2020-01-01 00:00+00' + i * interval '37 minutes'
 FROM generate_series(1, 3000) i;
@@ -93,10 +95,12 @@ SET CONSTRAINTS ALL IMMEDIATE;
 CREATE INDEX cases_data ON cases USING gin (data jsonb_path_ops);
 CREATE INDEX cases_notes_trigrams ON cases USING gin (notes gin_trgm_ops);
 CREATE INDEX cases_name_words ON cases USING gin (to_tsvector('pg_catalog.english', coalesce(notes, '')));
-CREATE INDEX "cases open, by ""day""" ON cases (((created_at AT TIME ZONE 'UTC')::date) DESC NULLS LAST) INCLUDE (status) WHERE status = 'open';
+CREATE INDEX "cases open, by ""day""" ON cases (((created_at AT TIME ZONE 'UTC')::date) DESC NULLS LAST)
+    INCLUDE (status) WHERE status = 'open';
 CREATE INDEX cases_slug ON cases (reports.slug(data ->> 'name'));
 CREATE STATISTICS cases_correlated (dependencies, ndistinct) ON status, owned_by FROM cases;
-CREATE TRIGGER cases_touch BEFORE UPDATE ON cases FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION touch();
+CREATE TRIGGER cases_touch BEFORE UPDATE ON cases FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*)
+    EXECUTE FUNCTION touch();
 CREATE TRIGGER cases_disabled AFTER DELETE ON cases FOR EACH STATEMENT EXECUTE FUNCTION touch();
 ALTER TABLE cases DISABLE TRIGGER cases_disabled;
 ALTER TABLE cases ENABLE ALWAYS TRIGGER cases_touch;
@@ -118,7 +122,8 @@ CREATE TABLE attachments (
     large oid
 );
 INSERT INTO attachments (case_id, content)
-SELECT md5('case ' || i)::uuid, decode(repeat(md5('content ' || i), 1 + i * 7 % 300), 'hex') FROM generate_series(1, 300) i;
+SELECT md5('case ' || i)::uuid, decode(repeat(md5('content ' || i), 1 + i * 7 % 300), 'hex')
+FROM generate_series(1, 300) i;
 INSERT INTO attachments (case_id, content) VALUES (md5('case 1')::uuid, ''), (md5('case 1')::uuid, '\x000d0a00ff5c27');
 
 -- Large objects: with an owner, rights and a comment; one is empty.
@@ -143,38 +148,49 @@ SELECT nextval('"Seq Down ""q"""'), nextval('"Seq Down ""q"""');
 SELECT setval('cases_case_no_seq', 1000003, false);
 
 -- Text that a terminal, a line reader or a careless quoting would change.
-CREATE TABLE odd_text (id integer PRIMARY KEY, what text NOT NULL, value text, "Größe ""quoted"" 'n'" varchar(40) DEFAULT E'de\r\nfault\\');
+CREATE TABLE odd_text (id integer PRIMARY KEY, what text NOT NULL, value text,
+    "Größe ""quoted"" 'n'" varchar(40) DEFAULT E'de\r\nfault\\');
 INSERT INTO odd_text (id, what, value) VALUES
     (1, 'null', NULL), (2, 'empty', ''), (3, 'cr', E'a\rb'), (4, 'lf', E'a\nb'), (5, 'crlf', E'a\r\nb\r\n'),
-    (6, 'tab', E'\ta\tb\t'), (7, 'backslash', E'\\ \\n \\N \\. \\\\'), (8, 'end of copy', E'\\.'), (9, 'the word NULL', '\N'),
+    (6, 'tab', E'\ta\tb\t'), (7, 'backslash', E'\\ \\n \\N \\. \\\\'),
+    (8, 'end of copy', E'\\.'), (9, 'the word NULL', '\N'),
     (10, 'unicode', E'e\u0301 \u00e9 \u202e\u0627\u0628 \U0001F468\u200D\U0001F469\u200D\U0001F467 \uFEFF \uFFFD'),
-    (11, 'controls', E'\x01\x02\x07\x08\x0b\x0c\x1b[31m\x7f'), (12, 'spaces', '   '), (13, 'quotes', $q$'"`$${}%s%(x)s :'x' :"x"$q$),
+    (11, 'controls', E'\x01\x02\x07\x08\x0b\x0c\x1b[31m\x7f'), (12, 'spaces', '   '),
+    (13, 'quotes', $q$'"`$${}%s%(x)s :'x' :"x"$q$),
     (14, 'long', repeat('lang ünd breit; ', 20000)), (15, 'lines', repeat(E'\n', 50)), (16, 'trailing cr', E'x\r');
 
 CREATE TABLE odd_values (
-    id integer, f8 float8, f4 real, n numeric, d date, ts timestamp, tz timestamptz, iv interval, b boolean, bits varbit(20),
-    ip inet, mac macaddr, p point, txts text[], ints integer[][], r int4range, x xml, j json, u uuid, c char(5), vec tsvector, t temperature
+    id integer, f8 float8, f4 real, n numeric, d date, ts timestamp, tz timestamptz, iv interval, b boolean,
+    bits varbit(20), ip inet, mac macaddr, p point, txts text[], ints integer[][], r int4range, x xml, j json,
+    u uuid, c char(5), vec tsvector, t temperature
 );
 INSERT INTO odd_values VALUES
-    (1, 'NaN', '-Infinity', 'NaN', 'infinity', '-infinity', '4713-01-01 00:00:00+00 BC', '-1 year 2 mons -3 days 04:05:06.789', true,
-        B'10101', '::1/64', '08:00:2b:01:02:03', '(1.5,-2)', ARRAY['a,b', NULL, '"q"', '', '{}', E'\r\n'], ARRAY[[1, NULL], [3, 4]], '[1,5)',
+    (1, 'NaN', '-Infinity', 'NaN', 'infinity', '-infinity', '4713-01-01 00:00:00+00 BC',
+        '-1 year 2 mons -3 days 04:05:06.789', true, B'10101', '::1/64', '08:00:2b:01:02:03', '(1.5,-2)',
+        ARRAY['a,b', NULL, '"q"', '', '{}', E'\r\n'], ARRAY[[1, NULL], [3, 4]], '[1,5)',
         '<a b="c">ü</a>', '{"a":1,  "a":2}', md5('x')::uuid, 'ab', 'fat:2 cat:3A', '[36.5,41.2)'),
-    (2, 0.1 + 0.2::float8, 1.1, 123456789012345678901234567890.123456789, '0001-01-01 BC', '294276-12-31 23:59:59.999999', '1970-01-01 00:00:00+00',
-        '178000000 years', false, B'', '10.0.0.0/8', NULL, '(0,-0)', '{}', '{}', 'empty', NULL, 'null', NULL, '', '', 'empty'),
-    (NULL, '-0', 1e-40, 0.000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
+    (2, 0.1 + 0.2::float8, 1.1, 123456789012345678901234567890.123456789, '0001-01-01 BC',
+        '294276-12-31 23:59:59.999999', '1970-01-01 00:00:00+00', '178000000 years', false, B'', '10.0.0.0/8', NULL,
+        '(0,-0)', '{}', '{}', 'empty', NULL, 'null', NULL, '', '', 'empty'),
+    (NULL, '-0', 1e-40, 0.000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
 -- Rows that are the same, in a table without a key.
 INSERT INTO odd_values SELECT * FROM odd_values WHERE id = 2;
 
 -- Partitions: by range, by list, by hash, a default, a partition of a partition, one that is empty.
-CREATE TABLE events (id bigint NOT NULL, region text NOT NULL, at timestamptz NOT NULL, body text, PRIMARY KEY (id, region, at)) PARTITION BY RANGE (at);
-CREATE TABLE events_2022 PARTITION OF events FOR VALUES FROM ('2022-01-01 00:00+00') TO ('2023-01-01 00:00+00') PARTITION BY LIST (region);
+CREATE TABLE events (id bigint NOT NULL, region text NOT NULL, at timestamptz NOT NULL, body text,
+    PRIMARY KEY (id, region, at)) PARTITION BY RANGE (at);
+CREATE TABLE events_2022 PARTITION OF events FOR VALUES FROM ('2022-01-01 00:00+00') TO ('2023-01-01 00:00+00')
+    PARTITION BY LIST (region);
 CREATE TABLE events_2022_north PARTITION OF events_2022 FOR VALUES IN ('north', 'nord');
 CREATE TABLE events_2022_other PARTITION OF events_2022 DEFAULT;
 CREATE TABLE events_2023 PARTITION OF events FOR VALUES FROM ('2023-01-01 00:00+00') TO ('2024-01-01 00:00+00');
 CREATE TABLE events_2024 PARTITION OF events FOR VALUES FROM ('2024-01-01 00:00+00') TO (MAXVALUE);
 CREATE TABLE events_before PARTITION OF events DEFAULT;
 CREATE INDEX events_at ON events USING brin (at);
-INSERT INTO events SELECT i, (ARRAY['north', 'nord', 'south', ''])[1 + i % 4], timestamptz '2021-06-01 00:00+00' + i * interval '5 hours', 'event ' || i
+INSERT INTO events
+SELECT i, (ARRAY['north', 'nord', 'south', ''])[1 + i % 4],
+    timestamptz '2021-06-01 00:00+00' + i * interval '5 hours', 'event ' || i
 FROM generate_series(1, 4000) i;
 CREATE TABLE buckets (k text PRIMARY KEY, v integer) PARTITION BY HASH (k);
 CREATE TABLE buckets_0 PARTITION OF buckets FOR VALUES WITH (MODULUS 2, REMAINDER 0);
@@ -208,15 +224,19 @@ BEGIN
 END $$;
 
 -- Names that have to be quoted.
-CREATE TABLE "Öffentlich ""x"""."Weird Table ""q"" 'n' \z — ñ" ("select" integer PRIMARY KEY, "Ünit Price €" numeric, "a""b" text, "CamelCase" boolean);
-INSERT INTO "Öffentlich ""x"""."Weird Table ""q"" 'n' \z — ñ" SELECT i, i / 3.0, 'v"' || i, i % 2 = 0 FROM generate_series(1, 25) i;
+CREATE TABLE "Öffentlich ""x"""."Weird Table ""q"" 'n' \z — ñ" ("select" integer PRIMARY KEY,
+    "Ünit Price €" numeric, "a""b" text, "CamelCase" boolean);
+INSERT INTO "Öffentlich ""x"""."Weird Table ""q"" 'n' \z — ñ"
+SELECT i, i / 3.0, 'v"' || i, i % 2 = 0 FROM generate_series(1, 25) i;
 COMMENT ON COLUMN "Öffentlich ""x"""."Weird Table ""q"" 'n' \z — ñ"."a""b" IS 'quo"ted';
 GRANT SELECT ("a""b") ON "Öffentlich ""x"""."Weird Table ""q"" 'n' \z — ñ" TO "Case Worker ""Ö"" 'x' \y";
 
 -- Views, a materialized view, rules, row security.
-CREATE VIEW open_cases WITH (security_barrier) AS SELECT id, case_no, data ->> 'name' AS name, E'lit\r\neral' AS lit FROM cases WHERE status = 'open';
+CREATE VIEW open_cases WITH (security_barrier) AS
+SELECT id, case_no, data ->> 'name' AS name, E'lit\r\neral' AS lit FROM cases WHERE status = 'open';
 CREATE VIEW editable AS SELECT id, what, value FROM odd_text WHERE id < 100 WITH LOCAL CHECK OPTION;
-CREATE MATERIALIZED VIEW reports.by_status AS SELECT status, count(*) AS n, sum(amount) AS total FROM public.cases GROUP BY status;
+CREATE MATERIALIZED VIEW reports.by_status AS
+SELECT status, count(*) AS n, sum(amount) AS total FROM public.cases GROUP BY status;
 CREATE UNIQUE INDEX by_status_status ON reports.by_status (status);
 CREATE MATERIALIZED VIEW reports.not_yet AS SELECT 1 AS one WITH NO DATA;
 ALTER MATERIALIZED VIEW reports.by_status OWNER TO primero_owner;

@@ -87,7 +87,8 @@ impl Docker {
         let removal =
             self.change(async move { client.remove_container(&name, Some(options)).await.map_err(during(action)) });
         match removal.await {
-            // By somebody else's request, or that of a process that was killed: what matters is that it comes to its end.
+            // By somebody else's request, or that of a process that was killed: what matters is that it comes to its
+            // end.
             Err(error) if error.message.contains("is already in progress") => self.await_gone(container, error).await,
             other => other,
         }

@@ -84,8 +84,8 @@ fn endpoint_options(settings: &models::EndpointSettings) -> EndpointOptions {
     }
 }
 
-/// Whether the engine has made the MAC of the address, so that it must not outlive it: `02:42:` and the address's bytes.
-/// Engines from 28 on make up any; such a one is nobody else's and may stay.
+/// Whether the engine has made the MAC of the address, so that it must not outlive it: `02:42:` and the address's
+/// bytes. Engines from 28 on make up any; such a one is nobody else's and may stay.
 pub(super) fn is_made_of(mac: &str, ip: &str) -> bool {
     let Ok(address) = ip.parse::<std::net::Ipv4Addr>() else { return false };
     let [a, b, c, d] = address.octets();

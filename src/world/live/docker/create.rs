@@ -36,8 +36,9 @@ impl Docker {
         created
     }
 
-    /// A helper says by which process and on whose behalf it was made, from its first instant. What its image declares as volumes would be created with it, and a kill
-    /// in the middle of that leaves them behind: it gets a tmpfs in their place.
+    /// A helper says by which process and on whose behalf it was made, from its first instant. What its image declares
+    /// as volumes would be created with it, and a kill in the middle of that leaves them behind: it gets a tmpfs in
+    /// their place.
     fn helper(&self, mut spec: ContainerSpec) -> Result<ContainerSpec> {
         let labels = spec.labels.get_or_insert_default();
         labels.insert(LABEL_OWNER.to_owned(), Process::own()?.to_label());

@@ -34,13 +34,13 @@ const FRAME: usize = 64 << 10;
 /// How the engine's own words begin when it could not run the command; they come as its standard output.
 const NOT_RUN: &[u8] = b"OCI runtime exec failed";
 
-/// The keys that would leave a command to itself. By default the first is Ctrl-P, which the engine then holds back until
-/// the next key, although it means "the line before" in every shell; and nobody wants to leave a command here.
+/// The keys that would leave a command to itself. By default the first is Ctrl-P, which the engine then holds back
+/// until the next key, although it means "the line before" in every shell; and nobody wants to leave a command here.
 const NEVER_TYPED: [&str; 12] = ["ctrl-@"; 12];
 
-/// Sends the signals `$2` to all that carry the mark `$1`, waits up to 1 s, then sends KILL. All are stopped first, lest a shell
-/// goes on with its next command when it sees the one before end. `grep` without `-F`, which in busybox sees only the
-/// first variable; its own environment has no mark, the mark is only an argument here.
+/// Sends the signals `$2` to all that carry the mark `$1`, waits up to 1 s, then sends KILL. All are stopped first,
+/// lest a shell goes on with its next command when it sees the one before end. `grep` without `-F`, which in busybox
+/// sees only the first variable; its own environment has no mark, the mark is only an argument here.
 const END_MARKED: &str = r#"
 marked() { grep -ls "$1" /proc/[0-9]*/environ 2>/dev/null; }
 send() { for f in $(marked "$2"); do p=${f#/proc/}; kill -"$1" "${p%%/*}" 2>/dev/null; done; }

@@ -1,5 +1,5 @@
-//! Who may be spoken to, and what processes that are gone have left on the engine. Their programs go on: they would write
-//! into the next attempt's directory, stay connected to the server, and hold on to its volume.
+//! Who may be spoken to, and what processes that are gone have left on the engine. Their programs go on: they would
+//! write into the next attempt's directory, stay connected to the server, and hold on to its volume.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -35,8 +35,8 @@ impl Docker {
         Ok(())
     }
 
-    /// Removes the containers of pgscript's own that are nobody's any more; those of living processes, of other machines
-    /// and of unfinished runs stay. Boxed, because its requests pass [`Docker::admit`] themselves.
+    /// Removes the containers of pgscript's own that are nobody's any more; those of living processes, of other
+    /// machines and of unfinished runs stay. Boxed, because its requests pass [`Docker::admit`] themselves.
     pub(super) fn sweep_leftovers<'a>(
         &'a self,
         volumes: &'a [&'a str],

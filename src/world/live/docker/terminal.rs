@@ -1,7 +1,7 @@
 //! A command in a running container on the operator's own terminal, as `docker exec -it` runs it.
 //!
-//! The engine gives the command a terminal of its own. Keys go there as they are, and what it writes comes to ours as it
-//! is; the size of ours is told whenever it changes. See [`crate::world::live::terminal`] for our side.
+//! The engine gives the command a terminal of its own. Keys go there as they are, and what it writes comes to ours as
+//! it is; the size of ours is told whenever it changes. See [`crate::world::live::terminal`] for our side.
 
 use std::convert::Infallible;
 use std::future::pending;

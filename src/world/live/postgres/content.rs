@@ -66,16 +66,17 @@ const CLUSTER: &str = r"
                      'until ' || coalesce(pg_catalog.to_json(rolvaliduntil AT TIME ZONE 'UTC')::text, 'ever'),
                      'settings ' || coalesce(rolconfig::text, '{}'),
                      'member of ' || coalesce((
-                         SELECT pg_catalog.string_agg(g.rolname, ',' ORDER BY g.rolname) FROM pg_catalog.pg_auth_members m
-                           JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '-')))
+                         SELECT pg_catalog.string_agg(g.rolname, ',' ORDER BY g.rolname)
+                           FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+                          WHERE m.member = r.oid), '-')))
          FROM pg_catalog.pg_roles r WHERE r.rolname NOT LIKE 'pg\_%') AS roles,
       (SELECT pg_catalog.json_agg(datname ORDER BY datname) FROM pg_catalog.pg_database
         WHERE datname <> 'template0' AND datallowconn) AS databases";
 
-/// Asked of each database. Facts, then a line for each table, then the counters: what psql prints is a JSON object a line,
-/// its one key saying what it is. `\gexec` runs the statements that the query before it gives: a parent's rows are those
-/// of `ONLY` itself, its partitions and children are tables of their own. Nothing of the site's runs in it: names are
-/// those of pg_catalog, and counting the rows of a table calls no function.
+/// Asked of each database. Facts, then a line for each table, then the counters: what psql prints is a JSON object a
+/// line, its one key saying what it is. `\gexec` runs the statements that the query before it gives: a parent's rows
+/// are those of `ONLY` itself, its partitions and children are tables of their own. Nothing of the site's runs in it:
+/// names are those of pg_catalog, and counting the rows of a table calls no function.
 const CONTENT: &str = r"BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ;
 SELECT pg_catalog.json_build_object('facts', pg_catalog.json_build_object(
     'sequences', (SELECT coalesce(pg_catalog.json_object_agg(pg_catalog.format('%I.%I', schemaname, sequencename),
@@ -84,7 +85,8 @@ SELECT pg_catalog.json_build_object('facts', pg_catalog.json_build_object(
     'extensions', (SELECT coalesce(pg_catalog.json_object_agg(extname, extversion), '{}') FROM pg_catalog.pg_extension),
     'large_objects', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata)));
 SELECT pg_catalog.format(
-           'SELECT pg_catalog.json_build_object(''table'', pg_catalog.json_build_array(%L, pg_catalog.count(*))) FROM %s%I.%I',
+           'SELECT pg_catalog.json_build_object(''table'', pg_catalog.json_build_array(%L, pg_catalog.count(*))) '
+           'FROM %s%I.%I',
            pg_catalog.format('%I.%I', n.nspname, c.relname),
            CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END, n.nspname, c.relname)
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -133,7 +135,8 @@ impl Round<'_> {
             0 => String::new(),
             // While the tables are being counted the time passes anyway.
             left => format!(
-                "SELECT pg_catalog.pg_sleep_until(pg_catalog.transaction_timestamp() + interval '{left} ms') \\g /dev/null\n"
+                "SELECT pg_catalog.pg_sleep_until(pg_catalog.transaction_timestamp() + interval '{left} ms') \
+                 \\g /dev/null\n"
             ),
         };
         let script = format!("{CONTENT}{wait}{COUNTERS}");
@@ -165,10 +168,15 @@ fn read(answer: &[u8]) -> std::result::Result<DatabaseContent, String> {
 mod tests {
     use super::*;
 
-    const ANSWER: &str = r#"{"facts" : {"sequences" : { "public.s" : "3" }, "extensions" : {}, "large_objects" : 1}}
-{"table" : ["public.cases", 12]}
-{"statistics" : {"since" : "-/1", "tables" : { "public.cases" : {"oid" : 16384, "inserted" : 12, "updated" : 1, "deleted" : 0} }}}
-"#;
+    const ANSWER: &str = concat!(
+        r#"{"facts" : {"sequences" : { "public.s" : "3" }, "extensions" : {}, "large_objects" : 1}}"#,
+        "\n",
+        r#"{"table" : ["public.cases", 12]}"#,
+        "\n",
+        r#"{"statistics" : {"since" : "-/1", "tables" : "#,
+        r#"{ "public.cases" : {"oid" : 16384, "inserted" : 12, "updated" : 1, "deleted" : 0} }}}"#,
+        "\n",
+    );
 
     #[test]
     fn the_answer_is_read_line_by_line() {

@@ -185,7 +185,8 @@ impl Job<'_> {
 
     fn progress(&self, database: &str) -> Progress {
         let clients = self.client.clients;
-        let sql = "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        let sql = "SELECT pg_catalog.count(*) AS n
+                   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                    WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'";
         let total = rows::query(&Client::inside(clients, self.server), database, sql, &[])
             .ok()

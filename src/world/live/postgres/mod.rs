@@ -2,8 +2,8 @@
 //!
 //! [`client`] is where programs run, [`psql`] and [`messages`] how psql is fed and read. A dump is made by [`dump`] or
 //! [`plain`], read by [`archive`] and [`plain_scan`], checked by [`verify`]; [`restore`] and [`transfer`] fill a
-//! cluster, and [`classify`] knows which of their errors are no loss. [`content`] looks at what a cluster holds; [`replace`]
-//! knows what of earlier attempts may go.
+//! cluster, and [`classify`] knows which of their errors are no loss. [`content`] looks at what a cluster holds;
+//! [`replace`] knows what of earlier attempts may go.
 
 mod archive;
 mod classify;

@@ -247,8 +247,8 @@ fn incomplete(why: &str) -> Error {
 mod tests {
     use super::*;
 
-    const WHOLE: &str = "--\n-- PostgreSQL database cluster dump\n--\n\n\\restrict abc\n\n--\n-- Roles\n--\nCREATE ROLE x;\n\
-        \\unrestrict abc\n\\connect template1\n--\n-- PostgreSQL database dump\n--\n\n\\restrict d\n\
+    const WHOLE: &str = "--\n-- PostgreSQL database cluster dump\n--\n\n\\restrict abc\n\n--\n-- Roles\n--\n\
+        CREATE ROLE x;\n\\unrestrict abc\n\\connect template1\n--\n-- PostgreSQL database dump\n--\n\n\\restrict d\n\
         -- Dumped from database version 13.23 (Debian)\n-- Dumped by pg_dump version 17.1\n\n\
         --\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict d\n\
         \\connect -reuse-previous=on \"dbname='a\\'b \"\"c'\"\nCOPY public.t (a) FROM stdin;\n1\\r\n\

@@ -20,7 +20,8 @@ pub fn set_password(clients: &Clients, server: &Server, role: &str, password: &S
     }
     let verifier = scram_sha_256(password.reveal().as_bytes());
     let bindings = [binding("role", role), binding("verifier", &verifier)];
-    let sql = "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = 'panic';\n\
+    let sql = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
+               SET log_min_error_statement = 'panic';\n\
                ALTER ROLE :\"role\" PASSWORD :'verifier';";
     rows::execute(&Client::inside(clients, server), &server.database, sql, &bindings).map(|_| ())
 }
@@ -61,7 +62,10 @@ fn md5_only(clients: &Clients, server: &Server, role: &str) -> Option<String> {
     let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[binding("role", role)]).ok()?;
     let md5 = rows.first()?.get("md5")?.as_bool()?;
     md5.then(|| {
-        format!("{role} has an md5 password hash, which a scram-sha-256 rule refuses: set the password anew (psql::set_password)")
+        format!(
+            "{role} has an md5 password hash, which a scram-sha-256 rule refuses: set the password anew \
+             (psql::set_password)"
+        )
     })
 }
 

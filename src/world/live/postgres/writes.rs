@@ -47,7 +47,8 @@ const CLUSTER: &str = r"
       txid_snapshot_xmax(txid_current_snapshot()) AS next_xid,
       floor(extract(epoch FROM clock_timestamp()))::bigint AS at,
       (SELECT coalesce(json_agg(gid ORDER BY gid), '[]') FROM pg_prepared_xacts) AS prepared,
-      (SELECT coalesce(json_object_agg(format('%I.%I', s.schemaname, s.relname), json_build_array(n_tup_ins, n_tup_upd, n_tup_del)), '{}')
+      (SELECT coalesce(json_object_agg(format('%I.%I', s.schemaname, s.relname),
+                                       json_build_array(n_tup_ins, n_tup_upd, n_tup_del)), '{}')
          FROM pg_stat_all_tables s JOIN pg_class c ON c.oid = s.relid
         WHERE c.relisshared AND s.schemaname <> 'pg_toast') AS shared,
       '{}'::json AS databases,
@@ -61,8 +62,10 @@ const DATABASE: &str = r"
                    THEN concat_ws('/', coalesce(extract(epoch FROM d.stats_reset)::text, '-'),
                                        coalesce(extract(epoch FROM b.stats_reset)::text, '-')) ELSE '' END
          FROM pg_stat_database d, pg_stat_bgwriter b WHERE d.datname = current_database()) AS since,
-      (SELECT coalesce(json_object_agg(format('%I.%I', s.schemaname, s.relname), json_build_array(n_tup_ins, n_tup_upd, n_tup_del)), '{}')
+      (SELECT coalesce(json_object_agg(format('%I.%I', s.schemaname, s.relname),
+                                       json_build_array(n_tup_ins, n_tup_upd, n_tup_del)), '{}')
          FROM pg_stat_all_tables s JOIN pg_class c ON c.oid = s.relid
         WHERE NOT c.relisshared AND c.relpersistence <> 't' AND s.schemaname <> 'pg_toast') AS relations,
-      (SELECT coalesce(json_object_agg(format('%I.%I', schemaname, sequencename), coalesce(last_value::text, 'not called')), '{}')
+      (SELECT coalesce(json_object_agg(format('%I.%I', schemaname, sequencename),
+                                       coalesce(last_value::text, 'not called')), '{}')
          FROM pg_sequences WHERE schemaname NOT LIKE 'pg\_temp%') AS sequences";

@@ -127,7 +127,8 @@ impl Volumes {
         }
     }
 
-    /// Creates the container, never started, that mounts the volume; removed when dropped. Nothing of its image is used.
+    /// Creates the container, never started, that mounts the volume; removed when dropped. Nothing of its image is
+    /// used.
     fn helper(&self, volume: &str, image: Option<&str>) -> Result<Helper<'_>> {
         let destination = format!("{MOUNT_PARENT}{MOUNT_NAME}");
         of_image(

@@ -207,7 +207,8 @@ content=$(ls -A "$1/_data")
 if [ -n "$content" ]; then echo filled; else echo empty; fi
 "#;
 
-/// Renames. `mv` would copy from one file system to another: a hard link between them, which nothing copies, tells first.
+/// Renames. `mv` would copy from one file system to another: a hard link between them, which nothing copies, tells
+/// first.
 const SHIFT: &str = r#"
 set -eu
 cd /pgscript-volumes

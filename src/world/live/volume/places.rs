@@ -19,8 +19,8 @@ impl<'v> Place<'v> {
         Self { volume, paths }
     }
 
-    /// Whether a container sees the volume's files, or what is in one of its directories, through this mount. `volumes`:
-    /// all there are.
+    /// Whether a container sees the volume's files, or what is in one of its directories, through this mount.
+    /// `volumes`: all there are.
     pub fn is_reached_by(&self, mount: &Mount, volumes: &[Volume], resolve: impl Fn(&Path) -> PathBuf) -> bool {
         match mount.kind.as_str() {
             "volume" if mount.name == self.volume.name => true,

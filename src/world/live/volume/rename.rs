@@ -1,7 +1,7 @@
 //! A volume under another name, with its content where it was.
 //!
-//! The engine knows no such thing, so it takes steps: make `to`, rename the content, remove `from`. After each a process
-//! may be killed; what the two directories hold tells the next call which step it has come to.
+//! The engine knows no such thing, so it takes steps: make `to`, rename the content, remove `from`. After each a
+//! process may be killed; what the two directories hold tells the next call which step it has come to.
 
 use super::Volumes;
 use super::directories::{Content, Directories, both_filled, cannot_move, is_ours, root};

@@ -28,8 +28,8 @@ pub struct Worker<'a> {
 }
 
 impl Volumes {
-    /// A worker with the image given, or one that the engine has: that of a container that mounts one of the two volumes,
-    /// or that the run holds on to, before any other.
+    /// A worker with the image given, or one that the engine has: that of a container that mounts one of the two
+    /// volumes, or that the run holds on to, before any other.
     pub fn worker<'a>(&'a self, task: &'a Task<'a>, image: Option<&str>) -> Result<Worker<'a>> {
         let images = match image {
             Some(image) => vec![image.to_owned()],

@@ -51,7 +51,8 @@ fn a_database_in_the_container_itself_is_not_removed_unless_the_operator_names_i
         "/var/lib/postgresql/data",
         "pgscript-test/postgres:15",
     ]);
-    let remove = "let c = docker::container(name); docker::save_definitions([c], dir + `/${run::id()}.json`); docker::remove(c);";
+    let remove = "let c = docker::container(name); docker::save_definitions([c], dir + `/${run::id()}.json`); \
+                  docker::remove(c);";
     let said = ["error[guard.container_data]", "is in the container itself", "pg_dump::cluster"];
     scratch.step(remove, &[]).expect(3, &said);
     scratch.step(remove, &["--allow-data-loss", "container:another"]).expect(3, &said);

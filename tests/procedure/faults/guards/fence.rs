@@ -25,7 +25,8 @@ const PUT_ASIDE: &str = r#"
 const RESTORE: &str = r#"
     docker::create_network(name + "-fence", #{ labels: #{ "pgscript.helper": "fence" } });
     let fresh = docker::create(#{ name: name, image: "pgscript-test/postgres:17", network: name + "-fence",
-        env: ["POSTGRES_HOST_AUTH_METHOD=trust"], mounts: [#{ name: volume::create(name).name, destination: "/var/lib/postgresql/data" }],
+        env: ["POSTGRES_HOST_AUTH_METHOD=trust"],
+        mounts: [#{ name: volume::create(name).name, destination: "/var/lib/postgresql/data" }],
         labels: #{ "com.docker.compose.project": name, "com.docker.compose.service": "db" } });
     docker::start(fresh);
     let target = psql::server(fresh);

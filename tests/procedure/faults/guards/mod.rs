@@ -155,10 +155,15 @@ impl Drop for Scratch {
 fn a_restored_volume_is_the_same_to_the_last_byte() {
     let stack = Stack::up(13);
     let scratch = Scratch::new("exact");
-    stack.docker(&["exec", &stack.container("postgres"), "sh", "-c",
-        "cd /var/lib/postgresql/data && mkdir -p 'odd dir' && ln -s ../base 'odd dir/link' && ln -s /nowhere dangling && \
-         echo x > 'odd dir/äö' && chmod 4751 'odd dir/äö' && chown 1234:4321 'odd dir/äö' && ln 'odd dir/äö' hard && \
-         mkfifo pipe && touch -d 2001-02-03T04:05:06.789012345 'odd dir' && truncate -s 3M sparse"]);
+    stack.docker(&[
+        "exec",
+        &stack.container("postgres"),
+        "sh",
+        "-c",
+        "cd /var/lib/postgresql/data && mkdir -p 'odd dir' && ln -s ../base 'odd dir/link' && ln -s /nowhere dangling \
+         && echo x > 'odd dir/äö' && chmod 4751 'odd dir/äö' && chown 1234:4321 'odd dir/äö' && ln 'odd dir/äö' hard \
+         && mkfifo pipe && touch -d 2001-02-03T04:05:06.789012345 'odd dir' && truncate -s 3M sparse",
+    ]);
     let script = format!(
         r#"
         let container = docker::service("{}", "postgres");

@@ -39,7 +39,8 @@ fn an_edited_script_removes_no_volume_without_a_verified_backup() {
 fn the_operator_may_name_the_volume_to_lose() {
     let scratch = Scratch::new("allowed");
     filled(&scratch.name);
-    let remove = "let volume = volume::inspect(param(\"name\"));\nlet dir = param(\"dir\");\nstep(\"remove\", || volume::remove(volume));";
+    let remove = "let volume = volume::inspect(param(\"name\"));\nlet dir = param(\"dir\");\n\
+                  step(\"remove\", || volume::remove(volume));";
     scratch.run(remove, &["--allow-data-loss", &format!("volume:{}", scratch.name)]).expect(0, &[]);
     assert!(!has_volume(&scratch.name));
 }
