@@ -8,24 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::stack::{Stack, run};
-
-/// Enough to see a loss, and dumped in a moment. The whole variety of objects is another test's subject.
-const LITTLE: &str = "
-    CREATE TABLE cases (id int PRIMARY KEY, name text, data jsonb);
-    INSERT INTO cases SELECT i, 'case ' || i, jsonb_build_object('n', i) FROM generate_series(1, 2000) i;
-    CREATE TABLE notes (id serial PRIMARY KEY, note bytea);
-    INSERT INTO notes (note) SELECT decode(md5(i::text), 'hex') FROM generate_series(1, 500) i;
-    CREATE INDEX ON cases USING gin (data);
-    CREATE TABLE empty_one (x int);
-    CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM cases;
-    CREATE TABLE \"Odd Name\" AS SELECT i, E'tab\\there' || i AS note FROM generate_series(1, 100) i;
-    CREATE TABLE partitioned (i int) PARTITION BY RANGE (i);
-    CREATE TABLE part_one PARTITION OF partitioned FOR VALUES FROM (0) TO (100);
-    INSERT INTO partitioned SELECT generate_series(1, 50);
-    SELECT lo_from_bytea(0, '\\x0102030405');
-    CREATE ROLE reporting LOGIN PASSWORD 'secret';
-    GRANT SELECT ON cases TO reporting;";
+use crate::stack::{LITTLE, Stack, run};
 
 pub struct Site {
     stack: Stack,
@@ -44,9 +27,7 @@ const SERVICES: [&str; 4] = ["postgres", "application", "worker", "nginx"];
 impl Site {
     pub fn up() -> Self {
         let stack = Stack::with(13, &["--seed", "none"]);
-        for statement in LITTLE.split(";\n") {
-            stack.sql("primero_production", statement);
-        }
+        stack.sql("primero_production", LITTLE);
         stack.inventory_version(15);
         stack.deploy_by_command();
         Self { before: stack.content(), beats: stack.heartbeats(), stack }

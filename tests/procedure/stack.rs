@@ -16,6 +16,10 @@ pub mod terminal;
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 /// Of an upgrade whose deploy is Ansible's where [`Stack::deploy_by_command`] was said.
 pub const ANSIBLE: [&str; 2] = ["--set", "deploy=ansible"];
+/// The content of a stack that is upgraded again and again: enough to see a loss, and dumped in a moment.
+// The tests of the procedures themselves have other contents.
+#[allow(dead_code)]
+pub const LITTLE: &str = include_str!("../stack/little.sql");
 
 /// How a run of pgscript ended.
 pub struct Run {
