@@ -372,10 +372,10 @@ fn psql_is_used_as_at_a_terminal() {
     stage.inside("echo '\\set PROMPT1 wrong' >/root/.psqlrc");
     let mut terminal = stage.sit(PSQL);
     terminal.expect(&format!("docker exec -it {} psql -X -U primero -d 'primero_production'", stage.name));
-    terminal
-        .expect("primero_production=# ")
-        .type_line("SELECT current_user || ' ' || 'Größe'")
-        .expect("primero_production-# ");
+    terminal.expect("primero_production=# ");
+    // A terminal without rows is too small for any answer: psql would call its pager.
+    terminal.see_when("that it has a size", |_| stage.inside("stty -F /dev/pts/0 size") != "0 0");
+    terminal.type_line("SELECT current_user || ' ' || 'Größe'").expect("primero_production-# ");
     terminal.type_line(";").expect("primero Größe").expect("=# ").type_line("SELECT pg_sleep(60);");
     let sleeps = "psql -U primero primero_production -Atc \
                   \"SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'\"";

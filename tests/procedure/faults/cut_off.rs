@@ -71,8 +71,8 @@ fn pg_dumpall_killed() {
     let before = Before::of(&stack);
     let script = edited(
         &stack,
-        "client: plan.image, jobs: jobs, replace: true });\n    stack",
-        "client: plan.image, format: \"plain\", replace: true });\n    stack",
+        "client: plan.dump_client, jobs: jobs, replace: true });\n    stack",
+        "client: plan.dump_client, format: \"plain\", replace: true });\n    stack",
     );
     let mut watched = Watched::start(run_edited(&stack, &script));
     watched.until("$ pg_dumpall");

@@ -56,12 +56,12 @@ fn other_project_that_uses_the_database_is_named_before_the_outage() {
     let refused = run(&mut upgrade(&stack, &[])).expect(3, &said);
     assert!(!refused.text.contains(&other("idle")), "{}", refused.text);
     before.is_untouched(&stack);
-    stack.docker(&["rm", "-f", &other("holds")]);
+    stack.docker(&["rm", "-f", "-v", &other("holds")]);
     // Its server process would sleep on.
     stack.sql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'");
     let refused = run(&mut upgrade(&stack, &[])).expect(3, &["error[preflight.other_clients]", &visited]);
     assert!(!refused.text.contains(&other("holds")), "{}", refused.text);
-    stack.docker(&["rm", "-f", &other("visits")]);
+    stack.docker(&["rm", "-f", "-v", &other("visits")]);
     let mut watched = Watched::start(upgrade(&stack, &[]));
     watched.until("2 make the artefact directory");
     watched.interrupt();
