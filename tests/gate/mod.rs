@@ -1,4 +1,5 @@
-//! A socket in front of the engine: what is asked there is written down, and it can be taken away and fall silent.
+//! A socket in front of the engine: what is asked there is written down; it can be taken away, fall silent, and answer in
+//! the place of the engine.
 //!
 //! Test binaries take it in with `#[path = "gate/mod.rs"] mod gate;`.
 
@@ -28,6 +29,7 @@ struct State {
     is_silent: AtomicBool,
     connections: Mutex<Vec<UnixStream>>,
     asked: Mutex<String>,
+    refused: Mutex<Vec<(String, String)>>,
 }
 
 impl Gate {
@@ -80,6 +82,12 @@ impl Gate {
         self.state.is_silent.store(is_silent, Ordering::SeqCst);
     }
 
+    /// From now on a request whose first line contains `request` fails with this reason, and the engine does not hear of
+    /// it.
+    pub fn refuse(&self, request: &str, reason: &str) {
+        self.state.refused.lock().unwrap().push((request.to_owned(), reason.to_owned()));
+    }
+
     /// All that was asked since this was called before.
     pub fn asked(&self) -> String {
         std::mem::take(&mut *self.state.asked.lock().unwrap())
@@ -96,11 +104,24 @@ impl Drop for Gate {
 }
 
 impl State {
+    fn refusal(&self, request: &str) -> Option<String> {
+        let refused = self.refused.lock().unwrap();
+        let (_, reason) = refused.iter().find(|(part, _)| request.contains(part.as_str()))?;
+        let body = format!("{{\"message\":\"{reason}\"}}");
+        let head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length:";
+        Some(format!("{head} {}\r\n\r\n{body}", body.len()))
+    }
+
     fn pump(&self, mut from: UnixStream, mut to: UnixStream, is_asked: bool) {
         let mut bytes = [0; 65536];
         while let Ok(length @ 1..) = from.read(&mut bytes) {
             if is_asked {
-                self.asked.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
+                let text = String::from_utf8_lossy(&bytes[..length]);
+                self.asked.lock().unwrap().push_str(&text);
+                if let Some(refusal) = self.refusal(text.lines().next().unwrap_or_default()) {
+                    _ = from.write_all(refusal.as_bytes());
+                    continue;
+                }
             }
             while self.is_silent.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(5));

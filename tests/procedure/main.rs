@@ -5,6 +5,8 @@
 #[path = "../engine/mod.rs"]
 mod engine;
 mod faults;
+#[path = "../gate/mod.rs"]
+mod gate;
 mod recovery;
 #[path = "../ssh/mod.rs"]
 mod ssh;

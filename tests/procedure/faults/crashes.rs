@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::after::Site;
 use super::engines::Engine;
 use super::{edited, fill, go_on, pause, run_edited_as};
+use crate::gate::Gate;
 use crate::stack::{Run, Watched, run, sh};
 
 /// An upgrade whose engine is killed, and started again, as soon as it says `line`.
@@ -46,6 +47,21 @@ fn the_engine_is_killed_during_the_restore() {
     site.goes_on(&failed);
     drop(site);
     drop(engine);
+}
+
+/// What engines before 23 say of a container that they were starting when they were killed, and for ever after.
+#[test]
+fn a_container_that_the_engine_was_killed_at_starting_is_made_again() {
+    let site = Site::up();
+    site.upgrade_until("5 dump the cluster").kill();
+    let gate = Gate::opened();
+    for service in ["postgres", "worker"] {
+        let id = site.stack.inspect(service, "{{.Id}}");
+        gate.refuse(&format!("/containers/{id}/start"), &format!("task {id}: already exists"));
+    }
+    let said = ["postgres-1 is created again: the engine was killed", "worker-1 is created again", "is rolled back"];
+    run(&mut site.stack.pgscript(&["rollback", "upgrade-1", "--yes", "--docker", &gate.url()])).expect(0, &said);
+    site.is_back();
 }
 
 #[test]

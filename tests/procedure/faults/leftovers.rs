@@ -69,7 +69,7 @@ fn signal(watched: &Watched, name: &str) {
 }
 
 #[test]
-fn early_interrupt_keeps_no_lock() {
+fn early_interrupt_keeps_the_lock_no_more() {
     let script = r#"
 step("lock", || { run::lock("STACK"); host::sleep(0.3); }, #{ repeatable: true, undo: || () });
 step("act", || host::sleep(60.0), #{ undo: || host::sleep(0.2) });

@@ -39,12 +39,21 @@ fn refused(action: &str, status: u16, reason: &str) -> Error {
         _ if reason.ends_with("Address already in use") => "docker.address_in_use",
         // Of a container whose network was removed while it did not run.
         404 if reason.starts_with("network ") && reason.ends_with(" not found") => "docker.network_gone",
+        // Of a container that the engine was starting when it was killed: engines before 23 keep its task.
+        _ if reason.starts_with("task ") && reason.ends_with(": already exists") => "docker.half_started",
         404 => "docker.not_found",
         409 => "docker.conflict",
         _ => "docker.failed",
     };
     let reason = if reason.is_empty() { format!("the Docker engine answered {status}") } else { reason.to_owned() };
-    Error::failed(code, format!("cannot {action}: {reason}"))
+    let error = Error::failed(code, format!("cannot {action}: {reason}"));
+    match code {
+        "docker.half_started" => error.hint(
+            "the engine was killed while it started that container, and can't start it any more: remove it and create it \
+             again; what is on its volumes stays",
+        ),
+        _ => error,
+    }
 }
 
 /// The image isn't on this engine.
