@@ -179,7 +179,9 @@ fn life(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "start(container: Container)",
         "Starts a container; a running one is left alone.\n\nErrors: `guard.fence` for the application of a database \
-         that was put aside, until the data is back, or proved to be the same in the new server.",
+         that was put aside, until the data is back, or proved to be the same in the new server; \
+         `docker.half_started` for one that the engine was killed at starting and can't start any more: create one \
+         like it.",
         start,
     );
     ns.effect(
