@@ -1,3 +1,6 @@
+-- Whatever limit the database has.
+SELECT set_config('transaction_timeout', '0', false) WHERE current_setting('server_version_num')::int >= 170000
+\g /dev/null
 SELECT format('SELECT %L, count(*), md5(coalesce(string_agg(t::text, E''\n'' ORDER BY t::text COLLATE "C"), '''')) '
               'FROM %s%I.%I t', format('%I.%I', n.nspname, c.relname),
               CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END, n.nspname, c.relname)

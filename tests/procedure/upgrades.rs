@@ -63,7 +63,10 @@ fn transaction_timeout_of_a_database_and_pg_attver() {
     let stack = Stack::up(17);
     let stored = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attoptions::text LIKE '%pg_attver=%')";
     let stored = stack.sql("postgres", stored);
-    stack.sql("postgres", "ALTER DATABASE primero_production SET transaction_timeout = '50ms'");
+    // Not the application's own, which a busy machine would shut out.
+    stack.sql("postgres", "CREATE DATABASE limited");
+    stack.sql("limited", "CREATE TABLE t AS SELECT i, repeat(md5(i::text), 3) AS v FROM generate_series(1, 200000) i");
+    stack.sql("postgres", "ALTER DATABASE limited SET transaction_timeout = '200ms'");
     let said = upgrade_stack(&stack, 17, 18);
     assert_eq!(said.text.contains("would write the column option pg_attver"), stored == "t", "{}", said.text);
 }
