@@ -1,5 +1,6 @@
 //! An engine of the driver's own, whose data root is a file system of its own: it can lose its power.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,8 +15,6 @@ static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 pub struct Engine {
     engine: second::Engine,
-    /// As in `DOCKER_HOST`.
-    pub host: String,
     /// Where its file system is mounted.
     pub disk: PathBuf,
 }
@@ -25,36 +24,31 @@ impl Engine {
     pub fn start() -> Self {
         let name = format!("e-chaos-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let engine = second::Engine::start(name, &[MEGABYTES, "--userland-proxy"]);
-        Self { host: engine.host.clone(), disk: engine.data_root().into(), engine }
+        Self { disk: engine.data_root().into(), engine }
     }
 
     pub fn with_images() -> Self {
         let engine = Self::start();
         let images =
             ["postgres:13", "postgres:15", "postgres:17", "app:1"].map(|image| format!("pgscript-test/{image}"));
-        engine.engine.load(&images.each_ref().map(String::as_str));
+        engine.load(&images.each_ref().map(String::as_str));
         engine.sync();
         engine
     }
 
     pub fn restart(&self, options: &[&str]) {
-        self.engine.script("second-restart", options);
+        self.script("second-restart", options);
     }
 
     /// These processes, the daemon, all containers, and what was not synced are gone; then it boots again.
     pub fn cut_power(&self, with: &[u32]) {
         let pids: Vec<_> = with.iter().map(u32::to_string).collect();
-        self.engine.script("second-power-cut", &pids.iter().map(String::as_str).collect::<Vec<_>>());
+        self.script("second-power-cut", &pids.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
     /// What is there now outlives a power cut.
     pub fn sync(&self) {
         sh("sync", &["-f", &self.disk.display().to_string()]);
-    }
-
-    /// The daemon's process.
-    pub fn pid(&self) -> u32 {
-        self.engine.pid()
     }
 
     /// Leaves so many kilobytes of room.
@@ -111,6 +105,14 @@ impl Engine {
         all.extend(list("network", &["network", "ls", "--format", "{{.Name}}"]));
         all.sort();
         all
+    }
+}
+
+impl Deref for Engine {
+    type Target = second::Engine;
+
+    fn deref(&self) -> &second::Engine {
+        &self.engine
     }
 }
 

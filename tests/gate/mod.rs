@@ -1,5 +1,5 @@
-//! A socket in front of the engine: what is asked there is written down; it can be taken away, fall silent, and answer in
-//! the place of the engine.
+//! A socket in front of the engine: what is asked there is written down; it can be taken away, fall silent, and answer
+//! in the place of the engine.
 //!
 //! Test binaries take it in with `#[path = "gate/mod.rs"] mod gate;`.
 
@@ -82,8 +82,8 @@ impl Gate {
         self.state.is_silent.store(is_silent, Ordering::SeqCst);
     }
 
-    /// From now on a request whose first line contains `request` fails with this reason, and the engine does not hear of
-    /// it.
+    /// From now on a request whose first line contains `request` fails with this reason, and the engine does not hear
+    /// of it.
     pub fn refuse(&self, request: &str, reason: &str) {
         self.state.refused.lock().unwrap().push((request.to_owned(), reason.to_owned()));
     }

@@ -49,8 +49,8 @@ fn refused(action: &str, status: u16, reason: &str) -> Error {
     let error = Error::failed(code, format!("cannot {action}: {reason}"));
     match code {
         "docker.half_started" => error.hint(
-            "the engine was killed while it started that container, and can't start it any more: remove it and create it \
-             again; what is on its volumes stays",
+            "the engine was killed while it started that container, and can't start it any more: remove it and create \
+             it again; what is on its volumes stays",
         ),
         _ => error,
     }
