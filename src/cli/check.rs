@@ -1,5 +1,6 @@
 //! `pgscript check SCRIPT…`
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use clap::Args;
@@ -30,8 +31,10 @@ impl Check {
         let mut findings = Vec::new();
         for script in &self.scripts {
             let source = places.script(script)?;
-            let language = Language::new(places.clone(), Arc::new(Silent), None);
-            findings.extend(Checker::new(&language).check(&source));
+            // The end of the program is near: taking all this apart would only take time.
+            let language = ManuallyDrop::new(Language::new(places.clone(), Arc::new(Silent), None));
+            let mut checker = ManuallyDrop::new(Checker::new(&language));
+            findings.extend(checker.check(&source));
         }
         // Two scripts may import the same module.
         let mut known = Vec::new();

@@ -47,7 +47,7 @@ impl<'l> Checker<'l> {
     }
 
     /// Everything found in a script and in what it imports, directly or not.
-    pub fn check(mut self, script: &Source) -> Vec<Finding> {
+    pub fn check(&mut self, script: &Source) -> Vec<Finding> {
         self.read(script);
         let files = std::mem::take(&mut self.files);
         let keys: BTreeSet<_> = files.values().flat_map(|f| f.tree.keys.iter().map(String::as_str)).collect();
@@ -67,11 +67,12 @@ impl<'l> Checker<'l> {
         {
             self.find(source, position, error, true);
         }
+        self.files = files;
         self.findings.sort_by_key(|f| {
             let place = f.report.place.as_ref();
             (f.is_warning, place.map(|p| (p.file != script.id, p.file.clone(), p.line, p.column)))
         });
-        self.findings
+        std::mem::take(&mut self.findings)
     }
 
     /// A script and what it imports, directly or not, by id. What can't be read is left out.
@@ -96,7 +97,6 @@ impl<'l> Checker<'l> {
                 return;
             }
         };
-        self.language.sources.add_functions(&source.id, &ast);
         let tree = Tree::new(&ast);
         let file = File { source: source.clone(), tree, imports: BTreeMap::new() };
         self.files.insert(source.id.clone(), file);

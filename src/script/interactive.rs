@@ -81,7 +81,7 @@ pub fn evaluate(
         id: format!("input {}", workspace.count),
         name: format!("input {}", workspace.count),
         origin: Origin::Input,
-        text: text.into(),
+        text: text.to_owned().into(),
     };
     let result = run(language, workspace, &source);
     workspace.compact();

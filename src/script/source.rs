@@ -1,5 +1,6 @@
 //! The texts that were compiled, so that an error can print the line it points to.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ pub struct Source {
     /// What a script or the operator called it: `primero`, `upgrade.rhai`.
     pub name: String,
     pub origin: Origin,
-    pub text: Arc<str>,
+    /// What is built in is not copied.
+    pub text: Cow<'static, str>,
 }
 
 impl Source {

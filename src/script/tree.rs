@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Position, Stmt};
+use rhai::{AST, ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, FnPtr, Module, Position, Stmt};
 
 use super::mutation;
 
@@ -139,11 +139,15 @@ pub struct Tree {
 
 impl Tree {
     pub fn new(ast: &AST) -> Self {
-        let mut tree = Self { doc: doc_text(ast.doc(), "//!"), imports: imports(ast), ..Self::default() };
+        let mut tree = Self { doc: doc_text(ast.doc(), "//!"), ..Self::default() };
         tree.functions = ast.iter_functions().map(|f| function(&f)).collect();
         tree.collect(&ast.clone_statements_only(), None);
-        let indices: Vec<_> = (0..tree.functions.len()).collect();
-        tree.collect_functions(ast.clone_functions_only(), &indices);
+        for (index, definition) in ast.iter_fn_def().enumerate() {
+            // The engine walks whole scripts only: to it, each function is one of its own.
+            let mut alone = Module::new();
+            alone.set_script_fn(definition.clone());
+            tree.collect(&AST::new_from_module(alone), Some(index));
+        }
         tree.calls.sort_by_key(|call| call.position);
         tree.changes.sort_by_key(|change| change.position);
         tree
@@ -152,23 +156,6 @@ impl Tree {
     /// The function of that closure name or, for other names, the first of that name.
     pub fn function(&self, name: &str) -> Option<usize> {
         self.functions.iter().position(|f| f.name == name)
-    }
-
-    /// The engine walks all functions of a script, or those that a copy has kept: halving copies of copies keeps the
-    /// price of one function's own copy low. (`clone_functions_only_filtered` of rhai 1.27 ignores its filter.)
-    fn collect_functions(&mut self, part: AST, indices: &[usize]) {
-        if let [index] = indices {
-            return self.collect(&part, Some(*index));
-        }
-        let (first, second) = indices.split_at(indices.len() / 2);
-        for half in [first, second].into_iter().filter(|half| !half.is_empty()) {
-            let mut kept = part.clone();
-            let wanted = |name: &str, parameters: usize| {
-                half.iter().map(|i| &self.functions[*i]).any(|f| f.name == name && f.parameters.len() == parameters)
-            };
-            kept.retain_functions(|_, _, name, parameters| wanted(name, parameters));
-            self.collect_functions(kept, half);
-        }
     }
 
     fn collect(&mut self, part: &AST, owner: Option<usize>) {
@@ -215,6 +202,7 @@ impl Tree {
         }
         match statement {
             Stmt::FnCall(call, position) => self.call(call, *position, false, path, owner, seen),
+            Stmt::Import(..) => self.imports.extend(import(statement)),
             Stmt::Var(variable, flags, _) if flags.contains(ASTFlags::EXPORTED) => {
                 self.exports.insert(variable.0.as_str().to_owned());
             }
@@ -394,16 +382,21 @@ fn function(metadata: &rhai::ScriptFnMetadata<'_>) -> Function {
 pub fn imports(ast: &AST) -> Vec<Import> {
     let mut imports = Vec::new();
     ast.walk(&mut |path| {
-        if let Some(ASTNode::Stmt(Stmt::Import(import, position))) = path.last() {
-            imports.push(Import {
-                name: import.0.get_literal_value(None).and_then(|value| value.into_string().ok()),
-                alias: import.1.as_str().to_owned(),
-                position: if import.0.position().is_none() { *position } else { import.0.position() },
-            });
+        if let Some(ASTNode::Stmt(statement)) = path.last() {
+            imports.extend(import(statement));
         }
         true
     });
     imports
+}
+
+fn import(statement: &Stmt) -> Option<Import> {
+    let Stmt::Import(import, position) = statement else { return None };
+    Some(Import {
+        name: import.0.get_literal_value(None).and_then(|value| value.into_string().ok()),
+        alias: import.1.as_str().to_owned(),
+        position: if import.0.position().is_none() { *position } else { import.0.position() },
+    })
 }
 
 /// Comment lines without their marks.

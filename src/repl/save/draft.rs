@@ -70,7 +70,7 @@ impl<'s> Draft<'s> {
     }
 
     pub fn source(&self, text: &str) -> Source {
-        Source { id: NAME.into(), name: NAME.into(), origin: Origin::File(NAME.into()), text: text.into() }
+        Source { id: NAME.into(), name: NAME.into(), origin: Origin::File(NAME.into()), text: text.to_owned().into() }
     }
 
     /// Leaves out, or takes up again, what keeps the script from being understood. Each round settles a statement.

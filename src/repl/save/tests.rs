@@ -26,7 +26,7 @@ fn command(text: &str) -> Saved {
 fn saved(inputs: &[Saved]) -> String {
     let places = Places::new(None).unwrap();
     let text = script(inputs, &places);
-    let source = Source { id: "s.rhai".into(), name: "s".into(), origin: Origin::BuiltIn, text: text.as_str().into() };
+    let source = Source { id: "s.rhai".into(), name: "s".into(), origin: Origin::BuiltIn, text: text.clone().into() };
     let language = Language::new(places, Arc::new(Silent), None);
     let findings = Checker::new(&language).check(&source);
     let errors: Vec<_> = findings.iter().filter(|f| !f.is_warning).map(|f| f.report.render()).collect();
