@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use rhai::{EvalAltResult, Position};
+use rhai::{AST, EvalAltResult, Position};
 
 use super::api::nearest;
 use super::durability;
@@ -38,12 +38,15 @@ pub struct Checker<'l> {
     language: &'l Language,
     natives: Natives,
     files: BTreeMap<String, File>,
+    /// What the trees were read from. Taking it apart takes time, which is the caller's to spend or not.
+    compiled: Vec<AST>,
     findings: Vec<Finding>,
 }
 
 impl<'l> Checker<'l> {
     pub fn new(language: &'l Language) -> Self {
-        Self { natives: Natives::new(language), language, files: BTreeMap::new(), findings: Vec::new() }
+        let natives = Natives::new(language);
+        Self { natives, language, files: BTreeMap::new(), compiled: Vec::new(), findings: Vec::new() }
     }
 
     /// Everything found in a script and in what it imports, directly or not.
@@ -98,6 +101,7 @@ impl<'l> Checker<'l> {
             }
         };
         let tree = Tree::new(&ast);
+        self.compiled.push(ast);
         let file = File { source: source.clone(), tree, imports: BTreeMap::new() };
         self.files.insert(source.id.clone(), file);
         let imports = self.imports(source);
