@@ -242,11 +242,17 @@ fn full_store_way_back() {
         sh("sh", &["-c", &format!("exec 2> /dev/null; {rest}"), &disk.0.display().to_string()]);
         site.stack.rollback().expect(0, &["not noted in", "is rolled back"]);
         site.is_back();
-        // And its records go once there is room; what nobody could note the origin of by hand.
         sh("sh", &["-c", "rm -f \"$0\"/rest* \"$0\"/somebody-else*", &disk.0.display().to_string()]);
-        let cleaned = site.stack.cleanup().expect(0, &["_pg17_upgrade-1 stays: no verified backup", "Removed"]);
-        let typed = cleaned.text.lines().find_map(|line| Some(&line[line.find("docker rm ")?..])).unwrap();
-        sh("sh", &["-c", typed]);
+        // Which lines of the journal still found room in its last block is a matter of their lengths.
+        if site.stack.status().contains("rolling back") {
+            site.stack.rollback().expect(0, &["is rolled back"]);
+        }
+        // And its records go once there is room; what nobody could note the origin of by hand.
+        let cleaned = site.stack.cleanup().expect(0, &["Removed"]);
+        if let Some(typed) = cleaned.text.lines().find_map(|line| Some(&line[line.find("docker rm ")?..])) {
+            assert!(cleaned.text.contains("_pg17_upgrade-1 stays: no verified backup"), "{}", cleaned.text);
+            sh("sh", &["-c", typed]);
+        }
         is_cleaned_up(&site);
         drop(disk);
     }
