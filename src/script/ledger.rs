@@ -30,6 +30,9 @@ pub struct Ledger {
     /// Projects by volume.
     projects: BTreeMap<String, BTreeSet<String>>,
     fences: BTreeMap<String, Fence>,
+    /// What was compared before it took anybody's place: the number of the cluster that it holds the same as, by its
+    /// lineage.
+    proved: HashMap<u64, String>,
 }
 
 /// The content of a volume or file.
@@ -235,6 +238,9 @@ impl Ledger {
         if let Some(held) = self.volumes.get_mut(volume) {
             held.content.version = version;
             held.is_ours &= is_fenced || !by_others;
+            if by_others {
+                self.proved.remove(&held.content.lineage);
+            }
         }
     }
 
@@ -279,9 +285,29 @@ impl Ledger {
         let content = held.content;
         // Another run has put it aside: this one met it under this name, and has not made it.
         let is_foreign = held.home == from && !held.is_ours;
+        let takes_place = self.take_place(to, content.lineage);
+        let home = if takes_place { to.to_owned() } else { held.home.clone() };
         // It was moved because somebody wants it.
-        self.hold(to, Held { is_ours: false, ..held });
+        self.hold(to, Held { is_ours: false, home, ..held });
         self.come_back(to, |fence| is_foreign || fence.original == content.lineage);
+    }
+
+    /// What was compared with a database that was put aside comes under its name. Gives whether it is so.
+    fn take_place(&mut self, volume: &str, lineage: u64) -> bool {
+        let Some(identifier) = self.proved.get(&lineage).cloned() else { return false };
+        let waiting = self.fences.iter().filter(|(_, fence)| fence.is_up && fence.volumes.contains(volume));
+        let is_it = |original| {
+            let known = self.identifiers(original);
+            known.is_empty() || known.contains(identifier.as_str())
+        };
+        let served: Vec<_> =
+            waiting.filter(|(_, fence)| is_it(fence.original)).map(|(project, _)| project.clone()).collect();
+        for project in &served {
+            if let Some(fence) = self.fences.get_mut(project) {
+                (fence.is_up, fence.is_compared) = (false, true);
+            }
+        }
+        !served.is_empty()
     }
 
     fn restore_volume(&mut self, volume: &str, path: &Path) {
@@ -355,7 +381,10 @@ impl Ledger {
         }
         // From here on it is the data.
         for volume in self.volumes_of(after) {
-            self.volumes.get_mut(&volume).into_iter().for_each(|held| held.is_ours = false);
+            if let Some(held) = self.volumes.get_mut(&volume) {
+                held.is_ours = false;
+                self.proved.insert(held.content.lineage, identifier.to_owned());
+            }
         }
     }
 
