@@ -661,7 +661,7 @@ fn show_tells_parameters_and_nested_steps() {
     Steps:
        1  outer  (after a kill: runs again by itself)
        2    inner  (can be undone)  (after a kill: runs again by itself)
-       3  late  (after a kill: runs again by itself)  (from here on nothing is undone by itself)
+       3  late  (where its condition holds)  (after a kill: runs again by itself)  (from here on nothing is undone by itself)
     ");
 }
 

@@ -1,6 +1,8 @@
 //! Client programs of the live world against real servers. Without an engine or the images these tests fail: they are
 //! about PostgreSQL, and nothing stands in for it. See `tests/stack/README.md` for how both come about.
 
+#[path = "postgres_clients/clusters.rs"]
+mod clusters;
 #[path = "postgres_clients/content.rs"]
 mod content;
 #[path = "postgres_clients/replace.rs"]
@@ -56,6 +58,8 @@ struct Stage {
     cancel: Cancel,
     heard: Arc<Heard>,
     dir: tempfile::TempDir,
+    /// Major of the client that writes contents: at least that of each server.
+    client: AtomicU32,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -78,7 +82,15 @@ impl Stage {
         let name = format!("pgscript-clients-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = tempfile::Builder::new().prefix(&name).tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-        Self { name, world: live::world(context, docker_host), cancel, heard, dir, _runtime: runtime }
+        Self {
+            name,
+            world: live::world(context, docker_host),
+            cancel,
+            heard,
+            dir,
+            client: AtomicU32::new(17),
+            _runtime: runtime,
+        }
     }
 
     fn pg(&self) -> &dyn Postgres {
@@ -144,13 +156,14 @@ impl Stage {
         };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = self.path(&format!("content-{number}-globals"));
-        self.pg().dump_globals(server, &path, Some(&image(17))).unwrap();
+        let client = image(self.client.load(Ordering::Relaxed));
+        self.pg().dump_globals(server, &path, Some(&client)).unwrap();
         add("globals", path);
         let sql = "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY datname";
         for (index, row) in self.pg().query(server, "postgres", sql, &[]).unwrap().iter().enumerate() {
             let name = row["datname"].as_str().unwrap();
             let path = self.path(&format!("content-{number}-{index}"));
-            self.pg().dump_database(server, name, &path, "plain", Some(&image(17))).unwrap();
+            self.pg().dump_database(server, name, &path, "plain", Some(&client)).unwrap();
             add(name, path);
         }
         let properties =
@@ -595,7 +608,7 @@ fn still_starting() {
     again();
     assert_eq!(count("postgres").unwrap()[0]["n"], 150_000);
     again();
-    assert_eq!(stage.pg().content(&server).unwrap().databases["postgres"].tables["public.big"], 150_000);
+    assert_eq!(stage.pg().content(&server, true).unwrap().databases["postgres"].tables["public.big"], 150_000);
     again();
     stage.pg().execute(&server, "postgres", "DROP TABLE public.big", &[]).unwrap();
     docker(&["kill", &server.container]);

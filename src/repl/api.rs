@@ -300,6 +300,8 @@ pub struct Planned {
     way_back: &'static str,
     /// What resume does when it was killed in its middle.
     after_a_kill: &'static str,
+    /// `yes`, or `in a branch`: only some runs come to it
+    comes: &'static str,
 }
 
 fn plan(shared: &Shared) -> Result<Vec<Planned>> {
@@ -313,11 +315,27 @@ fn plan(shared: &Shared) -> Result<Vec<Planned>> {
     let compiled = language.engine.compile(&*source.text);
     let ast = compiled.map_err(|e| Error::failed("script.syntax", format!("{}: {e}", source.name)))?;
     let steps = describe::describe(&language, &source, Tree::new(&ast)).steps;
-    Ok(steps.into_iter().filter(|step| step.depth == 0).map(|step| planned(&history, &step)).collect())
+    let steps: Vec<_> = steps.into_iter().filter(|step| step.depth == 0).collect();
+    let begun = begun(&history, &steps);
+    Ok(steps.iter().zip(begun).map(|(step, has_begun)| planned(&history, step, has_begun)).collect())
 }
 
-fn planned(history: &History, step: &describe::Step) -> Planned {
-    let state = match history.steps.get(&step.name).map(|known| &known.state) {
+/// Which of the script's steps are those that the run has begun: one of the same name may stand in several branches.
+fn begun(history: &History, steps: &[describe::Step]) -> Vec<bool> {
+    let mut found = vec![false; steps.len()];
+    let mut next = 0;
+    for path in &history.order {
+        let rest = steps.iter().enumerate().skip(next);
+        if let Some((index, _)) = rest.into_iter().find(|(_, step)| step.name == *path) {
+            found[index] = true;
+            next = index + 1;
+        }
+    }
+    found
+}
+
+fn planned(history: &History, step: &describe::Step, has_begun: bool) -> Planned {
+    let state = match history.steps.get(&step.name).filter(|_| has_begun).map(|known| &known.state) {
         Some(StepState::Done(_)) => "done",
         Some(StepState::Failed(_)) => "failed",
         Some(StepState::Begun) => "cut off",
@@ -328,6 +346,7 @@ fn planned(history: &History, step: &describe::Step) -> Planned {
         state,
         way_back: if step.has_undo { "yes" } else { "no" },
         after_a_kill: step.after_kill.map_or("?", AfterKill::in_words),
+        comes: if step.is_conditional { "in a branch" } else { "yes" },
     }
 }
 
@@ -348,10 +367,26 @@ fn next(shared: &Shared) -> Result<String> {
         return Ok(over);
     }
     let steps = plan(shared)?;
-    let Some(next) = steps.iter().find(|step| step.state != "done") else {
+    // What a run has passed by it does not come to any more.
+    let last = steps.iter().rposition(|step| step.state != "to come");
+    let is_left = |(index, step): &(usize, &Planned)| match step.state {
+        "done" => false,
+        "to come" => last.is_none_or(|last| *index > last),
+        _ => true,
+    };
+    let left: Vec<_> = steps.iter().enumerate().filter(is_left).map(|(_, step)| step).collect();
+    let is_sure = |step: &&&Planned| step.state != "to come" || step.comes == "yes";
+    let Some(next) = left.iter().find(is_sure).or(left.first()) else {
         return Ok("all steps are done: .resume brings the script to its end.".into());
     };
-    Ok(explain(&history, next, steps.iter().filter(|step| step.state == "to come").count()))
+    let before: Vec<_> =
+        left.iter().take_while(|step| step.step != next.step).map(|s| format!("`{}`", s.step)).collect();
+    let to_come = left.iter().skip(before.len()).filter(|step| step.state == "to come").count();
+    let may = match before.is_empty() {
+        true => String::new(),
+        false => format!("before it, where the script's condition holds: {}\n", before.join(", ")),
+    };
+    Ok(may + explain(&history, next, to_come).as_str())
 }
 
 fn explain(history: &History, next: &Planned, to_come: usize) -> String {

@@ -40,6 +40,8 @@ struct Volumes {
     held: BTreeMap<String, &'static str>,
     /// What volumes held whose removal was announced.
     removed: BTreeMap<String, &'static str>,
+    /// Whether the run has come near the old data at all.
+    has_met: bool,
 }
 
 /// Where the data is before the run has done anything to it.
@@ -50,6 +52,7 @@ const NEW: &str = "what came in its place";
 impl Volumes {
     /// A name that is met for the first time holds the old data, unless that has left it.
     fn meet(&mut self, name: &str) {
+        self.has_met |= !self.held.contains_key(name);
         self.held.entry(name.to_owned()).or_insert(OLD);
     }
 
@@ -63,7 +66,7 @@ impl Volumes {
                 let content = self.held.insert(from.clone(), NEW).unwrap_or(NEW);
                 self.held.insert(to.clone(), content);
             }
-            Fact::VolumeCloned { from, to } => {
+            Fact::VolumeCloned { from, to } | Fact::CopyCaughtUp { from, to, .. } => {
                 self.meet(from);
                 let content = self.held[from.as_str()];
                 self.held.insert(to.clone(), content);
@@ -99,7 +102,7 @@ pub fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
         is_there: seen.volumes.as_ref().map(|known| known.contains(name)),
     });
     let mut copies: Vec<_> = of_volumes.collect();
-    if volumes.held.is_empty() {
+    if !volumes.has_met {
         copies.push(Copy {
             what: "volume".into(),
             place: UNTOUCHED.into(),
@@ -187,6 +190,10 @@ mod tests {
     fn the_old_data_is_followed_from_name_to_name() {
         let place = |facts| of(facts).into_iter().map(|copy| copy.place).collect::<Vec<_>>();
         assert_eq!(place(vec![]), ["the server's own"]);
+        // A volume of the run's own is not the old data.
+        let made = || Fact::VolumeCreated { volume: "db-new".into() };
+        assert_eq!(place(vec![made(), Fact::VolumeInUse { volume: "db-new".into() }]), ["the server's own"]);
+        assert_eq!(place(vec![made(), moved("db", "db-kept")]), ["db-kept"]);
         assert_eq!(place(vec![moved("db", "db-kept")]), ["db-kept"]);
         let and_back = vec![moved("db", "db-kept"), moved("db", "db-new"), moved("db-kept", "db")];
         assert_eq!(place(and_back), ["db"]);

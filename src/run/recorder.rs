@@ -2,7 +2,7 @@
 //!
 //! The run's directory is made when the first step begins: a script that only reads leaves nothing behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -560,9 +560,14 @@ impl Doorkeeper for Recorder {
 impl Recorder {
     fn newest(&self, is_wanted: impl Fn(&History, &Place) -> bool) -> Result<Option<Owner>> {
         let this = self.kept_in();
+        // Stacks that later runs have brought to an end.
+        let mut ended = BTreeSet::new();
         for place in self.identity.store.runs()?.into_iter().rev() {
             let (history, damage) = place.history()?;
             if !is_wanted(&history, &place) {
+                if damage.is_none() && history.state().is_over() {
+                    ended.extend(history.locks);
+                }
                 continue;
             }
             let is_this = this.as_ref().is_some_and(|this| this.id == place.id);
@@ -577,6 +582,9 @@ impl Recorder {
                 is_this,
                 // What is wrong with a journal must not make its run look finished.
                 is_over: damage.is_none() && state.is_over() && driver.is_none(),
+                is_superseded: damage.is_none()
+                    && driver.is_none()
+                    && history.locks.iter().any(|stack| ended.contains(stack)),
                 is_rolled_back: damage.is_none() && state == super::history::State::RolledBack,
                 state: shown.to_owned(),
                 facts: history.facts,

@@ -41,6 +41,8 @@ pub struct Step {
     pub is_one_way: bool,
     /// What becomes of it when the run is killed in it; `None` where the text does not tell.
     pub after_kill: Option<AfterKill>,
+    /// It stands in a branch or a loop: it may not come, or more than once.
+    pub is_conditional: bool,
 }
 
 /// A script's own account of itself.
@@ -157,28 +159,88 @@ fn written(value: &Dynamic) -> String {
 fn steps(files: &BTreeMap<String, File>, script: &str, reference: &Reference) -> Vec<Step> {
     let Some(File { tree, .. }) = files.get(script) else { return Vec::new() };
     let flow = Flow::new(files, script, reference);
-    let calls: Vec<_> = tree.calls.iter().filter(|call| is_global(call, "step")).collect();
-    let after_kill = |call: &Call| AfterKill::of(&flow, flow.step_at(call)?);
-    let is_one_way = |call: &Call| flow.step_at(call).is_some_and(|step| durability::is_one_way(&flow, step));
-    let described = |call: &&Call| step(call, depth(call, &calls, tree), after_kill(call), is_one_way(call));
-    calls.iter().filter_map(described).collect()
-}
-
-/// In how many steps' closures a call stands.
-fn depth(call: &Call, steps: &[&Call], tree: &Tree) -> usize {
-    let mut depth = 0;
-    let mut owner = call.owner;
-    // A closure stands in whichever function its step does.
-    while let Some(index) = owner.filter(|_| depth < 32) {
-        let name = &tree.functions[index].name;
-        let Some(outer) = steps.iter().find(|step| step.closures.contains(name)) else { break };
-        depth += 1;
-        owner = outer.owner;
+    let mut order = Order { tree, steps: tree.calls.iter().filter(|call| is_step(call)).collect(), found: Vec::new() };
+    order.reach(None, Place::default(), &mut Vec::new());
+    // Those of functions that only others call.
+    for call in &order.steps {
+        if !order.found.iter().any(|(known, _)| known.position == call.position) {
+            order.found.push((call, Place { depth: order.depth(call), is_conditional: true }));
+        }
     }
-    depth
+    let described = |(call, place): &(&Call, Place)| {
+        let at = flow.step_at(call);
+        let after_kill = at.and_then(|step| AfterKill::of(&flow, step));
+        step(call, *place, after_kill, at.is_some_and(|step| durability::is_one_way(&flow, step)))
+    };
+    order.found.iter().filter_map(described).collect()
 }
 
-fn step(call: &Call, depth: usize, after_kill: Option<AfterKill>, is_one_way: bool) -> Option<Step> {
+fn is_step(call: &Call) -> bool {
+    is_global(call, "step")
+}
+
+/// Where a step stands: in how many others, and whether only some runs come to it.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    depth: usize,
+    is_conditional: bool,
+}
+
+/// The steps in the order in which a run comes to them: those of a function stand wherever it is called.
+struct Order<'t> {
+    tree: &'t Tree,
+    steps: Vec<&'t Call>,
+    found: Vec<(&'t Call, Place)>,
+}
+
+impl<'t> Order<'t> {
+    /// Those of the script's text, or of one of its functions, which is called at `place`.
+    fn reach(&mut self, function: Option<usize>, place: Place, path: &mut Vec<usize>) {
+        let tree = self.tree;
+        let of_function: Vec<_> = tree.calls.iter().filter(|call| self.home(call.owner) == function).collect();
+        for call in of_function {
+            let here = Place {
+                depth: place.depth + self.depth(call),
+                is_conditional: place.is_conditional || call.block != 0,
+            };
+            if is_step(call) {
+                self.found.push((call, here));
+            }
+            let called = tree.function(&call.name).filter(|_| call.namespace.is_empty() && !call.is_method);
+            if let Some(called) = called.filter(|index| !path.contains(index)) {
+                path.push(called);
+                self.reach(Some(called), here, path);
+                path.pop();
+            }
+        }
+    }
+
+    /// The function of a name in which something stands; closures stand where they are written.
+    fn home(&self, owner: Option<usize>) -> Option<usize> {
+        let mut home = owner;
+        for _ in 0..32 {
+            let Some(closure) = home.map(|index| &self.tree.functions[index]).filter(|f| f.is_closure()) else { break };
+            home = self.tree.closures.iter().find(|known| known.name == closure.name).and_then(|known| known.owner);
+        }
+        home
+    }
+
+    /// In how many steps' closures a call stands.
+    fn depth(&self, call: &Call) -> usize {
+        let mut depth = 0;
+        let mut owner = call.owner;
+        // A closure stands in whichever function its step does.
+        while let Some(index) = owner.filter(|_| depth < 32) {
+            let name = &self.tree.functions[index].name;
+            let Some(outer) = self.steps.iter().find(|step| step.closures.contains(name)) else { break };
+            depth += 1;
+            owner = outer.owner;
+        }
+        depth
+    }
+}
+
+fn step(call: &Call, place: Place, after_kill: Option<AfterKill>, is_one_way: bool) -> Option<Step> {
     let name = call.arguments.first()?.text().unwrap_or_else(|| "…".into());
     let options = match call.arguments.get(2) {
         Some(Argument::Map(options)) => options.as_slice(),
@@ -186,7 +248,8 @@ fn step(call: &Call, depth: usize, after_kill: Option<AfterKill>, is_one_way: bo
     };
     let commit = options.iter().any(|(k, v)| k == "commit" && v.literal().is_some_and(|v| v.as_bool() == Ok(true)));
     let has_undo = !is_one_way && options.iter().any(|(key, _)| key == "undo");
-    Some(Step { name, depth, commit, has_undo, is_one_way, after_kill })
+    let Place { depth, is_conditional } = place;
+    Some(Step { name, depth, commit, has_undo, is_one_way, after_kill, is_conditional })
 }
 
 impl Description {
@@ -213,7 +276,9 @@ impl Description {
                 };
                 let kill = step.after_kill.map(|kill| format!("  (after a kill: {})", kill.in_words()));
                 let kill = kill.unwrap_or_default();
-                let _ = writeln!(out, "{:>4}  {}{}{undo}{kill}{mark}", number + 1, "  ".repeat(step.depth), step.name);
+                let may = if step.is_conditional { "  (where its condition holds)" } else { "" };
+                let (number, indent) = (number + 1, "  ".repeat(step.depth));
+                let _ = writeln!(out, "{number:>4}  {indent}{}{may}{undo}{kill}{mark}", step.name);
             }
         }
         out
@@ -226,7 +291,8 @@ impl Description {
         });
         let steps = self.steps.iter().map(|s| {
             json!({"name": s.name, "depth": s.depth, "commit": s.commit, "undo": s.has_undo,
-                   "one_way": s.is_one_way, "after_kill": s.after_kill.map(AfterKill::name)})
+                   "one_way": s.is_one_way, "after_kill": s.after_kill.map(AfterKill::name),
+                   "conditional": s.is_conditional})
         });
         json!({"name": self.name, "origin": self.origin, "doc": self.doc,
                "parameters": parameters.collect::<Vec<_>>(), "steps": steps.collect::<Vec<_>>()})

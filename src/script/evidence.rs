@@ -72,6 +72,26 @@ pub enum Fact {
         from: String,
         to: String,
     },
+    /// `to` is a copy that has followed the server of `from` past its last checkpoint (`lsn`): it holds the same.
+    CopyCaughtUp {
+        from: String,
+        to: String,
+        lsn: String,
+    },
+    /// The copy in the volume was taken to a new version: what was the cluster of number `from` is that of number `to`.
+    /// `same` files of its relations are the very files of the copy, `others` are not.
+    ClusterUpgraded {
+        volume: String,
+        from: String,
+        to: String,
+        same: u64,
+        others: Vec<String>,
+    },
+    /// The others of the cluster that was upgraded in the volume are of sequences: every table and index is in the very
+    /// files of the copy.
+    FilesProved {
+        volume: String,
+    },
     /// The volume is about to be removed.
     VolumeRemoved {
         volume: String,

@@ -93,10 +93,10 @@ fn is_there(world: &World, place: &Place) -> Result<bool> {
     }
 }
 
-/// Whether what a run has put aside or copied has done its service: the run is over, and its data is either back in
-/// its place or proved to be in another one.
+/// Whether what a run has put aside or copied has done its service: the run is over, or another one has brought its
+/// stack to an end, and its data is either back in its place or proved to be in another one.
 fn has_served(owner: &Owner) -> bool {
-    owner.is_over && (owner.is_rolled_back || Ledger::of(&owner.facts).is_settled())
+    (owner.is_over || owner.is_superseded) && (owner.is_rolled_back || Ledger::of(&owner.facts).is_settled())
 }
 
 /// Before a container is removed. One with a database must be stopped, its data must not go with it, and it must be
@@ -164,7 +164,10 @@ fn artefact_may_go(session: &Session, artefact: &Path, gone: &[PathBuf]) -> Resu
     let owner = session.record.owner(artefact)?;
     let others = match &owner {
         _ if session.evidence.ask(|ledger| ledger.has_written(artefact)) => {
-            session.evidence.ask(|ledger| ledger.other_copies(artefact, gone))
+            let mut others = session.evidence.ask(|ledger| ledger.other_copies(artefact, gone));
+            // The way back of a run that is not over leads to what was before.
+            others.iter_mut().for_each(|places| places.retain(|place| *place != Place::Server));
+            others
         }
         None => {
             let what = format!("{shown} is a backup or dump that no run of this store has made: nobody knows of what");

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::api::values;
 use super::session::Session;
 use crate::world::ansible::Site;
+use crate::world::cluster::ClusterCopy;
 use crate::world::container::{Container, Image, Volume};
 use crate::world::content::Content;
 use crate::world::postgres::{Dump, Server};
@@ -90,6 +91,7 @@ impl Encoder<'_> {
             .or_else(|| plain::<Dump>("Dump", &value))
             .or_else(|| plain::<Image>("Image", &value))
             .or_else(|| plain::<Site>("AnsibleSite", &value))
+            .or_else(|| plain::<ClusterCopy>("ClusterCopy", &value))
             .or_else(|| plain::<Content>("Content", &value));
         match plain {
             Some(handle) => Ok(handle),
@@ -150,6 +152,7 @@ fn handle(session: &Session, kind: &str, value: Value) -> Result<Dynamic> {
         "Dump" => Dynamic::from(from::<Dump>(kind, value)?),
         "Image" => Dynamic::from(from::<Image>(kind, value)?),
         "AnsibleSite" => Dynamic::from(from::<Site>(kind, value)?),
+        "ClusterCopy" => Dynamic::from(from::<ClusterCopy>(kind, value)?),
         "Content" => Dynamic::from(from::<Content>(kind, value)?),
         other => return Err(unreadable(other, &"this version of pgscript does not know it")),
     })

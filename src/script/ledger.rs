@@ -33,6 +33,19 @@ pub struct Ledger {
     /// What was compared before it took anybody's place: the number of the cluster that it holds the same as, by its
     /// lineage.
     proved: HashMap<u64, String>,
+    /// What was upgraded with the files that it had, by its lineage.
+    upgraded: HashMap<u64, Upgrade>,
+}
+
+/// A cluster that was upgraded in its place.
+#[derive(Clone, Debug)]
+pub struct Upgrade {
+    /// The number of the cluster that it was.
+    pub from: String,
+    /// Files of relations that were made anew.
+    pub others: Vec<String>,
+    /// None of them is of a table or an index.
+    is_proved: bool,
 }
 
 /// The content of a volume or file.
@@ -48,7 +61,9 @@ struct Held {
     content: Content,
     /// The name under which the run met this content.
     home: String,
-    /// Nothing in it was there before the run, and nobody else has used it since.
+    /// Nothing in it was there before the run.
+    is_made: bool,
+    /// Nor has anybody else used it since.
     is_ours: bool,
     /// It was cloned from another volume, which still is what it was.
     is_clone: bool,
@@ -123,15 +138,27 @@ impl Ledger {
         match fact {
             Fact::VolumeCreated { volume } => {
                 let content = self.new_content();
-                self.hold(volume, Held { content, home: volume.clone(), is_ours: true, is_clone: false });
+                self.hold(
+                    volume,
+                    Held { content, home: volume.clone(), is_made: true, is_ours: true, is_clone: false },
+                );
             }
             Fact::VolumeInUse { volume } => self.use_volume(volume, true),
             Fact::VolumeWritten { volume } => self.use_volume(volume, false),
             Fact::VolumeMoving { from, to } => _ = self.moving.insert(from.clone(), to.clone()),
             Fact::VolumeMoved { from, to } => self.move_volume(from, to),
-            Fact::VolumeCloned { from, to } => {
+            Fact::VolumeCloned { from, to } | Fact::CopyCaughtUp { from, to, .. } => {
                 let original = self.meet(from);
                 self.hold(to, Held { home: to.clone(), is_clone: true, ..original });
+            }
+            Fact::ClusterUpgraded { volume, from, same, others, .. } if *same > 0 => {
+                let lineage = self.meet(volume).content.lineage;
+                let upgrade = Upgrade { from: from.clone(), others: others.clone(), is_proved: false };
+                self.upgraded.insert(lineage, upgrade);
+            }
+            Fact::FilesProved { volume } => {
+                let lineage = self.meet(volume).content.lineage;
+                self.upgraded.get_mut(&lineage).into_iter().for_each(|upgrade| upgrade.is_proved = true);
             }
             Fact::VolumeRemoved { volume } => {
                 let held = self.leave(volume);
@@ -224,7 +251,7 @@ impl Ledger {
             return held.clone();
         }
         let content = self.new_content();
-        let unknown = Held { content, home: volume.to_owned(), is_ours: false, is_clone: false };
+        let unknown = Held { content, home: volume.to_owned(), is_made: false, is_ours: false, is_clone: false };
         let held = self.leaving.remove(volume).unwrap_or(unknown);
         self.hold(volume, held.clone());
         held
@@ -240,6 +267,7 @@ impl Ledger {
             held.is_ours &= is_fenced || !by_others;
             if by_others {
                 self.proved.remove(&held.content.lineage);
+                self.upgraded.remove(&held.content.lineage);
             }
         }
     }
@@ -284,7 +312,7 @@ impl Ledger {
         let held = self.leave(from);
         let content = held.content;
         // Another run has put it aside: this one met it under this name, and has not made it.
-        let is_foreign = held.home == from && !held.is_ours;
+        let is_foreign = held.home == from && !held.is_made;
         let takes_place = self.take_place(to, content.lineage);
         let home = if takes_place { to.to_owned() } else { held.home.clone() };
         // It was moved because somebody wants it.
@@ -317,7 +345,7 @@ impl Ledger {
         let (is_verified, is_foreign) = copy.map_or((false, true), |copy| (copy.is_verified, copy.is_foreign));
         // In the place of a database it is the data; elsewhere it is a copy of our own.
         let is_ours = self.is_ours(volume) && !self.projects.contains_key(volume);
-        self.hold(volume, Held { content, home: volume.to_owned(), is_ours, is_clone: false });
+        self.hold(volume, Held { content, home: volume.to_owned(), is_made: is_ours, is_ours, is_clone: false });
         if is_verified {
             self.come_back(volume, |fence| is_foreign || fence.original == content.lineage);
         }
@@ -413,6 +441,17 @@ impl Ledger {
     /// Nothing in the volume was there before the run, and nobody else has used it since.
     pub fn is_ours(&self, volume: &str) -> bool {
         self.held(volume).is_some_and(|held| held.is_ours)
+    }
+
+    /// How the cluster in a volume was upgraded, if nobody else has used it since.
+    pub fn upgrade_in(&self, volume: &str) -> Option<&Upgrade> {
+        self.volumes.get(volume).and_then(|held| self.upgraded.get(&held.content.lineage))
+    }
+
+    /// Whether the cluster in the container's volumes was upgraded from the one of that number, file by file.
+    pub fn is_upgrade_of(&self, container: &str, identifier: &str) -> bool {
+        let is_it = |upgrade: &Upgrade| upgrade.is_proved && upgrade.from == identifier;
+        self.volumes_of(container).iter().filter_map(|volume| self.upgrade_in(volume)).any(is_it)
     }
 
     /// The name that the volume's content had before this run has put it aside.

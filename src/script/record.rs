@@ -330,6 +330,8 @@ pub struct Owner {
     pub is_this: bool,
     /// Whether it is over, with nothing to go on with: done, or all put back.
     pub is_over: bool,
+    /// Whether another run has brought the stack that it had locked to an end since.
+    pub is_superseded: bool,
     /// Whether all of it was put back.
     pub is_rolled_back: bool,
     /// For people: `done`, `failed`, `interrupted` …

@@ -15,7 +15,8 @@ fn is_within(path: &str, directory: &str) -> bool {
     std::path::Path::new(path).starts_with(directory)
 }
 
-fn pgdata(container: &Container) -> &str {
+/// Where a container's server looks for its cluster.
+pub fn pgdata(container: &Container) -> &str {
     container.variable("PGDATA").filter(|path| !path.is_empty()).unwrap_or(DEFAULT_PGDATA)
 }
 

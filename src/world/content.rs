@@ -21,6 +21,14 @@ pub struct Content {
     /// it, so that a resumed run knows as much.
     #[serde(default)]
     pub from_file: bool,
+    /// Whether rows were counted: else every table has 0 of them, and only its name says something.
+    #[serde(default = "counted")]
+    pub is_counted: bool,
+}
+
+/// All of before were.
+fn counted() -> bool {
+    true
 }
 
 /// What one database holds. Tables and sequences are named `schema.name`, quoted where SQL wants quotes.
@@ -89,6 +97,7 @@ impl Comparison {
 /// Holds what a cluster had before against what one has now. Extension versions may rise; everything else must be
 /// the same. What only the new cluster has is no loss.
 pub fn compare(before: &Content, after: &Content) -> Comparison {
+    let is_counted = before.is_counted && after.is_counted;
     let mut differences = changed("role", &before.roles, &after.roles);
     let roles = pair(before.roles.len(), kept(&before.roles, &after.roles).count());
     let mut rows = vec![row("(cluster)", ["", "", "", "", "", &roles])];
@@ -98,7 +107,12 @@ pub fn compare(before: &Content, after: &Content) -> Comparison {
             rows.push(row(name, ["missing", "", "", "", "", ""]));
             continue;
         };
-        differences.extend(changed(&format!("{name}: rows of"), &old.tables, &now.tables));
+        if is_counted {
+            differences.extend(changed(&format!("{name}: rows of"), &old.tables, &now.tables));
+        } else {
+            let missing = old.tables.keys().filter(|table| !now.tables.contains_key(*table));
+            differences.extend(missing.map(|table| format!("{name}: table {table}: missing")));
+        }
         differences.extend(changed(&format!("{name}: sequence"), &old.sequences, &now.sequences));
         let extensions = old.extensions.keys().filter(|extension| !now.extensions.contains_key(*extension));
         differences.extend(extensions.map(|extension| format!("{name}: extension {extension}: missing")));
@@ -108,7 +122,10 @@ pub fn compare(before: &Content, after: &Content) -> Comparison {
         }
         let numbers = [
             pair(old.tables.len(), kept(&old.tables, &now.tables).count()),
-            pair(old.tables.values().sum::<u64>(), kept(&old.tables, &now.tables).sum()),
+            match is_counted {
+                true => pair(old.tables.values().sum::<u64>(), kept(&old.tables, &now.tables).sum()),
+                false => "not counted".into(),
+            },
             pair(old.sequences.len(), kept(&old.sequences, &now.sequences).count()),
             pair(old.extensions.len(), kept(&old.extensions, &now.extensions).count()),
             pair(old.large_objects, now.large_objects),
@@ -162,7 +179,7 @@ pub struct Written {
 pub struct WrittenTable {
     pub database: String,
     pub table: String,
-    /// Exact rows then; `None` when there was no such table.
+    /// Exact rows then; `None` when there was no such table, or when they were not counted.
     pub before: Option<u64>,
     /// Exact rows now; `None` when it is gone.
     pub now: Option<u64>,
@@ -177,6 +194,7 @@ pub struct WrittenTable {
 pub fn written_since(before: &Content, now: &Content) -> Written {
     let mut written = Written::default();
     let is_same_cluster = before.system_identifier == now.system_identifier;
+    let knows_rows = before.is_counted && now.is_counted;
     for name in names(&before.databases, &now.databases) {
         let nothing = DatabaseContent::default();
         let (old, new) = (before.databases.get(name), now.databases.get(name));
@@ -186,7 +204,10 @@ pub fn written_since(before: &Content, now: &Content) -> Written {
         if !is_counted && kept(&old.tables, &new.tables).next().is_some() {
             written.uncounted.push(name.clone());
         }
-        written.tables.extend(written_tables(name, old, new, is_counted));
+        let tables = written_tables(name, old, new, is_counted);
+        written
+            .tables
+            .extend(tables.into_iter().filter_map(|table| if knows_rows { Some(table) } else { seen(table) }));
     }
     written
 }
@@ -201,6 +222,13 @@ fn written_tables(database: &str, old: &DatabaseContent, new: &DatabaseContent, 
         is_written.then_some(WrittenTable { database, table, before, now, inserted, updated, deleted })
     };
     names(&old.tables, &new.tables).into_iter().filter_map(written).collect()
+}
+
+/// A table whose rows were not counted then: it was written to if its counters say so, or it came or went.
+fn seen(table: WrittenTable) -> Option<WrittenTable> {
+    let is_old = table.before.is_some() && table.now.is_some();
+    let has_moved = [table.inserted, table.updated, table.deleted].iter().flatten().any(|rows| *rows > 0);
+    (!is_old || has_moved).then_some(WrittenTable { before: None, ..table })
 }
 
 fn names<'c, V>(one: &'c BTreeMap<String, V>, other: &'c BTreeMap<String, V>) -> BTreeSet<&'c String> {
@@ -249,6 +277,7 @@ mod tests {
             roles: map(&[("primero", "superuser login".to_owned()), ("reader", "login".to_owned())]),
             databases: map(&[("production", production), ("template1", DatabaseContent::default())]),
             from_file: false,
+            is_counted: true,
         }
     }
 
@@ -418,6 +447,28 @@ mod tests {
         let mut other = changed(one_more);
         other.system_identifier = "7000000000000000002".into();
         unseen(&other);
+    }
+
+    #[test]
+    fn without_rows_names_are_compared_and_counters_tell_what_was_written() {
+        let uncounted = |mut content: Content| {
+            content.is_counted = false;
+            content.databases.values_mut().for_each(|d| d.tables.values_mut().for_each(|rows| *rows = 0));
+            content
+        };
+        let found = compare(&uncounted(cluster()), &cluster());
+        assert!(found.is_equal(), "{:?}", found.differences);
+        assert_eq!(found.rows[1][1..3], ["2 = 2", "not counted"]);
+        let lost = changed(|d| _ = d.tables.remove("public.users"));
+        let found = compare(&uncounted(cluster()), &lost);
+        assert_eq!(found.differences, ["production: table public.users: missing"]);
+        let now = changed(|d| {
+            d.tables.insert("public.new".into(), 2);
+            d.statistics.tables.insert("public.users".into(), counters(21, 5, 0, 0));
+        });
+        let expected =
+            [table("public.new", [None, Some(2)], None), table("public.users", [None, Some(3)], Some([2, 0, 0]))];
+        assert_eq!(written_since(&uncounted(cluster()), &now).tables, expected);
     }
 
     #[test]

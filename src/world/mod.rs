@@ -6,6 +6,7 @@
 
 pub mod ansible;
 pub mod cancel;
+pub mod cluster;
 pub mod container;
 pub mod content;
 pub mod error;
@@ -34,6 +35,7 @@ pub struct World {
     pub containers: Arc<dyn container::ContainerEngine>,
     pub volumes: Arc<dyn volume::VolumeArchive>,
     pub postgres: Arc<dyn postgres::Postgres>,
+    pub clusters: Arc<dyn cluster::ClusterFiles>,
     pub ansible: Arc<dyn ansible::Ansible>,
     pub host: Arc<dyn host::Host>,
     pub cancel: Cancel,

@@ -174,9 +174,9 @@ pub trait Postgres: Send + Sync {
     /// see [`ContainerEngine::terminal`](super::container::ContainerEngine::terminal). Gives its exit code.
     fn terminal(&self, server: &Server, database: &str) -> Result<i64>;
 
-    /// Everything the cluster holds, rows counted exactly. Reads only, but counts every table in one snapshot a
-    /// database.
-    fn content(&self, server: &Server) -> Result<Content>;
+    /// Everything the cluster holds; rows counted exactly, or not at all. Reads only, but counts every table in one
+    /// snapshot a database.
+    fn content(&self, server: &Server, counting: bool) -> Result<Content>;
 
     /// What the server has counted of writes, in all databases that can be connected to, except `template0`.
     fn write_counts(&self, server: &Server) -> Result<WriteCounts>;

@@ -8,7 +8,7 @@ const PRODUCTION: &str = "primero_production";
 
 impl Stage {
     fn look(&self, server: &Server) -> Content {
-        self.pg().content(server).unwrap()
+        self.pg().content(server, true).unwrap()
     }
 }
 

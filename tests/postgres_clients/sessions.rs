@@ -110,7 +110,7 @@ fn search_path_superuser() {
         }
         stage.set_everything(&source, from);
         stage.assert_ours(&source);
-        let before = stage.pg().content(&source).unwrap();
+        let before = stage.pg().content(&source, true).unwrap();
         assert_eq!(before.databases[PRODUCTION].tables["public.t"], 200_000);
 
         for format in [Format::Directory, Format::Plain] {
@@ -119,12 +119,12 @@ fn search_path_superuser() {
             stage.pg().restore(&dump, &target, &restore_options(Some(to))).unwrap();
             // What the dump brings along acts on the sessions that restore it.
             stage.assert_ours(&target);
-            let after = stage.pg().content(&target).unwrap();
+            let after = stage.pg().content(&target, true).unwrap();
             assert_eq!(compare(&before, &after).differences, [""; 0], "{from} to {to}, {format:?}");
         }
         stage.pg().set_password(&source, "app", &Secret::new("another")).unwrap();
         assert_eq!(
-            stage.pg().content(&source).unwrap().databases[PRODUCTION].tables.get("public.logins").unwrap_or(&0),
+            stage.pg().content(&source, true).unwrap().databases[PRODUCTION].tables.get("public.logins").unwrap_or(&0),
             &0
         );
     }

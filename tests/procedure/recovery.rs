@@ -35,16 +35,23 @@ fn after_the_volume_was_removed() {
     assert_eq!(site.stack.kept_volumes(), Vec::<String>::new());
 
     let (mut shell, greeting) = open(&site.stack, INTERRUPTED);
-    for said in ["Your data is safe, in 2 complete copies", "backup of the volume", "dump of the cluster", ".resume"] {
+    for said in [
+        "Your data is safe, in ",
+        "complete copies",
+        "backup of the volume",
+        "dump of the cluster",
+        "volume of the new server",
+        ".resume",
+    ] {
         assert!(greeting.contains(said), "{said:?} was not said:\n{greeting}");
     }
     shell.enter(".copies", &["volume.tar.zst", "read to its end, checksum right"]);
     // The last copies of the data are not for a slip of the finger, at the shell neither.
     shell.enter("host::remove_dir(dir)", &["error[guard.", "--allow-data-loss"]);
-    shell.enter("volume::verify(backup)", &[]);
+    shell.enter("volume::verify(volume::open(dir + \"/volume.tar.zst\")); \"it is whole\"", &["it is whole"]);
     shell.enter(".next", &["deploy the new version"]);
-    shell.enter(".step", &["✓  8 deploy the new version", "stopped before the next step"]);
-    shell.enter(".next", &["step `stop the application again` begins"]);
+    shell.enter(".step", &["✓ 16 deploy the new version", "stopped before the next step"]);
+    shell.enter(".next", &["step `start the application` begins"]);
     shell.goes_on(".resume", DONE, &["upgrade-1 is done now"]);
     shell.leave();
     site.has_moved_on();
@@ -60,14 +67,14 @@ fn in_the_middle_of_the_restore() {
     let (mut shell, greeting) = open(&site.stack, INTERRUPTED);
     assert!(greeting.contains("Your data is safe") && greeting.contains("cut off"), "{greeting}");
     shell.enter(".next", &["step `restore the dump` was cut off", "it runs again; it can be run twice"]);
-    shell.enter("target.database", &["primero"]);
-    shell.type_in(&format!(".sql {}-postgres-1", site.stack.name));
+    shell.enter("source.database", &["primero"]);
+    shell.type_in(&format!(".sql {}", site.new_server()));
     shell.terminal.expect("=#");
     shell.terminal.type_line("SELECT 6 * 7 AS answer;");
     shell.terminal.expect("42");
     shell.terminal.type_line("\\q");
     shell.until_prompt();
-    shell.enter(".retry restore", &["✓ 10 restore the dump", "stopped before the next step"]);
+    shell.enter(".retry restore", &["✓  8 restore the dump", "stopped before the next step"]);
     shell.goes_on(".resume", DONE, &["compare old and new", "upgrade-1 is done now"]);
     let text = shell.leave();
     assert!(!text.contains("unfinished"), "{text}");
@@ -79,7 +86,7 @@ fn deploy_failed_because_of_a_wrong_inventory() {
     let site = Site::up();
     let command = site.stack.upgrade_command(17, &ANSIBLE);
     let mut terminal = seat(&command).start();
-    terminal.expect("back up the volume");
+    terminal.expect("hold the server");
     site.stack.inventory("primero_postgres_version: \"17\"", "primero_postgres_version: \"15\"");
     let asked = terminal.read("what now? ");
     assert!(asked.contains("shell  look around"), "{asked}");
@@ -90,11 +97,7 @@ fn deploy_failed_because_of_a_wrong_inventory() {
     shell.enter("site.to", &["17"]);
     shell.enter(".next", &["step `deploy the new version` runs again; it had failed"]);
     site.stack.inventory("primero_postgres_version: \"15\"", "primero_postgres_version: \"17\"");
-    shell.goes_on(
-        ".retry",
-        INTERRUPTED,
-        &["it is made anew", "✓  8 deploy the new version", "stopped before the next step"],
-    );
+    shell.goes_on(".retry", INTERRUPTED, &["✓ 14 deploy the new version", "stopped before the next step"]);
     shell.goes_on(".resume", DONE, &["upgrade-1 is done now"]);
     shell.leave();
     site.has_moved_on();

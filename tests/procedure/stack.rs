@@ -353,10 +353,6 @@ impl Drop for Stack {
             return;
         }
         let _ = self.command("stack.sh").args(["down", &self.name]).output();
-        let network = format!("{}_pgscript_fence", self.name);
-        let mut docker = Command::new("docker");
-        docker.envs(self.engine.iter().map(|e| ("DOCKER_HOST", e)));
-        let _ = docker.args(["network", "rm", &network]).output();
     }
 }
 

@@ -38,7 +38,6 @@ leave() {
     [ "$code" -eq 0 ] || say "the demo failed ($code)"
     title "Removing the stack"
     stack down || code=1
-    docker network rm "${name}_pgscript_fence" >/dev/null 2>&1 || true
     rm -rf "$work"
     remains="$(left)"
     if [ -n "$remains" ]; then

@@ -256,7 +256,7 @@ down() {
         for other in "${volumes[@]}"; do docker volume rm -f "$other" >/dev/null; done
         mapfile -t networks < <({
             docker network ls -q --filter "label=com.docker.compose.project=$project"
-            docker network ls -q --filter "name=^${project}_default\$"
+            docker network ls -q --filter "name=^${project}_(default|pgscript_.*)\$"
         } | sort -u)
         [ "${#networks[@]}" -eq 0 ] || docker network rm "${networks[@]}" >/dev/null
     else

@@ -305,10 +305,11 @@ fn words_are_searched_for_and_names_come_first() {
     insta::assert_snapshot!(on("volume verified"), @r"
     Nothing is called `volume verified`; did you mean `volume::verify`? It is spoken
     of in:
-      volume::remove(volume) $          Removes a volume and everything in it
-      wayback::put_aside(volume, kept)  Gives the volume's name free: its data is
-                                        kept under `kept`, or, where that can't be
-                                        or is not wanted, removed because …
+      volume::remove(volume) $  Removes a volume and everything in it
+      wayback::put_aside(volume, kept, image)
+                                Gives the volume's name free: its data is kept under
+                                `kept`, or, where that can't be or is not wanted,
+                                removed because …
 
       $ changes something outside
     ");

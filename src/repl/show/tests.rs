@@ -137,6 +137,7 @@ fn handles() -> Vec<Dynamic> {
         roles: BTreeMap::from([("app".into(), "LOGIN".into()), ("postgres".into(), "SUPERUSER".into())]),
         databases: BTreeMap::from([("primero".into(), database)]),
         from_file: false,
+        is_counted: true,
     };
     let site = Site { dir: "/srv/ansible".into(), limit: Some("alpha".into()), ..Site::default() };
     let error = Error::failed("docker.not_found", "no container `db`").hint("docker ps -a shows what there is");

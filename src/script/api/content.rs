@@ -34,12 +34,15 @@ pub fn handle(registrar: &mut Registrar<'_>) {
 /// Declares the functions, in the namespace `psql`.
 pub fn functions(ns: &mut Namespace<'_, '_>) {
     ns.function(
-        "content(server: Server) -> Content",
+        "content(server: Server, options: Map = #{}) -> Content",
         "Everything a cluster holds: roles, and per database the exact rows of each table, sequences, extensions and \
-         large objects. Reads only; on large tables it takes as long as counting takes.",
+         large objects. Reads only; on large tables it takes as long as counting takes. Options: rows (`false`: only \
+         the names of tables; that proves something of a cluster whose very files are known to be those of the other \
+         one).",
         |call| {
             let s: Server = call.get("server")?;
-            Ok(Dynamic::from(call.world().postgres.content(&s)?))
+            let counting = call.options("options", &["rows"])?.bool("rows")?.unwrap_or(true);
+            Ok(Dynamic::from(call.world().postgres.content(&s, counting)?))
         },
     );
     ns.function(
@@ -47,7 +50,8 @@ pub fn functions(ns: &mut Namespace<'_, '_>) {
         "Whether a cluster holds all that another held. Extension versions may rise, and what only `after` has is no \
          loss. Gives #{ rows, differences, proven }: a row per database with old and new numbers (database, tables, \
          rows, sequences, extensions, large objects, roles); every difference in words; and whether that proves that \
-         nothing is missing: there were tables to compare, nothing differs, and neither content is from a file.",
+         nothing is missing: there were tables to compare, nothing differs, rows were counted or the files are those of \
+         the other cluster, and neither content is from a file.",
         compare,
     );
     ns.function(
@@ -66,10 +70,15 @@ pub fn functions(ns: &mut Namespace<'_, '_>) {
 fn compare(call: &mut Call<'_>) -> ScriptResult {
     let (before, after): (Content, Content) = (call.get("before")?, call.get("after")?);
     let found = content::compare(&before, &after);
-    let proven = found.is_equal() && !before.from_file && !after.from_file;
-    // One cluster is always equal to itself.
-    if proven && before.system_identifier != after.system_identifier {
+    let is_other = before.system_identifier != after.system_identifier;
+    if found.is_equal() && is_other {
         witness::remember(call.session, &call.world().containers.container(&after.container)?)?;
+    }
+    let is_told = before.is_counted && after.is_counted
+        || call.session.evidence.ask(|l| l.is_upgrade_of(&after.container, &before.system_identifier));
+    let proven = found.is_equal() && is_told && !before.from_file && !after.from_file;
+    // One cluster is always equal to itself.
+    if proven && is_other {
         call.session.prove(Fact::Compared {
             system_identifier: before.system_identifier.clone(),
             after: after.container.clone(),
@@ -88,7 +97,7 @@ fn compare(call: &mut Call<'_>) -> ScriptResult {
 
 fn written_since(call: &mut Call<'_>) -> ScriptResult {
     let (s, before): (Server, Content) = (call.get("server")?, call.get("before")?);
-    let written = content::written_since(&before, &call.world().postgres.content(&s)?);
+    let written = content::written_since(&before, &call.world().postgres.content(&s, true)?);
     if !written.uncounted.is_empty() {
         let text = format!(
             "{} has counted anew since, or is another cluster: rows that were only updated can't be seen in {}",

@@ -6,7 +6,9 @@ pub mod call;
 mod content;
 mod docker;
 mod host;
+mod pg_basebackup;
 mod pg_dump;
+mod pg_upgrade;
 mod psql;
 mod run;
 mod script;
@@ -85,6 +87,8 @@ pub fn register_with(
     docker::register(&mut registrar);
     volume::register(&mut registrar);
     pg_dump::register(&mut registrar);
+    pg_basebackup::register(&mut registrar);
+    pg_upgrade::register(&mut registrar);
     psql::register(&mut registrar);
     ansible::register(&mut registrar);
     host::register(&mut registrar);

@@ -303,3 +303,71 @@ fn a_start_is_known_by_its_time_or_by_its_announcement() {
     assert!(ledger_of(std::slice::from_ref(&starting)).is_starting("old"));
     assert!(!ledger_of(&[starting, holder("old", "db")]).is_starting("old"));
 }
+
+/// A new server that is proved on a volume of its own while the old one is still in place.
+fn proved_beside() -> Vec<Fact> {
+    let old = vec![of_site("db"), holder("old", "db"), dumped("/d", "db", 3, true), dump_verified("/d")];
+    [old, vec![created("new"), holder("fresh", "new"), restored("/d", "fresh"), compared("71", "fresh", 3)]].concat()
+}
+
+#[test]
+fn what_was_proved_beside_the_old_server_lowers_the_fence_when_it_takes_its_place() {
+    let aside = [proved_beside(), vec![moved("db", "kept")]].concat();
+    assert!(Ledger::of(&aside).is_fenced("site"));
+    let in_place = ledger(&[&aside, &[moved("new", "db")]]);
+    assert!(!in_place.is_fenced("site") && in_place.is_settled());
+    assert_eq!(in_place.put_aside_from("kept").as_deref(), Some("db"));
+    assert_eq!(in_place.put_aside_from("db"), None);
+    // Gone back, and put aside once more.
+    let back = [moved("db", "new-data"), moved("kept", "db")];
+    assert!(ledger(&[&aside, &[moved("new", "db")], &back[..1]]).is_fenced("site"));
+    assert!(!ledger(&[&aside, &[moved("new", "db")], &back]).is_fenced("site"));
+}
+
+#[test]
+fn what_was_not_compared_or_was_used_since_takes_nobodys_place() {
+    let uncompared: Vec<_> =
+        proved_beside().into_iter().filter(|fact| !matches!(fact, Fact::Compared { .. })).collect();
+    assert!(ledger(&[&uncompared, &[moved("db", "kept"), moved("new", "db")]]).is_fenced("site"));
+    let used = ledger(&[&proved_beside(), &[used("new"), moved("db", "kept"), moved("new", "db")]]);
+    assert!(used.is_fenced("site"));
+    // Of another cluster than the one that was there.
+    let of_another: Vec<_> = proved_beside()
+        .into_iter()
+        .map(|fact| if matches!(fact, Fact::Compared { .. }) { compared("72", "fresh", 3) } else { fact })
+        .collect();
+    assert!(ledger(&[&of_another, &[moved("db", "kept"), moved("new", "db")]]).is_fenced("site"));
+}
+
+fn caught_up(from: &str, to: &str) -> Fact {
+    Fact::CopyCaughtUp { from: from.into(), to: to.into(), lsn: "0/17".into() }
+}
+
+fn upgraded(volume: &str, same: u64) -> Fact {
+    let others = vec!["16384/16390".to_owned()];
+    Fact::ClusterUpgraded { volume: volume.into(), from: "71".into(), to: "72".into(), same, others }
+}
+
+#[test]
+fn a_copy_that_caught_up_is_one_until_it_is_upgraded() {
+    let copied = [of_site("db"), holder("old", "db"), created("copy"), caught_up("db", "copy")];
+    assert_eq!(Ledger::of(&copied).copies_of("db"), [Place::Volume { name: "copy".into() }]);
+    assert!(ledger(&[&copied, &[used("db")]]).copies_of("db").is_empty());
+    assert!(ledger(&[&copied, &[created("copy"), upgraded("copy", 9)]]).copies_of("db").is_empty());
+}
+
+#[test]
+fn files_prove_an_upgrade_while_nobody_else_uses_them() {
+    let upgrade = [created("copy"), upgraded("copy", 9), holder("fresh", "copy")];
+    let proved = Fact::FilesProved { volume: "copy".into() };
+    assert!(!Ledger::of(&upgrade).is_upgrade_of("fresh", "71"));
+    let told = ledger(&[&upgrade, std::slice::from_ref(&proved)]);
+    assert!(told.is_upgrade_of("fresh", "71"));
+    assert!(!told.is_upgrade_of("fresh", "73") && !told.is_upgrade_of("another", "71"));
+    assert_eq!(told.upgrade_in("copy").unwrap().others, ["16384/16390"]);
+    assert!(ledger(&[&upgrade, &[proved.clone(), written("copy")]]).is_upgrade_of("fresh", "71"));
+    assert!(!ledger(&[&upgrade, &[proved.clone(), used("copy")]]).is_upgrade_of("fresh", "71"));
+    // Not a file of the copy is in it.
+    let none = [created("copy"), upgraded("copy", 0), holder("fresh", "copy"), proved];
+    assert!(!Ledger::of(&none).is_upgrade_of("fresh", "71"));
+}

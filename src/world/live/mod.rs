@@ -1,8 +1,11 @@
 //! The real world: a Docker engine through bollard, child processes, files.
 
 pub mod ansible;
+mod cluster;
 pub mod docker;
+mod helper;
 pub mod host;
+mod lines;
 pub mod postgres;
 mod process;
 mod progress;
@@ -54,9 +57,11 @@ impl Context {
 /// The live world; nothing is contacted before it is asked for. `docker`: the engine, as in `DOCKER_HOST`.
 pub fn world(context: Context, docker: impl Into<docker::Wish>) -> World {
     let containers = Arc::new(docker::Docker::new(context.clone(), docker.into()));
+    let postgres = Arc::new(postgres::Clients::new(context.clone(), containers.clone()));
     World {
         volumes: Arc::new(volume::Volumes::new(context.clone(), containers.clone())),
-        postgres: Arc::new(postgres::Clients::new(context.clone(), containers.clone())),
+        clusters: Arc::new(cluster::Clusters::new(context.clone(), containers.clone(), postgres.clone())),
+        postgres,
         ansible: Arc::new(ansible::AnsiblePrograms::new(context.clone())),
         host: Arc::new(host::Machine::new(context.clone())),
         containers,

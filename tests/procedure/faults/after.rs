@@ -1,8 +1,10 @@
-//! Faults after the old server was put aside: the run says what to type, `status` says where the data is, and typing it
-//! brings the old server back, or the new one to its end.
+//! Faults around the moment at which the old server is put aside. Before it everything comes back by itself; after it
+//! the run says what to type, `status` says where the data is, and typing it brings the old server back, or the new one
+//! to its end.
 
 use std::collections::BTreeMap;
 
+use super::{edited, go_on, pause, run_edited_as};
 use crate::stack::{ANSIBLE, Run, Stack, Watched, docker, run};
 
 /// Enough to see a loss, and dumped in a moment. The whole variety of objects is `upgrades`' subject.
@@ -82,7 +84,7 @@ impl Site {
     pub fn goes_on(&self, failed: &Run) {
         self.is_safe(failed);
         let resumed = self.stack.as_advised(failed, "resume");
-        self.is_upgraded(resumed.expect(0, &["6 verify the dump  (done before)"]));
+        self.is_upgraded(resumed.expect(0, &["7 verify the dump  (done before)"]));
     }
 
     /// The run came to its end: the new server has all data, and the application writes to it.
@@ -124,6 +126,11 @@ impl Site {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{from:?} is not in {file}");
         std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// The container of the new server before it is in the old one's place.
+    pub fn new_server(&self) -> String {
+        format!("{}-pgscript-new-upgrade-1", self.stack.name)
     }
 
     /// Id and state of every container that is named after the stack.
@@ -179,7 +186,7 @@ fn playbook_fails_after_it_has_started_the_containers() {
 #[test]
 fn host_unreachable_at_the_deploy() {
     let site = Site::up();
-    let run = site.upgrade_with_until(&ANSIBLE, "back up the volume");
+    let run = site.upgrade_with_until(&ANSIBLE, "hold the server");
     let unreachable = "ansible_connection: ssh\n          ansible_host: 127.0.0.1\n          ansible_port: 1";
     site.edit("ansible/inventory.yml", "ansible_connection: local", unreachable);
     let failed = run.end().expect(5, &["error[ansible.", &site.stack.name, "failed in step `deploy the new version`"]);
@@ -189,7 +196,7 @@ fn host_unreachable_at_the_deploy() {
 #[test]
 fn the_deploy_brings_another_version() {
     let site = Site::up();
-    let run = site.upgrade_until("back up the volume");
+    let run = site.upgrade_until("hold the server");
     site.edit("ansible/inventory.yml", "primero_postgres_version: \"17\"", "primero_postgres_version: \"15\"");
     let failed = run.end().expect(
         1,
@@ -198,20 +205,32 @@ fn the_deploy_brings_another_version() {
     site.comes_back(&failed);
 }
 
+/// An upgrade that stands still before the dump is restored, from a site's copy of the script.
+#[track_caller]
+fn stands_still_before_the_restore(site: &Site) -> Watched {
+    let line = "let container = new_server::start(plan, site.user);";
+    let script = edited(&site.stack, line, &format!("{}\n    {line}", pause(&site.stack)));
+    let mut run = Watched::start(run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
+    run.until("paused");
+    run
+}
+
 #[test]
 fn the_dump_is_damaged_before_the_restore() {
     let site = Site::up();
-    let run = site.upgrade_until("8 deploy the new version");
+    let run = stands_still_before_the_restore(&site);
     let dump = site.stack.artefacts().join("dump");
     let biggest = files(&dump).into_iter().max_by_key(|f| std::fs::metadata(f).unwrap().len()).unwrap();
     let mut bytes = std::fs::read(&biggest).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x55;
     std::fs::write(&biggest, bytes).unwrap();
-    let failed = run.end().expect(1, &["error[dump.damaged]", "was changed", "failed in step `restore the dump`"]);
-    // Nothing was loaded: the new cluster holds only what the application made.
-    assert_eq!(site.stack.sql("primero_production", "SELECT to_regclass('cases') IS NULL"), "t");
-    site.comes_back(&failed);
+    go_on(&site.stack);
+    run.end().expect(
+        1,
+        &["error[dump.damaged]", "was changed", "failed in step `restore the dump`", "everything is back as it was"],
+    );
+    site.is_back();
 }
 
 pub fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
@@ -244,24 +263,25 @@ impl Drop for Image {
     }
 }
 
+/// It may lack an extension, for instance: what was proved was another one.
 #[test]
-fn the_deployed_image_lacks_an_extension() {
+fn wrong_deploy_image() {
     let image = Image::lacking("pg_trgm");
     let site = Site::up();
-    let run = site.upgrade_until("back up the volume");
+    let run = site.upgrade_until("hold the server");
     // The preflight has looked at another image than the deploy brings.
-    site.edit("docker-compose.yml", "pgscript-test/postgres:${PRIMERO_POSTGRES_VERSION}", &image.0);
-    let failed = run.end().expect(
-        1,
-        &[
-            "error[restore.unexpected_error]",
-            "database \"primero_production\"",
-            "pg_trgm",
-            "is not complete",
-            "failed in step `restore the dump`",
-        ],
-    );
-    site.comes_back(&failed);
+    let used = "pgscript-test/postgres:${PRIMERO_POSTGRES_VERSION}";
+    site.edit("docker-compose.yml", used, &image.0);
+    let said = ["error[deploy.other_image]", &image.0, "not pgscript-test/postgres:17", "deploy from pgscript-test/"];
+    let failed = run.end().expect(1, &said).expect(1, &["failed in step `deploy the new version`"]);
+    for service in ["postgres", "application", "worker"] {
+        assert_eq!(site.stack.inspect(service, "{{.State.Running}}"), "false", "{service}");
+    }
+    // Either way is open.
+    site.edit("docker-compose.yml", &image.0, used);
+    site.goes_on(&failed);
+    site.stack.rollback().expect(0, &["is rolled back"]);
+    site.is_back();
 }
 
 #[test]
@@ -270,14 +290,15 @@ fn the_new_server_is_killed_during_the_restore() {
     site.stack.sql("primero_production", SLOW_TO_RESTORE);
     site.before = site.stack.content();
     let run = site.upgrade_until("$ pg_restore");
-    let new = site.stack.container("postgres");
+    let new = site.new_server();
     let begun = std::time::Instant::now();
-    while run_sql(&site.stack, "SELECT to_regclass('slow') IS NOT NULL") != "t" {
+    while run_sql(&site.stack, &new, "SELECT to_regclass('slow') IS NOT NULL") != "t" {
         assert!(begun.elapsed().as_secs() < 60, "the restore never came to the slow table");
     }
     site.stack.docker(&["kill", &new]);
-    let failed = run.end().expect(1, &["is not complete", "failed in step `restore the dump`"]);
-    site.comes_back(&failed);
+    let said = ["is not complete", "failed in step `restore the dump`", "everything is back as it was"];
+    run.end().expect(1, &said);
+    site.is_back();
 }
 
 /// Whose row takes long to be checked when it is loaded: a restore that can't be over before it is killed.
@@ -289,18 +310,18 @@ const SLOW_TO_RESTORE: &str = "
         LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(120); RETURN true; END';";
 
 /// An answer, or what went wrong: while a cluster is being filled a database may be missing.
-fn run_sql(stack: &Stack, sql: &str) -> String {
-    let id = stack.container("postgres");
-    let psql = ["exec", &id, "psql", "-XAtU", "primero", "-d", "primero_production", "-c", sql];
-    let out = std::process::Command::new("docker").args(psql).output().unwrap();
-    String::from_utf8_lossy(&out.stdout).trim().to_owned()
+fn run_sql(stack: &Stack, server: &str, sql: &str) -> String {
+    let psql = ["exec", server, "psql", "-XAtU", "primero", "-d", "primero_production", "-c", sql];
+    let mut docker = std::process::Command::new("docker");
+    docker.envs(stack.engine.iter().map(|e| ("DOCKER_HOST", e)));
+    String::from_utf8_lossy(&docker.args(psql).output().unwrap().stdout).trim().to_owned()
 }
 
 #[test]
 fn wrong_password_of_the_application_after_the_deploy() {
     let site = Site::up();
     let mut run = Watched::start(site.stack.upgrade_command(17, &["--set", "application_wait=5"]));
-    run.until("back up the volume");
+    run.until("hold the server");
     for service in ["application", "worker"] {
         let own = format!("command: [app.sh, {service}]");
         site.edit("docker-compose.yml", &own, &format!("{own}\n    environment: {{POSTGRES_PASSWORD: wrong}}"));
@@ -319,7 +340,7 @@ fn wrong_password_of_the_application_after_the_deploy() {
 #[test]
 fn another_password_in_the_deployment_is_the_new_one() {
     let site = Site::up();
-    let run = site.upgrade_until("back up the volume");
+    let run = site.upgrade_until("hold the server");
     let path = site.stack.dir.join("postgres.env");
     let text = std::fs::read_to_string(&path).unwrap();
     let other = text.lines().map(|l| if l.starts_with("POSTGRES_PASSWORD=") { "POSTGRES_PASSWORD=other" } else { l });
@@ -331,7 +352,7 @@ fn another_password_in_the_deployment_is_the_new_one() {
     site.is_back();
 }
 
-/// Ctrl-C as soon as `line` is said in that step: the run is cancelled.
+/// Ctrl-C as soon as `line` is said in that step, after the old server was put aside: the run is cancelled.
 #[track_caller]
 fn interrupted(args: &[&str], step: &str, line: &str) -> (Site, Run) {
     let site = Site::up();
@@ -368,37 +389,31 @@ fn ctrl_c_while_the_old_volume_is_moved() {
 
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
+fn ctrl_c_in_put_the_new_cluster_in_place() {
+    back_from(interrupted(&[], "put the new cluster in place", ""));
+}
+
+#[test]
+fn ctrl_c_while_the_new_volume_is_moved() {
+    on_from(interrupted(&[], "put the new cluster in place", "; mv -T "));
+}
+
+#[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_deploy_the_new_version() {
     on_from(interrupted(&ANSIBLE, "deploy the new version", "TASK [start the containers]"));
 }
 
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn ctrl_c_in_stop_the_application_again() {
-    back_from(interrupted(&[], "stop the application again", ""));
-}
-
-#[test]
-fn ctrl_c_in_restore_the_dump() {
-    on_from(interrupted(&[], "restore the dump", "$ pg_restore"));
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn ctrl_c_in_compare_old_and_new() {
-    on_from(interrupted(&[], "compare old and new", ""));
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn ctrl_c_in_prove_the_login() {
-    back_from(interrupted(&[], "prove the login", ""));
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_start_the_application() {
-    back_from(interrupted(&ANSIBLE, "start the application", "$ ansible-playbook"));
+    back_from(interrupted(&[], "start the application", ""));
+}
+
+#[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
+fn ctrl_c_in_back_up_the_volume() {
+    on_from(interrupted(&[], "back up the volume", ""));
 }
 
 #[test]
@@ -419,13 +434,13 @@ fn ctrl_c_in_the_rollback() {
 #[test]
 fn the_daily_cleanup_removed_the_application_before_the_rollback() {
     let site = Site::up();
-    let run = site.upgrade_until(" restore the dump");
-    run.interrupt();
-    let failed = run.end().expect(4, &["cancelled"]);
+    let run = stands_still_before_the_restore(&site);
     for service in ["application", "worker", "nginx"] {
         site.stack.docker(&["rm", &site.stack.container(service)]);
     }
-    site.comes_back(&failed);
+    run.interrupt();
+    run.end().expect(4, &["cancelled", "is created again, from its definition", "everything is back as it was"]);
+    site.is_back();
 }
 
 /// The database's was removed by the upgrade, the others had exited: nothing is left that is labelled with the project.

@@ -110,7 +110,7 @@ fn restart_policy_lost_static_address_and_sidecar_network() {
     // It is put back by itself.
     stack.inventory_version(17);
     let mut first = Watched::start(stack.upgrade_command(17, &[]));
-    first.until("6 verify the dump");
+    first.until("7 verify the dump");
     first.interrupt();
     first.end().expect(4, &["everything is back as it was"]);
     assert_eq!(standing(&stack), before);
@@ -119,7 +119,7 @@ fn restart_policy_lost_static_address_and_sidecar_network() {
     // It is killed, and the database's address is somebody else's when it is rolled back: all run, and who has the
     // address is named; without that one it is as before.
     let mut second = Watched::start(stack.upgrade_command(17, &[]));
-    second.until("6 verify the dump");
+    second.until("7 verify the dump");
     second.kill();
     let (thief, network, address) =
         (format!("{}-thief", stack.name), format!("{}_default", stack.name), format!("{subnet}.10"));

@@ -36,9 +36,9 @@ fn the_clock_is_set_back_during_the_run_before_the_resume_and_before_the_rollbac
     let site = Site::up();
     let clock = Clock::new(&site.stack.dir);
     let mut killed = Watched::start(clock.seen_by(site.stack.upgrade_command(17, &[])));
-    killed.until("5 dump the cluster");
+    killed.until("6 dump the cluster");
     clock.set("-40d");
-    killed.until("10 restore the dump");
+    killed.until("8 restore the dump");
     killed.kill();
     clock.set("-80d");
     site.is_upgraded(run(&mut clock.seen_by(site.stack.pgscript(&["resume", "upgrade-1"]))));

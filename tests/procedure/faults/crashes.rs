@@ -1,13 +1,13 @@
 //! What goes away under a run while it works: the engine with everything it ran, the database's container, the room on
 //! the engine's disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::after::Site;
 use super::engines::Engine;
 use super::{edited, fill, go_on, pause, run_edited_as};
 use crate::gate::Gate;
-use crate::stack::{Run, Watched, run, sh};
+use crate::stack::{Run, Watched, run};
 
 /// An upgrade whose engine is killed, and started again, as soon as it says `line`.
 #[track_caller]
@@ -27,7 +27,7 @@ fn the_engine_is_killed_during_the_dump() {
         &[
             "error[docker.unreachable]",
             "failed in step `dump the cluster`",
-            "could not put back `back up the volume`",
+            "could not put back `hold the server`",
             "not put back yet, because it rests on that: `stop the application`",
             "next: pgscript rollback upgrade-1 ",
         ],
@@ -43,7 +43,20 @@ fn the_engine_is_killed_during_the_restore() {
     let engine = Engine::start(&[]);
     let site = engine.site();
     let failed = engine_killed_at(&engine, &site, "$ pg_restore")
-        .expect(5, &["error[docker.unreachable]", "failed in step `restore the dump`"]);
+        .expect(5, &["error[docker.unreachable]", "failed in step `restore the dump`"])
+        .expect(5, &["could not put back `hold the server`", "next: pgscript rollback upgrade-1 "]);
+    site.stack.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
+    site.is_back();
+    drop(site);
+    drop(engine);
+}
+
+#[test]
+fn the_engine_is_killed_after_the_commit() {
+    let engine = Engine::start(&[]);
+    let site = engine.site();
+    let failed = engine_killed_at(&engine, &site, "14 deploy the new version");
+    assert_ne!(failed.code, 0, "{}", failed.text);
     site.goes_on(&failed);
     drop(site);
     drop(engine);
@@ -53,7 +66,7 @@ fn the_engine_is_killed_during_the_restore() {
 #[test]
 fn a_container_that_the_engine_was_killed_at_starting_is_made_again() {
     let site = Site::up();
-    site.upgrade_until("5 dump the cluster").kill();
+    site.upgrade_until("6 dump the cluster").kill();
     let gate = Gate::opened();
     for service in ["postgres", "worker"] {
         let id = site.stack.inspect(service, "{{.Id}}");
@@ -78,55 +91,32 @@ fn the_database_container_is_killed_during_the_dump() {
 fn the_database_container_is_killed_during_the_backup() {
     let site = Site::up();
     // Stands still between the last look and the stop: however long a kill takes, it is not too late.
-    let line = "postgres::last_look(source, plan.database, dir + \"/writes.json\");";
-    let script = edited(&site.stack, line, &format!("{line}\n        {}", pause(&site.stack)));
-    let mut run = Watched::start(run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
+    let line = "postgres::last_look(source, plan.database, writes);";
+    let script = edited(&site.stack, line, &format!("{line}\n    {}", pause(&site.stack)));
+    let shipped = site.stack.upgrade_command(17, &["--set", "backup=before"]);
+    let mut run = Watched::start(run_edited_as(&site.stack, &script, &shipped));
     run.until("paused");
     site.stack.docker(&["kill", "--signal", "KILL", &site.stack.container("postgres")]);
     go_on(&site.stack);
     site.is_upgraded(run.end().expect(0, &["had not stopped cleanly"]));
 }
 
-/// An upgrade to whose restore the engine's disk leaves no room, and the file that takes it.
-#[track_caller]
-fn disk_full_in_the_restore(site: &Site) -> (Run, PathBuf) {
-    let root = site.stack.docker(&["info", "--format", "{{.DockerRootDir}}"]);
-    let run = site.upgrade_until("10 restore the dump");
-    // Enough for the engine to start the clients, too little for another database.
-    let log = fill(Path::new(&root), 2 << 20);
-    let failed = run.end().expect(1, &["is not complete", "failed in step `restore the dump`"]);
-    // A failed checkpoint tells its client no reason, only the server's log has it.
-    let server = server_log(site);
-    let reason = "No space left on device";
-    assert!(failed.text.contains(reason) || server.contains(reason), "{}\n{server}", failed.text);
-    (failed, log)
-}
-
-/// What the stack's database server wrote.
-fn server_log(site: &Site) -> String {
-    let host = site.stack.engine.as_deref().unwrap_or_default();
-    let logs = ["-c", "docker -H \"$0\" logs \"$1\" 2>&1", host, &site.stack.container("postgres")];
-    sh("sh", &logs)
-}
-
+/// It comes back on the full disk, too, and goes on once there is room.
 #[test]
 fn disk_full_under_the_volume() {
     let engine = Engine::start(&["--disk=1500"]);
     let site = engine.site();
-    let (failed, log) = disk_full_in_the_restore(&site);
-    std::fs::remove_file(log).unwrap();
-    site.goes_on(&failed);
-    drop(site);
-    drop(engine);
-}
-
-#[test]
-fn disk_full_under_the_volume_and_no_room_for_the_way_back() {
-    let engine = Engine::start(&["--disk=1500"]);
-    let site = engine.site();
-    let (failed, log) = disk_full_in_the_restore(&site);
-    site.comes_back(&failed);
+    let root = site.stack.docker(&["info", "--format", "{{.DockerRootDir}}"]);
+    let run = site.upgrade_until("8 restore the dump");
+    // Enough for the engine to start the clients, too little for another database.
+    let log = fill(Path::new(&root), 2 << 20);
+    let said = ["is not complete", "failed in step `restore the dump`", "everything is back as it was"];
+    // A failed checkpoint tells its client no reason, only the server's log has it.
+    run.end().expect(1, &said).expect(1, &["No space left on device"]);
     assert!(log.exists(), "somebody made room");
+    site.is_back();
+    std::fs::remove_file(log).unwrap();
+    site.is_upgraded(site.stack.upgrade(17, &[]));
     drop(site);
     drop(engine);
 }
@@ -143,7 +133,11 @@ fn killed_while_databases_were_away() {
         journal.lines().position(|line| line.contains("$ pg_restore") || line.contains("\"pg_restore ")).unwrap() + 1;
     let at = format!("after:{line}");
     assert_eq!(run(site.stack.upgrade_command(17, &[]).env("PGSCRIPT_KILL_AT", at)).code, -1);
-    site.stack.sql("template1", "DROP DATABASE primero_production");
-    site.stack.sql("template1", "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'postgres'");
+    let sql =
+        ["DROP DATABASE primero_production", "UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'postgres'"];
+    for sql in sql {
+        let new = format!("{}-pgscript-new-upgrade-2", site.stack.name);
+        site.stack.docker(&["exec", &new, "psql", "-XU", "primero", "-d", "template1", "-c", sql]);
+    }
     site.is_upgraded(run(&mut site.stack.pgscript(&["resume", "upgrade-2"])));
 }

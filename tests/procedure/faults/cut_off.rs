@@ -87,8 +87,8 @@ fn disk_full_during_the_backup() {
     let disk = SmallDisk::new(&stack, 400);
     stack.base = disk.0.join("artefacts");
     let before = Before::of(&stack);
-    let mut watched = Watched::start(upgrade(&stack, &[]));
-    watched.until("3 stop the application");
+    let mut watched = Watched::start(upgrade(&stack, &["--set", "backup=before"]));
+    watched.until("4 stop the application");
     disk.fill(512 << 10);
     watched
         .end()
@@ -104,7 +104,7 @@ fn disk_full_during_the_dump() {
     stack.base = disk.0.join("artefacts");
     let before = Before::of(&stack);
     let mut watched = Watched::start(upgrade(&stack, &[]));
-    watched.until("5 dump the cluster");
+    watched.until("6 dump the cluster");
     disk.fill(64 << 10);
     watched
         .end()

@@ -9,7 +9,10 @@ use crate::stack::{Stack, Watched};
 /// A copy of the upgrade that stands still after this line, and one that then fails.
 fn standing_still_after(stack: &Stack, line: &str, then: &str) -> Watched {
     let script = edited(stack, line, &format!("{line}\n    {}\n    {then}", pause(stack)));
-    let mut watched = Watched::start(run_edited(stack, &script));
+    let mut command = run_edited(stack, &script);
+    // So that nothing of the stack runs then.
+    command.args(["--set", "backup=before"]);
+    let mut watched = Watched::start(command);
     watched.until("paused");
     watched
 }
@@ -47,7 +50,7 @@ fn exited_application_container_removed_and_the_run_succeeds() {
     let before = stack.content();
     stack.inventory_version(17);
     let mut watched = Watched::start(stack.upgrade_command(17, &[]));
-    watched.until("4 back up the volume");
+    watched.until("5 hold the server");
     for service in ["application", "worker", "nginx"] {
         stack.docker(&["rm", &stack.container(service)]);
     }
@@ -87,8 +90,9 @@ fn networks_pruned_while_all_is_stopped_and_the_run_succeeds() {
     stack.inventory_version(17);
     stack.deploy_by_command();
     let pause = pause(&stack);
-    let script = edited(&stack, "volume::verify(backup);", &format!("volume::verify(backup);\n    {pause}"));
-    let mut watched = Watched::start(run_edited_as(&stack, &script, &stack.upgrade_command(17, &[])));
+    let script = edited(&stack, "volume::verify(backup);", &format!("volume::verify(backup);\n            {pause}"));
+    let shipped = stack.upgrade_command(17, &["--set", "backup=before"]);
+    let mut watched = Watched::start(run_edited_as(&stack, &script, &shipped));
     watched.until("paused");
     prune_networks(&stack);
     go_on(&stack);

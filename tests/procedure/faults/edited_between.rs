@@ -7,7 +7,7 @@ use super::after::Site;
 use super::{edited, run_edited_as};
 use crate::stack::{Run, run};
 
-/// A stack whose upgrade has failed in its restore, because of a mistake in the site's copy of the script.
+/// A stack whose upgrade has failed after the commit, because of a mistake in the site's copy of the script.
 struct Night {
     site: Site,
     script: PathBuf,
@@ -15,17 +15,16 @@ struct Night {
     text: String,
 }
 
-const MISTAKE: &str = "jobs: \"two\" })";
-const MENDED: &str = "jobs: 2 })";
+const MISTAKE: &str = "new_server::take_place(record, fresh, proved.identifer);";
+const MENDED: &str = "new_server::take_place(record, fresh, proved.identifier);";
 
 impl Night {
     fn falls() -> Self {
         let site = Site::up();
-        let right = "pg_dump::restore(dumped.dump, target, #{ client: plan.image, jobs: jobs })";
-        let script = edited(&site.stack, right, &right.replace("jobs: jobs })", MISTAKE));
+        let script = edited(&site.stack, MENDED, MISTAKE);
         let shipped = site.stack.upgrade_command(17, &[]);
         run(&mut run_edited_as(&site.stack, &script, &shipped))
-            .expect(1, &["✗ failed in step `restore the dump`", "next: pgscript resume upgrade-1 "]);
+            .expect(1, &["✗ failed in step `put the new cluster in place`", "next: pgscript resume upgrade-1 "]);
         let text = std::fs::read_to_string(&script).unwrap();
         Self { site, script, text }
     }
@@ -63,8 +62,8 @@ fn a_step_added_before_renamed_or_removed_is_refused_and_a_mended_body_is_taken(
     night.refuses(&added, "+step(\"look around\"", &["+look around"]);
     let renamed = night.text.replacen("step(\"dump the cluster\"", "step(\"take a dump\"", 1);
     night.refuses(&renamed, "+let dumped = step(\"take a dump\"", &["-dump the cluster", "+take a dump"]);
-    let removed = night.without("step(\"stop the application again\"", "undo: false });\n");
-    night.refuses(&removed, "-step(\"stop the application again\"", &["-stop the application again"]);
+    let removed = night.without("step(\"prove the login\"", "undo: false });\n");
+    night.refuses(&removed, "-step(\"prove the login\"", &["-prove the login"]);
 
     std::fs::write(&night.script, night.text.replace(MISTAKE, MENDED)).unwrap();
     night.resume(&[]).expect(3, &["error[run.edited_script]", MISTAKE, MENDED, "nothing was done"]);

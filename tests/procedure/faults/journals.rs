@@ -54,7 +54,7 @@ fn advised(site: &Site) -> std::process::Command {
 #[test]
 fn a_torn_last_line_is_dropped_and_the_upgrade_goes_on() {
     let site = Site::up();
-    let mut killed = site.upgrade_until("5 dump the cluster");
+    let mut killed = site.upgrade_until("6 dump the cluster");
     killed.until("$ pg_dumpall");
     killed.kill();
     change_the_journal(&site, tear_the_last_line);

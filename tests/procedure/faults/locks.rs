@@ -26,7 +26,7 @@ fn refused_elsewhere(site: &Site) {
 #[test]
 fn a_second_run_is_told_who_is_at_work() {
     let site = Site::up();
-    let first = site.upgrade_until("3 stop the application");
+    let first = site.upgrade_until("4 stop the application");
     let (since, process) = (format!("worked on by run upgrade-1 of {} since 20", host()), first.id());
     site.stack
         .upgrade(17, &[])
@@ -39,7 +39,7 @@ fn a_second_run_is_told_who_is_at_work() {
 #[test]
 fn a_killed_run_keeps_its_lock_and_is_gone_on_with() {
     let site = Site::up();
-    let mut killed = site.upgrade_until("5 dump the cluster");
+    let mut killed = site.upgrade_until("6 dump the cluster");
     killed.until("$ pg_dumpall");
     killed.kill();
     site.stack

@@ -32,7 +32,7 @@ fn the_engine_restarts_after_a_kill_between_the_fence_and_the_commit() {
     let site = engine.site();
     // An undisturbed run says at which lines of the journal it does what; it is put back before the commit step.
     let mut first = Watched::start(site.stack.upgrade_command(17, &[]));
-    first.until("6 verify the dump");
+    first.until("7 verify the dump");
     first.interrupt();
     first.end().expect(4, &["everything is back as it was"]);
     site.is_back();

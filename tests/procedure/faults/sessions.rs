@@ -74,7 +74,7 @@ fn application_restarts_during_the_dump() {
     let before = Before::of(&stack);
     let application = stack.container("application");
     let mut watched = Watched::start(upgrade(&stack, &[]));
-    watched.until("5 dump the cluster");
+    watched.until("6 dump the cluster");
     stack.docker(&["start", &application]);
     let name = format!("{}-application-1 was started during the procedure", stack.name);
     watched
@@ -90,7 +90,7 @@ fn application_container_already_stopped_stays_stopped() {
     stack.docker(&["stop", &stack.container("application")]);
     let before = Before::of(&stack);
     let mut watched = Watched::start(upgrade(&stack, &[]));
-    watched.until("5 dump the cluster");
+    watched.until("6 dump the cluster");
     watched.interrupt();
     watched.end().expect(4, &["everything is back as it was"]);
     assert_eq!(stack.inspect("application", "{{.State.Running}}"), "false");

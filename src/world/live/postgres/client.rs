@@ -1,17 +1,14 @@
 //! Where client programs run: in the server's own container, or in a helper container beside it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::Clients;
-use super::lines::Lines;
 use super::staging;
 use super::watch::Watch;
-use crate::event::Event;
-use crate::world::container::{ContainerEngine, ContainerSpec, ExecSpec, LABEL_HELPER, Mount, NO_HISTORY, Streams};
+use crate::world::container::{ContainerSpec, ExecSpec, Mount, NO_HISTORY, Streams};
 use crate::world::error::{Error, Result};
-use crate::world::live::Context;
+use crate::world::live::helper::Helper;
+use crate::world::live::lines::Lines;
 use crate::world::postgres::Server;
 use crate::world::session::{self, Purpose};
 
@@ -110,12 +107,13 @@ impl<'a> Client<'a> {
     fn helper(clients: &'a Clients, image: &str, network: &str, artefacts: Option<(&Path, bool)>) -> Result<Self> {
         let info = clients.containers.info()?;
         let mount = artefacts.filter(|_| info.is_local);
-        let first = Helper::start(clients, image, network, mount, info.userns_remap);
+        let start = |mount, in_host| {
+            Helper::start(&clients.context, &clients.containers, holder(image, network, mount, in_host))
+        };
+        let first = start(mount, info.userns_remap);
         let (helper, mount) = match first {
             // An engine that remaps users may refuse its own namespace for a helper: then without the mount.
-            Err(error) if info.userns_remap && error.code != "cancelled" => {
-                (Helper::start(clients, image, network, None, false)?, None)
-            }
+            Err(error) if info.userns_remap && error.code != "cancelled" => (start(None, false)?, None),
             other => (other?, mount),
         };
         let mut client = Self {
@@ -271,38 +269,16 @@ fn environment(server: &Server, host: &str) -> Vec<String> {
     env
 }
 
-/// A running container that does nothing but hold client programs; removed when dropped.
-struct Helper {
-    context: Context,
-    engine: Arc<dyn ContainerEngine>,
-    id: String,
-}
-
-impl Helper {
-    fn start(
-        clients: &Clients,
-        image: &str,
-        network: &str,
-        mount: Option<(&Path, bool)>,
-        host_user_namespace: bool,
-    ) -> Result<Self> {
-        let spec = ContainerSpec {
-            image: Some(image.to_owned()),
-            entrypoint: Some(vec!["sleep".into()]),
-            command: Some(vec!["2147483647".into()]),
-            labels: Some(BTreeMap::from([(LABEL_HELPER.to_owned(), "client".to_owned())])),
-            mounts: mount.iter().map(|(directory, read_only)| bind(directory, *read_only)).collect(),
-            network: Some(network.to_owned()),
-            // As whoever runs pgscript: what the programs write belongs to the operator.
-            user: Some(format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())),
-            host_user_namespace,
-            restart_policy: Some("no".into()),
-            ..ContainerSpec::default()
-        };
-        let id = clients.containers.create(&spec)?.id;
-        let helper = Self { context: clients.context.clone(), engine: clients.containers.clone(), id };
-        helper.engine.start(&helper.id)?;
-        Ok(helper)
+/// What a helper with client programs is made of.
+fn holder(image: &str, network: &str, mount: Option<(&Path, bool)>, host_user_namespace: bool) -> ContainerSpec {
+    ContainerSpec {
+        image: Some(image.to_owned()),
+        mounts: mount.iter().map(|(directory, read_only)| bind(directory, *read_only)).collect(),
+        network: Some(network.to_owned()),
+        // As whoever runs pgscript: what the programs write belongs to the operator.
+        user: Some(format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())),
+        host_user_namespace,
+        ..ContainerSpec::default()
     }
 }
 
@@ -313,18 +289,6 @@ fn bind(directory: &Path, read_only: bool) -> Mount {
         source: directory.display().to_string(),
         destination: ARTEFACTS.into(),
         read_only,
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        // Removed after Ctrl-C as well: left behind, it would hold the server's network and the artefacts.
-        let removed = self.context.cancel.in_spite(|| self.engine.remove(&self.id, true));
-        if let Err(error) = removed {
-            let id = self.id.get(..12).unwrap_or(&self.id);
-            let text = format!("the helper container {id} was not removed ({error}); type: docker rm -f {id}");
-            self.context.emit(Event::Warn { text });
-        }
     }
 }
 

@@ -16,12 +16,12 @@ use crate::world::postgres::Server;
 use crate::world::session::Purpose;
 
 /// Everything in the cluster, asked over the server's own socket: of each database in one session and one snapshot.
-pub fn collect(clients: &Clients, server: &Server) -> Result<Content> {
+pub fn collect(clients: &Clients, server: &Server, counting: bool) -> Result<Content> {
     let begun = Instant::now();
     let (version, reachable) = ready::reach(clients, server)?;
     let client = Client::inside(clients, server);
     let cluster = Cluster::ask(&client, &reachable)?;
-    let round = Round { client: &client, server_major: version.major, begun };
+    let round = Round { client: &client, server_major: version.major, counting, begun };
     let databases = side_by_side(&cluster.databases, |_, name| round.database(name))?;
     Ok(Content {
         system_identifier: cluster.system_identifier,
@@ -30,6 +30,7 @@ pub fn collect(clients: &Clients, server: &Server) -> Result<Content> {
         roles: cluster.roles,
         databases: cluster.databases.into_iter().zip(databases).collect(),
         from_file: false,
+        is_counted: counting,
     })
 }
 
@@ -84,15 +85,21 @@ SELECT pg_catalog.json_build_object('facts', pg_catalog.json_build_object(
                     FROM pg_catalog.pg_sequences WHERE schemaname NOT LIKE 'pg\_temp%'),
     'extensions', (SELECT coalesce(pg_catalog.json_object_agg(extname, extversion), '{}') FROM pg_catalog.pg_extension),
     'large_objects', (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata)));
-SELECT pg_catalog.format(
+";
+
+const COUNT: &str = r"SELECT pg_catalog.format(
            'SELECT pg_catalog.json_build_object(''table'', pg_catalog.json_build_array(%L, pg_catalog.count(*))) '
            'FROM %s%I.%I',
            pg_catalog.format('%I.%I', n.nspname, c.relname),
-           CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END, n.nspname, c.relname)
+           CASE c.relkind WHEN 'r' THEN 'ONLY ' ELSE '' END, n.nspname, c.relname)";
+
+const NAME: &str = r"SELECT pg_catalog.json_build_object(
+           'table', pg_catalog.json_build_array(pg_catalog.format('%I.%I', n.nspname, c.relname), 0))";
+
+const OF_TABLES: &str = r"
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
- ORDER BY n.nspname, c.relname \gexec
-";
+ ORDER BY n.nspname, c.relname";
 
 /// A server that has crashed begins to count anew. From 15 on only the cluster's own counters say so.
 const COUNTERS: &str = r"
@@ -116,6 +123,7 @@ const COLLECTOR: Duration = Duration::from_millis(600);
 struct Round<'a> {
     client: &'a Client<'a>,
     server_major: u32,
+    counting: bool,
     begun: Instant,
 }
 
@@ -139,7 +147,11 @@ impl Round<'_> {
                  \\g /dev/null\n"
             ),
         };
-        let script = format!("{CONTENT}{wait}{COUNTERS}");
+        let tables = match self.counting {
+            true => format!("{COUNT}{OF_TABLES} \\gexec\n"),
+            false => format!("{NAME}{OF_TABLES};\n"),
+        };
+        let script = format!("{CONTENT}{tables}{wait}{COUNTERS}");
         let mut answer = Collected::default();
         Psql::new(self.client, name).purpose(Purpose::Reading).run(&mut script.as_bytes(), &mut answer)?;
         read(&answer.0).map_err(|why| unreadable(self.client, name, &why))

@@ -92,6 +92,14 @@ enum Field {
     Dropped,
 }
 
+/// What the server says when a session begins, before psql marks its messages: that a collation is of another version,
+/// for one.
+fn on_connecting(line: &str) -> Option<Message> {
+    let (severity, text) = line.split_once(":  ")?;
+    let is_notice = matches!(severity, "WARNING" | "NOTICE" | "INFO" | "LOG");
+    is_notice.then(|| Message { severity: severity.to_owned(), text: text.to_owned(), ..Message::default() })
+}
+
 /// Puts lines together into [`Message`]s.
 #[derive(Default)]
 pub struct Parser {
@@ -122,7 +130,7 @@ impl Parser {
     }
 
     fn begin(&self, line: &str) -> Option<Message> {
-        let rest = line.strip_prefix("psql:")?;
+        let Some(rest) = line.strip_prefix("psql:") else { return on_connecting(line) };
         let (number, rest) = match rest.strip_prefix("<stdin>:").and_then(|rest| rest.split_once(": ")) {
             Some((number, rest)) => (number.parse::<u64>().ok(), rest),
             None => (None, rest.trim_start()),
@@ -194,6 +202,16 @@ mod tests {
         let mut messages: Vec<_> = text.lines().filter_map(|line| parser.line(line)).collect();
         messages.extend(parser.finish());
         messages
+    }
+
+    #[test]
+    fn a_warning_of_a_session_that_begins_is_no_error() {
+        let text = "WARNING:  database \"a\" has a collation version mismatch\nDETAIL:  The database was created \
+                    using 2.36.\nHINT:  Rebuild.\npsql:<stdin>:2: ERROR:  42P01: relation \"t\" does not exist";
+        let found = parse(1, text);
+        assert_eq!((found[0].severity.as_str(), found[0].is_error()), ("WARNING", false));
+        assert_eq!((found[0].hint.as_str(), found[1].sqlstate.as_str()), ("Rebuild.", "42P01"));
+        assert_eq!(found.len(), 2);
     }
 
     #[test]

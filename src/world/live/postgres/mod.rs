@@ -12,7 +12,6 @@ mod content;
 mod databases;
 mod dump;
 mod globals;
-mod lines;
 mod messages;
 mod plain;
 mod plain_scan;
@@ -30,7 +29,7 @@ mod verify;
 mod watch;
 mod writes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -50,11 +49,13 @@ pub struct Clients {
     containers: Arc<dyn ContainerEngine>,
     /// Major version of the server in each container, by id: it decides which settings a session can have.
     majors: Mutex<HashMap<String, u32>>,
+    /// What servers say whenever a session begins, and was told once.
+    told: Mutex<HashSet<String>>,
 }
 
 impl Clients {
     pub fn new(context: Context, containers: Arc<dyn ContainerEngine>) -> Self {
-        Self { context, containers, majors: Mutex::default() }
+        Self { context, containers, majors: Mutex::default(), told: Mutex::default() }
     }
 }
 
@@ -91,8 +92,8 @@ impl Postgres for Clients {
         psql::on_terminal(&client::Client::inside(self, server), database)
     }
 
-    fn content(&self, server: &Server) -> Result<Content> {
-        ready::when_up(self, server, || content::collect(self, server))
+    fn content(&self, server: &Server, counting: bool) -> Result<Content> {
+        ready::when_up(self, server, || content::collect(self, server, counting))
     }
 
     fn write_counts(&self, server: &Server) -> Result<WriteCounts> {

@@ -1,14 +1,15 @@
 //! psql as a child: everything arrives on stdin, nothing but fixed options is in argv.
 
 use std::io::{Cursor, Read, Write};
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::client::{Call, Client};
-use super::lines::Lines;
 use super::messages::{Message, Parser};
 use crate::event::Event;
 use crate::world::container::Streams;
 use crate::world::error::{Error, Result};
+use crate::world::live::lines::Lines;
 use crate::world::postgres::Binding;
 use crate::world::session::Purpose;
 
@@ -95,11 +96,15 @@ impl<'a> Psql<'a> {
         call.env.push("PGCLIENTENCODING=UTF8".into());
         let preamble = format!("\\set VERBOSITY verbose\n{}", self.preamble);
         let mut parser = Parser::new(preamble.lines().count() as u64 + self.wrapped);
-        let context = &self.client.clients.context;
+        let (context, label) = (&self.client.clients.context, &self.client.label);
         let stopped = AtomicBool::new(false);
         let mut take = |message: Message| {
             if !message.is_error() {
-                context.emit(Event::Warn { text: message.describe() });
+                // What has no state was said when the session began, and is said again by each.
+                let mut told = self.client.clients.told.lock().unwrap_or_else(PoisonError::into_inner);
+                if !message.sqlstate.is_empty() || told.insert(format!("{label}: {}", message.text)) {
+                    context.emit(Event::Warn { text: message.describe() });
+                }
             } else if judge(message) == Verdict::Stop {
                 stopped.store(true, Ordering::Relaxed);
             }

@@ -3,11 +3,11 @@
 use postgres_protocol::password::scram_sha_256;
 
 use super::client::{Call, Client};
-use super::lines::Lines;
 use super::messages::login_refused;
 use super::{Clients, rows};
 use crate::world::container::Streams;
 use crate::world::error::{Error, Result};
+use crate::world::live::lines::Lines;
 use crate::world::postgres::{Binding, Server};
 use crate::world::secret::Secret;
 use crate::world::session::Purpose;

@@ -138,8 +138,9 @@ fn an_edited_upgrade_that_starts_the_application_too_early_is_refused_and_goes_b
     stack.inventory_version(17);
     let script = edited(
         &stack,
-        "    postgres::analyze(target);\n",
-        "    postgres::analyze(target);\n    for other in fresh.others { docker::start(other); }\n",
+        "wayback::put_aside(plan.volume, record.kept, plan.database.image_id);\n",
+        "wayback::put_aside(plan.volume, record.kept, plan.database.image_id);
+        for other in plan.others { docker::start(other); }\n",
     );
     let shipped = stack.upgrade_command(17, &[]);
     let mut command = stack.pgscript(&[]);

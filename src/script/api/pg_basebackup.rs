@@ -1,0 +1,163 @@
+//! `pg_basebackup::` a copy of a running server's cluster, which follows it until it stops.
+
+use rhai::Dynamic;
+
+use super::call::Call;
+use super::{Namespace, Registrar, ScriptResult};
+use crate::script::evidence::Fact;
+use crate::script::witness;
+use crate::world::cluster::{ClusterCopy, CopyOptions, Stopped};
+use crate::world::container::{Container, Volume};
+use crate::world::postgres::Server;
+use crate::world::{Error, Result};
+
+/// Declares the handle type and functions.
+pub fn register(registrar: &mut Registrar<'_>) {
+    registrar.handle::<ClusterCopy>("ClusterCopy");
+    let c = "ClusterCopy";
+    registrar.property::<ClusterCopy>(c, "volume", "string", "The volume it is in.", |c| c.volume.clone().into());
+    let doc = "Name of the container in which it follows its server.";
+    registrar.property::<ClusterCopy>(c, "name", "string", doc, |c| c.name.clone().into());
+    let doc = "The replication slot by which the server keeps what it has not got yet.";
+    registrar.property::<ClusterCopy>(c, "slot", "string", doc, |c| c.slot().into());
+    registrar.property::<ClusterCopy>(c, "major", "int", "Major of its server.", |c| i64::from(c.cluster.major).into());
+    let doc = "Number of its cluster, which is that of its server's.";
+    registrar
+        .property::<ClusterCopy>(c, "system_identifier", "string", doc, |c| c.cluster.system_identifier.clone().into());
+    registrar.property::<ClusterCopy>(c, "bytes", "int", "Size of all databases when it was taken.", |c| {
+        (c.bytes as i64).into()
+    });
+    registrar.namespace(
+        "pg_basebackup",
+        "A copy of a cluster that is taken while its server runs, and follows it until it stops.",
+        functions,
+    );
+}
+
+fn functions(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "check(server: Server)",
+        "Proves that the server lets itself be copied and followed: opens a session for replication from its own \
+         network.\n\nErrors: `basebackup.refused`.",
+        |call| {
+            call.world().clusters.can_replicate(&call.get("server")?)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.effect(
+        "copy(server: Server, volume: Volume, options: Map = #{}) -> ClusterCopy",
+        "Copies the cluster of a running server into a volume, with the programs of the server's own image, and holds \
+         every file against the server's manifest. What the volume held goes, so its step may be `repeatable`. From \
+         then on the server keeps its log for the copy, in a replication slot: `pg_basebackup::discard` ends that. \
+         Options: name (of the container in which it is going to follow; the slot is called so, too), max_rate (as \
+         `pg_basebackup --max-rate` takes it: `32M` a second; no limit when left out).\n\n\
+         Errors: `basebackup.failed`, `basebackup.damaged`, `host.disk_full`.",
+        copy,
+    );
+    ns.effect(
+        "follow(copy: ClusterCopy, server: Server) -> Server",
+        "Starts the copy, read-only, in a container of the server's own image and network; from then on it follows. \
+         One that is there is started again. Gives the copy as a server, which can be asked.\n\n\
+         Errors: `basebackup.failed` with the end of its log.",
+        |call| {
+            let (copy, server): (ClusterCopy, Server) = (call.get("copy")?, call.get("server")?);
+            call.effect(format!(
+                "docker run -d --name {} --network container:{} -v {}:/copy {} postgres -D /copy/old",
+                copy.name, copy.container_name, copy.volume, copy.image_id
+            ))?;
+            Ok(Dynamic::from(call.world().clusters.follow(&copy, &server)?))
+        },
+    );
+    ns.function(
+        "lag(copy: ClusterCopy, server: Server) -> int",
+        "Bytes of the server's log that the copy has not got yet.",
+        |call| {
+            let lag = call.world().clusters.lag(&call.get("copy")?, &call.get("server")?)?;
+            Ok(i64::try_from(lag).unwrap_or(i64::MAX).into())
+        },
+    );
+    ns.effect(
+        "caught_up(copy: ClusterCopy, container: Container) -> string",
+        "Waits until the copy has everything that its server, in `container`, has written: it is past the last \
+         checkpoint of the server, which has stopped cleanly. From then on the copy is proved to hold the same as the \
+         server's volume. Gives how far it came, as the server's log counts.\n\n\
+         Errors: `basebackup.not_stopped`, `basebackup.behind`, `basebackup.other_cluster`.",
+        caught_up,
+    );
+    ns.effect(
+        "promote(copy: ClusterCopy, container: Container)",
+        "Makes a cluster of its own of a copy that has caught up, and stops it cleanly. What no standby has, the rows \
+         of unlogged tables, is taken from the files of the server in `container`, which has stopped.\n\n\
+         Errors: `basebackup.not_stopped`, `basebackup.other_cluster`.",
+        promote,
+    );
+    ns.effect(
+        "discard(server: Server, name: string)",
+        "Ends the copy of that name: its container goes, and, where the server runs, what that kept for it. Its volume \
+         stays. Nothing happens where there is none.",
+        |call| {
+            let (server, name): (Server, _) = (call.get("server")?, call.string("name")?);
+            call.effect(format!("docker rm -f {name}; drop its replication slot on {}", server.container_name))?;
+            call.world().clusters.discard(&server, &name)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+}
+
+fn copy(call: &mut Call<'_>) -> ScriptResult {
+    let (server, volume): (Server, Volume) = (call.get("server")?, call.get("volume")?);
+    let o = call.options("options", &["name", "max_rate"])?;
+    let name = o.string("name")?.unwrap_or_else(|| format!("{}-pgscript-copy", server.container_name));
+    let options = CopyOptions { name, max_rate: o.string("max_rate")? };
+    let rate = options.max_rate.iter().map(|rate| format!(" --max-rate={rate}")).collect::<String>();
+    call.effect(format!("pg_basebackup -h {} -X stream{rate} -D {}", server.container_name, volume.mount_point))?;
+    written(call, &volume.name)?;
+    let copy = call.world().clusters.copy(&server, &volume.name, &options)?;
+    Ok(Dynamic::from(copy))
+}
+
+/// Whatever the volume held or followed is another content from now on.
+pub fn written(call: &Call<'_>, volume: &str) -> Result<()> {
+    call.session.prove(Fact::VolumeCreated { volume: volume.to_owned() })
+}
+
+fn caught_up(call: &mut Call<'_>) -> ScriptResult {
+    let (copy, container): (ClusterCopy, Container) = (call.get("copy")?, call.get("container")?);
+    let session = call.session;
+    call.effect(format!("pg_controldata of {}; pg_last_wal_replay_lsn() of {}", container.name, copy.name))?;
+    let (stopped, checkpoint) = stopped(call, &copy, &container)?;
+    let lsn = call.world().clusters.caught_up(&copy, &checkpoint)?;
+    session.prove(Fact::CopyCaughtUp { from: stopped.volume, to: copy.volume, lsn: lsn.clone() })?;
+    Ok(lsn.into())
+}
+
+/// Where the files of the copy's server are, which has stopped cleanly, and its last checkpoint.
+fn stopped(call: &Call<'_>, copy: &ClusterCopy, container: &Container) -> Result<(Stopped, String)> {
+    let now = call.world().containers.container(&container.id)?;
+    let mount = witness::data_mount(&now).filter(|mount| mount.kind == "volume").cloned().ok_or_else(|| {
+        Error::failed("basebackup.not_stopped", format!("{} has no volume with a cluster", container.name))
+    })?;
+    witness::look_at_holders(call.session, &mount.name)?;
+    let directory = witness::pgdata(&now).to_owned();
+    let control = call.world().clusters.control(&now.image_id, &mount.name, &mount.destination, &directory)?;
+    let line = |label: &str| control.get(label).map(String::as_str).unwrap_or_default();
+    if now.is_running() || line("Database cluster state") != "shut down" {
+        let state = if now.is_running() { "running" } else { line("Database cluster state") };
+        let message = format!("the cluster of {} is \"{state}\", not shut down", container.name);
+        return Err(Error::failed("basebackup.not_stopped", message).hint("stop it cleanly first"));
+    }
+    if line("Database system identifier") != copy.cluster.system_identifier {
+        let message = format!("volume {} does not hold the cluster that {} follows", mount.name, copy.name);
+        return Err(Error::failed("basebackup.other_cluster", message));
+    }
+    let checkpoint = line("Latest checkpoint location").to_owned();
+    Ok((Stopped { volume: mount.name, mount: mount.destination, directory }, checkpoint))
+}
+
+fn promote(call: &mut Call<'_>) -> ScriptResult {
+    let (copy, container): (ClusterCopy, Container) = (call.get("copy")?, call.get("container")?);
+    call.effect(format!("docker exec {} pg_ctl promote; docker stop {}", copy.name, copy.name))?;
+    let (stopped, _) = stopped(call, &copy, &container)?;
+    call.world().clusters.promote(&copy, &stopped)?;
+    Ok(Dynamic::UNIT)
+}

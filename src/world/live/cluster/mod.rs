@@ -1,0 +1,143 @@
+//! The files of a cluster, by the programs of images: `pg_basebackup` and a standby ([`copy`], [`standby`]),
+//! `pg_upgrade` ([`programs`], [`upgrade`]). Everything runs in containers of the engine, which mount the volume at
+//! [`ROOT`].
+
+mod copy;
+mod facts;
+mod programs;
+mod standby;
+mod upgrade;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Context;
+use crate::world::cluster::*;
+use crate::world::container::{ContainerEngine, ContainerSpec, Mount, Output};
+use crate::world::error::{Error, Result};
+use crate::world::postgres::{Postgres, Server};
+
+/// Where a container of ours sees the volume with the copy.
+const ROOT: &str = "/pgscript-cluster";
+/// The copy of the old cluster, and the new one that is made beside it, in that volume.
+const OLD: &str = "/pgscript-cluster/old";
+const NEW: &str = "/pgscript-cluster/new";
+
+/// The [`ClusterFiles`] of the live world.
+pub struct Clusters {
+    context: Context,
+    containers: Arc<dyn ContainerEngine>,
+    postgres: Arc<dyn Postgres>,
+}
+
+impl Clusters {
+    pub fn new(context: Context, containers: Arc<dyn ContainerEngine>, postgres: Arc<dyn Postgres>) -> Self {
+        Self { context, containers, postgres }
+    }
+
+    /// Runs a shell script to its end in a container of an image that sees the volume; `arguments` are its `$1`, `$2`
+    /// … A script that fails is an error with what it said.
+    fn sh(&self, image: &str, user: &str, mounts: Vec<Mount>, script: &str, arguments: &[&str]) -> Result<String> {
+        let argv = ["sh", "-c", script, "sh"].into_iter().chain(arguments.iter().copied());
+        let spec = ContainerSpec {
+            image: Some(image.to_owned()),
+            entrypoint: Some(argv.map(str::to_owned).collect()),
+            command: Some(Vec::new()),
+            env: vec!["LC_ALL=C".into()],
+            mounts,
+            network: Some("none".into()),
+            user: Some(user.to_owned()),
+            ..ContainerSpec::default()
+        };
+        succeeded(self.containers.run(&spec)?)
+    }
+
+    /// Why `pg_controldata` would be asked: the state, and where the last checkpoint is.
+    fn state(&self, copy: &ClusterCopy) -> Result<String> {
+        let control = self.control(&copy.image_id, &copy.volume, ROOT, OLD)?;
+        Ok(control.get("Database cluster state").cloned().unwrap_or_default())
+    }
+}
+
+/// The volume, writable, where our containers see it.
+fn volume(name: &str) -> Mount {
+    mount(name, ROOT, false)
+}
+
+fn mount(volume: &str, destination: &str, read_only: bool) -> Mount {
+    let (kind, source) = ("volume".into(), String::new());
+    Mount { kind, name: volume.to_owned(), source, destination: destination.to_owned(), read_only }
+}
+
+fn succeeded(output: Output) -> Result<String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.exit_code == 0 {
+        return Ok(text(&output.stdout));
+    }
+    let said = [text(&output.stderr), text(&output.stdout)].into_iter().find(|text| !text.is_empty());
+    let message = said.unwrap_or_else(|| format!("it ended with exit code {}", output.exit_code));
+    let code = if message.contains("No space left on device") { "host.disk_full" } else { "docker.failed" };
+    Err(Error::failed(code, message))
+}
+
+impl ClusterFiles for Clusters {
+    fn control(&self, image: &str, volume: &str, mounted: &str, directory: &str) -> Result<BTreeMap<String, String>> {
+        let spec = ContainerSpec {
+            image: Some(image.to_owned()),
+            entrypoint: Some(vec!["pg_controldata".into()]),
+            command: Some(vec![directory.to_owned()]),
+            env: vec!["LC_ALL=C".into()],
+            mounts: vec![mount(volume, mounted, true)],
+            network: Some("none".into()),
+            ..ContainerSpec::default()
+        };
+        let output = self.containers.run(&spec)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = |line: &str| line.split_once(':').map(|(label, value)| (label.to_owned(), value.trim().to_owned()));
+        Ok(if output.exit_code == 0 { text.lines().filter_map(line).collect() } else { BTreeMap::new() })
+    }
+
+    fn can_replicate(&self, server: &Server) -> Result<()> {
+        copy::can_replicate(self, server)
+    }
+
+    fn copy(&self, server: &Server, volume: &str, options: &CopyOptions) -> Result<ClusterCopy> {
+        copy::take(self, server, volume, options)
+    }
+
+    fn follow(&self, copy: &ClusterCopy, server: &Server) -> Result<Server> {
+        standby::start(self, copy, server)
+    }
+
+    fn lag(&self, copy: &ClusterCopy, server: &Server) -> Result<u64> {
+        standby::lag(self, copy, server)
+    }
+
+    fn caught_up(&self, copy: &ClusterCopy, checkpoint: &str) -> Result<String> {
+        standby::caught_up(self, copy, checkpoint)
+    }
+
+    fn promote(&self, copy: &ClusterCopy, stopped: &Stopped) -> Result<()> {
+        standby::promote(self, copy, stopped)
+    }
+
+    fn discard(&self, server: &Server, name: &str) -> Result<()> {
+        standby::discard(self, server, name)
+    }
+
+    fn programs(&self, image: &str, volume: &str) -> Result<()> {
+        programs::fill(self, image, volume)
+    }
+
+    fn initdb(&self, copy: &ClusterCopy, image: &str) -> Result<()> {
+        upgrade::initdb(self, copy, image)
+    }
+
+    fn upgrade(&self, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<Upgraded> {
+        upgrade::run(self, copy, options)
+    }
+
+    fn made_anew(&self, server: &Server, files: &[String]) -> Result<Vec<String>> {
+        upgrade::made_anew(self, server, files)
+    }
+}

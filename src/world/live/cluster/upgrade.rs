@@ -1,0 +1,239 @@
+//! The copy brought to the new version, by the new image's `pg_upgrade` with the old version's own programs.
+
+use super::programs::{PROGRAMS, WRAPPERS};
+use super::{Clusters, NEW, OLD, ROOT, mount, succeeded, volume};
+use crate::world::cluster::{ClusterCopy, Transfer, UpgradeOptions, Upgraded};
+use crate::world::container::{ContainerSpec, ExecSpec, Streams};
+use crate::world::error::{Error, Result};
+use crate::world::live::helper::Helper;
+use crate::world::live::lines::Lines;
+use crate::world::postgres::{Binding, Server};
+
+/// The first major whose `initdb` has the option.
+const PROVIDERS: u32 = 15;
+const ICU_RULES: u32 = 16;
+const CHECKSUMS_BY_DEFAULT: u32 = 18;
+
+fn helper(clusters: &Clusters, copy: &ClusterCopy, image: &str, programs: Option<&str>) -> Result<Helper> {
+    let mounts = [volume(&copy.volume)].into_iter().chain(programs.map(|name| mount(name, PROGRAMS, true)));
+    let spec = ContainerSpec {
+        image: Some(image.to_owned()),
+        mounts: mounts.collect(),
+        network: Some("none".into()),
+        user: Some(copy.owner.clone()),
+        ..ContainerSpec::default()
+    };
+    Helper::start(&clusters.context, &clusters.containers, spec)
+}
+
+fn run_in(helper: &Helper, argv: &[String]) -> Result<String> {
+    let spec = ExecSpec { argv: argv.to_vec(), env: vec!["LC_ALL=C".into()], ..ExecSpec::default() };
+    succeeded(helper.engine.exec_output(&helper.id, &spec)?)
+}
+
+fn sh(script: &str, arguments: &[&str]) -> Vec<String> {
+    ["sh", "-c", script, "sh"].into_iter().chain(arguments.iter().copied()).map(str::to_owned).collect()
+}
+
+fn major(helper: &Helper) -> Result<u32> {
+    let text = run_in(helper, &["postgres", "--version"].map(str::to_owned))?;
+    crate::world::session::major_of(&text)
+        .ok_or_else(|| Error::failed("postgres.no_server", format!("no version of PostgreSQL: {text}")))
+}
+
+pub fn initdb(clusters: &Clusters, copy: &ClusterCopy, image: &str) -> Result<()> {
+    let clear = "rm -rf \"$1\" && mkdir -m 700 \"$1\" && chown \"$2\" \"$1\" \"$3\"";
+    clusters.sh(image, "0:0", vec![volume(&copy.volume)], clear, &[NEW, &copy.owner, ROOT])?;
+    let helper = helper(clusters, copy, image, None)?;
+    if run_in(&helper, &["id".into(), "-un".into()]).is_err() {
+        let message = format!("image {image} does not know the user {} to whom the cluster belongs", copy.owner);
+        return Err(Error::refused("pg_upgrade.no_user", message).hint("the strategy `dump` needs no such user"));
+    }
+    run_in(&helper, &options_of_initdb(copy, major(&helper)?)).map(|_| ())
+}
+
+/// A cluster that can take the place of the copy's: of the same superuser, encoding, locale and form of files.
+fn options_of_initdb(copy: &ClusterCopy, to: u32) -> Vec<String> {
+    let cluster = &copy.cluster;
+    let template = |column| cluster.template(column).filter(|text| !text.is_empty());
+    let mut argv = vec!["initdb".to_owned(), "-D".into(), NEW.into(), "--auth=trust".into(), "-U".into()];
+    argv.push(cluster.bootstrap_user.clone());
+    let mut add = |name: &str, value: Option<&str>| argv.extend(value.map(|value| format!("--{name}={value}")));
+    add("encoding", template("encoding"));
+    add("lc-collate", template("datcollate"));
+    add("lc-ctype", template("datctype"));
+    add("wal-segsize", Some(&(cluster.wal_segment_size >> 20).to_string()));
+    let locale = template("datlocale").or_else(|| template("daticulocale"));
+    match template("datlocprovider") {
+        Some("i") if to >= PROVIDERS => {
+            add("locale-provider", Some("icu"));
+            add("icu-locale", locale);
+            add("icu-rules", template("daticurules").filter(|_| to >= ICU_RULES));
+        }
+        Some("b") => {
+            add("locale-provider", Some("builtin"));
+            add("builtin-locale", locale);
+        }
+        _ if to >= PROVIDERS => add("locale-provider", Some("libc")),
+        _ => {}
+    }
+    match cluster.data_checksums {
+        true => argv.push("--data-checksums".into()),
+        false if to >= CHECKSUMS_BY_DEFAULT => argv.push("--no-data-checksums".into()),
+        false => {}
+    }
+    argv
+}
+
+/// Socket and rules of both servers that `pg_upgrade` starts: only it speaks to them.
+const WORK: &str = "/tmp/pgscript-upgrade";
+const RULES: &str = r#"umask 077; mkdir -p /tmp/pgscript-upgrade && cd /tmp/pgscript-upgrade
+printf 'local all all trust\n' >hba.conf; : >ident.conf
+find /pgscript-cluster/old/base -type f -exec stat -c %i {} + | sort -k 1,1 >old.inodes"#;
+/// Nothing of the site's runs in them, and they write nowhere else.
+const SERVER: &str = "-c hba_file=/tmp/pgscript-upgrade/hba.conf -c ident_file=/tmp/pgscript-upgrade/ident.conf \
+                      -c external_pid_file= -c archive_mode=off -c ssl=off -c logging_collector=off";
+
+pub fn run(clusters: &Clusters, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<Upgraded> {
+    let helper = helper(clusters, copy, &options.image, Some(&options.programs))?;
+    run_in(&helper, &sh(RULES, &[]))?;
+    let bin = run_in(&helper, &sh("dirname \"$(readlink -f \"$(command -v pg_upgrade)\")\"", &[]))?;
+    let mut argv = vec![
+        "pg_upgrade".to_owned(),
+        format!("--old-bindir={WRAPPERS}"),
+        format!("--new-bindir={bin}"),
+        format!("--old-datadir={OLD}"),
+        format!("--new-datadir={NEW}"),
+        format!("--username={}", copy.cluster.bootstrap_user),
+        format!("--jobs={}", options.jobs),
+        format!("--socketdir={WORK}"),
+        format!("--old-options={SERVER}"),
+        format!("--new-options={SERVER}"),
+    ];
+    argv.push(match options.transfer {
+        Transfer::Link => "--link".into(),
+        Transfer::Swap => "--swap".into(),
+        Transfer::Copy => "--copy".into(),
+    });
+    upgrade(clusters, &helper, copy, argv)?;
+    let found = run_in(&helper, &sh(FILES, &[]))?;
+    let identifier = run_in(&helper, &sh(IDENTIFIER, &[]))?;
+    let mut found = found.lines();
+    let same = found.next().and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default();
+    let others = found.map(str::to_owned).collect();
+    drop(helper);
+    clusters.sh(&options.image, "0:0", vec![volume(&copy.volume)], PLACE, &[&options.place, &copy.owner])?;
+    Ok(Upgraded { same, others, system_identifier: identifier })
+}
+
+/// How many files of the site's relations, which have numbers from 16384 on, are those of the copy; then the others.
+const FILES: &str = r#"cd /tmp/pgscript-upgrade
+find /pgscript-cluster/new/base -type f -exec stat -c '%i %n' {} + | sed 's/\/pgscript-cluster\/new\/base\///' |
+while read -r inode name; do
+    number=${name##*/}; number=${number%%[!0-9]*}
+    [ "${number:-0}" -lt 16384 ] || echo "$inode $name"
+done | sort -k 1,1 >new.files
+join old.inodes new.files | wc -l
+join -v 2 -o 2.2 old.inodes new.files"#;
+
+const DATABASES: &str = "SELECT datname AS name, oid::text AS oid FROM pg_catalog.pg_database WHERE datallowconn";
+/// Of unlogged relations the empty beginning (`_init`) is always made anew, of sequences the one row.
+const ANEW: &str = "SELECT c.oid::regclass::text AS name
+    FROM pg_catalog.unnest(pg_catalog.string_to_array(:'numbers', ' ')) AS f(number)
+    JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.pg_filenode_relation(0, f.number::oid) WHERE c.relkind <> 'S'";
+
+pub fn made_anew(clusters: &Clusters, server: &Server, files: &[String]) -> Result<Vec<String>> {
+    let ask =
+        |database: &str, sql: &str, bindings: &[Binding]| clusters.postgres.query(server, database, sql, bindings);
+    let text = |row: &serde_json::Map<String, serde_json::Value>, key: &str| {
+        row.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    };
+    let mut found = Vec::new();
+    for row in ask(&server.database, DATABASES, &[])? {
+        let (name, oid) = (text(&row, "name"), text(&row, "oid"));
+        let number = |file: &String| {
+            let number = file.strip_prefix(&oid)?.strip_prefix('/')?;
+            (!number.ends_with("_init")).then(|| number.split(['_', '.']).next().unwrap_or_default().to_owned())
+        };
+        let numbers: Vec<_> = files.iter().filter_map(number).collect();
+        if numbers.is_empty() {
+            continue;
+        }
+        let numbers = Binding { name: "numbers".into(), value: numbers.join(" ") };
+        found.extend(ask(&name, ANEW, &[numbers])?.iter().map(|row| format!("{name}: {}", text(row, "name"))));
+    }
+    Ok(found)
+}
+
+const IDENTIFIER: &str = "pg_controldata /pgscript-cluster/new | sed -n 's/^Database system identifier: *//p'";
+
+/// What of the copy is left goes, and the new cluster comes where its server looks for it.
+const PLACE: &str = r#"set -e
+cd /pgscript-cluster
+rm -rf old
+if [ -z "$1" ]; then
+    mv new pgscript-new
+    for entry in pgscript-new/* pgscript-new/.[!.]*; do [ ! -e "$entry" ] || mv "$entry" .; done
+    rmdir pgscript-new
+    chmod 700 .
+else
+    mkdir -p "$1"
+    rmdir "$1"
+    mv new "$1"
+    chown -R "$2" "${1%%/*}"
+fi
+sync"#;
+
+fn upgrade(clusters: &Clusters, helper: &Helper, copy: &ClusterCopy, argv: Vec<String>) -> Result<()> {
+    let spec = ExecSpec { argv, env: vec!["LC_ALL=C".into()], working_dir: Some(WORK.into()), ..ExecSpec::default() };
+    let mut said = Vec::new();
+    let mut lines = Lines::new(&clusters.context.redactor, |line: &str| said.push(line.to_owned()));
+    let streams = Streams { stdout: Some(&mut lines), ..Streams::default() };
+    let code = helper.engine.exec(&helper.id, &spec, streams)?;
+    lines.finish();
+    if code == 0 {
+        return Ok(());
+    }
+    let logs = run_in(helper, &sh(LOGS, &[])).unwrap_or_default();
+    let message = format!(
+        "pg_upgrade of the copy of {} ended with exit code {code}:\n  {}",
+        copy.container_name,
+        decisive(&said, &logs).join("\n  ")
+    );
+    let code = if message.contains("No space left on device") { "host.disk_full" } else { "pg_upgrade.failed" };
+    Err(Error::failed(code, message))
+}
+
+/// Where the major keeps its logs, and what it lists of objects.
+const LOGS: &str = "find /tmp/pgscript-upgrade /pgscript-cluster/new/pg_upgrade_output.d -type f \
+    \\( -name '*.log' -o -name '*.txt' \\) -exec tail -n 200 {} + 2>/dev/null | tail -c 200000";
+
+/// The lines that name what is wrong: of the report, and of the logs that it refers to.
+fn decisive(said: &[String], logs: &str) -> Vec<String> {
+    let is_report = |line: &&String| !line.trim().is_empty() && !line.trim_end().ends_with("ok");
+    let report: Vec<_> = said.iter().filter(is_report).map(|line| line.trim_end().to_owned()).collect();
+    let marks = ["error:", "ERROR:", "FATAL:", "PANIC:", "could not", "In database", "does not exist", "mismatch"];
+    let is_decisive = |line: &&str| marks.iter().any(|mark| line.contains(mark)) && !line.contains("Command was");
+    let mut found: Vec<_> = logs.lines().filter(is_decisive).map(|line| line.trim().to_owned()).collect();
+    found.dedup();
+    let (most_said, most_found) = (8, 12);
+    let said = report.into_iter().rev().take(most_said).collect::<Vec<_>>().into_iter().rev();
+    said.chain(found.into_iter().rev().take(most_found).collect::<Vec<_>>().into_iter().rev()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_the_object_is_among_the_decisive_lines() {
+        let said =
+            ["Checking cluster versions     ok", "Restoring database schemas", "*failure*", ""].map(str::to_owned);
+        let logs = "pg_restore: creating VIEW \"v\"\npg_restore: error: could not execute query: ERROR:  column \
+                    \"x\" does not exist\nCommand was: CREATE VIEW v\n";
+        let found = decisive(&said, logs);
+        assert_eq!(found[..2], ["Restoring database schemas", "*failure*"]);
+        assert!(found[2].contains("column \"x\" does not exist"));
+        assert_eq!(found.len(), 3);
+    }
+}

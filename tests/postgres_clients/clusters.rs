@@ -1,0 +1,141 @@
+//! Copies of running clusters, which follow them and are taken to the next major version.
+
+use pgscript::world::cluster::*;
+
+use super::*;
+
+/// A copy's volumes; gone with the value.
+struct Place<'a> {
+    stage: &'a Stage,
+    volume: String,
+    programs: String,
+}
+
+impl<'a> Place<'a> {
+    fn new(stage: &'a Stage) -> Self {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let place = Self {
+            stage,
+            volume: format!("{}-copy-{number}", stage.name),
+            programs: format!("{}-programs-{number}", stage.name),
+        };
+        for volume in [&place.volume, &place.programs] {
+            docker(&["volume", "create", "--label", &format!("{LABEL}={}", stage.name), volume]);
+        }
+        place
+    }
+
+    fn clusters(&self) -> &dyn ClusterFiles {
+        &*self.stage.world.clusters
+    }
+
+    fn copy(&self, server: &Server) -> ClusterCopy {
+        let options = CopyOptions { name: format!("{}-follows", self.volume), max_rate: Some("200M".into()) };
+        self.clusters().copy(server, &self.volume, &options).unwrap()
+    }
+
+    /// The server has stopped and the copy has all of it.
+    fn caught_up(&self, copy: &ClusterCopy, server: &Server) -> Stopped {
+        docker(&["stop", &server.container]);
+        let volume = docker(&["inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", &server.container]);
+        let data = &copy.cluster.data_directory;
+        let control = self.clusters().control(&copy.image_id, &volume, data, data).unwrap();
+        assert_eq!(control["Database cluster state"], "shut down");
+        assert_eq!(control["Database system identifier"], copy.cluster.system_identifier);
+        self.clusters().caught_up(copy, &control["Latest checkpoint location"]).unwrap();
+        Stopped { volume, mount: data.clone(), directory: data.clone() }
+    }
+
+    /// A server of the new version on what the copy has become.
+    fn server(&self, major: u32) -> Server {
+        let mount =
+            format!("{}:{}", self.volume, if major < 18 { "/var/lib/postgresql/data" } else { "/var/lib/postgresql" });
+        let server = self.stage.start(major, &["-v", &mount]);
+        self.stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+        server
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        for volume in [&self.volume, &self.programs] {
+            let holders = docker(&["ps", "-aq", "--filter", &format!("volume={volume}")]);
+            for holder in holders.split_whitespace() {
+                let _ = Command::new("docker").args(["rm", "-f", "-v", holder]).output();
+            }
+            let _ = Command::new("docker").args(["volume", "rm", "-f", volume]).output();
+        }
+    }
+}
+
+fn slots(stage: &Stage, server: &Server) -> String {
+    let sql = "SELECT coalesce(string_agg(slot_name, ','), '') AS s FROM pg_replication_slots";
+    stage.pg().query(server, "postgres", sql, &[]).unwrap()[0]["s"].as_str().unwrap().to_owned()
+}
+
+fn upgraded(from: u32, to: u32, transfer: Transfer) {
+    let stage = Stage::new();
+    stage.client.store(to, Ordering::Relaxed);
+    let server = stage.seeded(from);
+    let place = Place::new(&stage);
+    place.clusters().can_replicate(&server).unwrap();
+    let copy = place.copy(&server);
+    assert_eq!(slots(&stage, &server), copy.slot());
+    let standby = place.clusters().follow(&copy, &server).unwrap();
+    // What is written meanwhile comes along.
+    let sql = "CREATE TABLE late AS SELECT i, md5(i::text) AS text FROM generate_series(1, 20000) i;
+               CREATE INDEX ON late (text); CREATE ROLE made_late; SELECT lo_from_bytea(0, '\\x0102');";
+    stage.site(&server, "primero_production", sql);
+    let before = stage.content(&server);
+    let begun = Instant::now();
+    while place.clusters().lag(&copy, &server).unwrap() > 0 && begun.elapsed() < Duration::from_secs(30) {}
+    assert_eq!(place.clusters().lag(&copy, &server).unwrap(), 0);
+    let told = stage.pg().content(&standby, false).unwrap();
+    place.clusters().programs(&copy.image_id, &place.programs).unwrap();
+    place.clusters().programs(&copy.image_id, &place.programs).unwrap();
+    place.clusters().initdb(&copy, &image(to)).unwrap();
+    let stopped = place.caught_up(&copy, &server);
+    place.clusters().promote(&copy, &stopped).unwrap();
+    place.clusters().promote(&copy, &stopped).unwrap();
+    let options = UpgradeOptions {
+        image: image(to),
+        programs: place.programs.clone(),
+        transfer,
+        jobs: 2,
+        place: if to < 18 { String::new() } else { format!("{to}/docker") },
+    };
+    let done = place.clusters().upgrade(&copy, &options).unwrap();
+    assert!(if transfer == Transfer::Copy { done.same == 0 } else { done.same > 50 }, "{done:?}");
+    let new = place.server(to);
+    let anew = place.clusters().made_anew(&new, &done.others).unwrap();
+    assert_eq!(anew.is_empty(), transfer != Transfer::Copy, "{anew:?}");
+    // From 18 on sequences are taken over, too.
+    assert_eq!(done.others.is_empty(), transfer == Transfer::Swap, "{done:?}");
+    let content = stage.pg().content(&new, false).unwrap();
+    assert_eq!(content.system_identifier, done.system_identifier);
+    assert_ne!(content.system_identifier, told.system_identifier);
+    let found = pgscript::world::content::compare(&told, &content);
+    assert!(found.is_equal(), "{:?}", found.differences);
+    stage.assert_same_content(&before, &new);
+    // The old one is what it was.
+    docker(&["start", &server.container]);
+    stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+    stage.assert_same_content(&before, &server);
+    place.clusters().discard(&server, &copy.name).unwrap();
+    assert_eq!(slots(&stage, &server), "");
+}
+
+#[test]
+fn a_copy_of_13_becomes_17_by_links() {
+    upgraded(13, 17, Transfer::Link);
+}
+
+#[test]
+fn a_copy_of_15_becomes_17_by_a_copy() {
+    upgraded(15, 17, Transfer::Copy);
+}
+
+#[test]
+fn a_copy_of_13_becomes_18_by_moved_files() {
+    upgraded(13, 18, Transfer::Swap);
+}
