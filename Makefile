@@ -9,9 +9,10 @@ TOOLS := target/tools
 build:
 	cargo build --release --locked
 
-# The documented upgrade on a real throw-away stack, and nothing left behind.
+# The documented upgrade on a real throw-away stack, and nothing left behind: `make demo STRATEGY=dump` by a dump.
+STRATEGY ?= auto
 demo: build
-	$(ENGINE) 13 17 -- $(STACK)/demo.sh target/release/pgscript
+	$(ENGINE) 13 17 -- $(STACK)/demo.sh target/release/pgscript $(STRATEGY)
 
 # All tests, on real containers; writes `faults_tested` to target/figures.json.
 test:

@@ -142,6 +142,12 @@ pub trait ClusterFiles: Send + Sync {
     /// Starts the copy, which follows the server from then on. One that is there is started again.
     fn follow(&self, copy: &ClusterCopy, server: &Server) -> Result<Server>;
 
+    /// Whether the copy runs and follows.
+    fn follows(&self, copy: &ClusterCopy) -> Result<bool>;
+
+    /// Takes the copy anew, of the files of its server, which has stopped cleanly.
+    fn copy_stopped(&self, copy: &ClusterCopy, stopped: &Stopped) -> Result<()>;
+
     /// Bytes of the log that the copy has not got yet.
     fn lag(&self, copy: &ClusterCopy, server: &Server) -> Result<u64>;
 

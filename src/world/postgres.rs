@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::container::Container;
+use super::container::{Container, ContainerEngine, ExecSpec};
 use super::content::Content;
 use super::error::Result;
 use super::secret::Secret;
@@ -20,7 +20,8 @@ pub struct Server {
     pub container_name: String,
     /// A superuser role; the official image's `POSTGRES_USER`.
     pub user: String,
-    /// For sites whose `pg_hba.conf` asks for one even on the local socket; goes by environment, never argv.
+    /// Where `pg_hba.conf` asks for one, on the local socket too; goes by environment, never argv. `None`: the one that
+    /// the image was given, see [`own_password`].
     pub password: Option<Secret>,
     /// Database to connect to when none is named.
     pub database: String,
@@ -40,6 +41,31 @@ impl Server {
             password: None,
         }
     }
+}
+
+/// A setting of the official image: the variable itself, or the text of the file that `NAME_FILE` names, which only a
+/// running container shows. `None` where neither is set, or can be read.
+pub fn image_setting(engine: &dyn ContainerEngine, container: &Container, name: &str) -> Result<Option<String>> {
+    if let Some(value) = container.variable(name) {
+        return Ok(Some(value.to_owned()));
+    }
+    let Some(path) = container.variable(&format!("{name}_FILE")).filter(|_| container.is_running()) else {
+        return Ok(None);
+    };
+    let spec = ExecSpec { argv: vec!["cat".into(), path.to_owned()], user: Some("0".into()), ..ExecSpec::default() };
+    let read = engine.exec_output(&container.id, &spec)?;
+    let text = String::from_utf8_lossy(&read.stdout).trim_end_matches('\n').to_owned();
+    Ok((read.exit_code == 0).then_some(text))
+}
+
+/// The password of the role that the image has made, where that is whom the server is spoken to as.
+pub fn own_password(engine: &dyn ContainerEngine, server: &Server) -> Result<Option<Secret>> {
+    let container = engine.container(&server.container)?;
+    let role = image_setting(engine, &container, "POSTGRES_USER")?;
+    if role.as_deref().unwrap_or("postgres") != server.user {
+        return Ok(None);
+    }
+    Ok(image_setting(engine, &container, "POSTGRES_PASSWORD")?.map(Secret::new))
 }
 
 /// A server's version.

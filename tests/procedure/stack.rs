@@ -244,7 +244,7 @@ impl Stack {
         self.dir.join("deploy.sh")
     }
 
-    /// The upgrade, with Ansible from the stack's own directory; see [`Stack::deploy_by_command`].
+    /// The upgrade by a dump, with Ansible from the stack's own directory; see [`Stack::deploy_by_command`].
     pub fn upgrade_command(&self, to: u32, args: &[&str]) -> Command {
         let mut command = self.pgscript(&["run", "upgrade.rhai"]);
         let ansible = self.dir.join("ansible");
@@ -255,6 +255,8 @@ impl Stack {
             }
         };
         set("to", &to.to_string());
+        // It has the more steps; those of the other strategy are tested where it is named.
+        set("strategy", "dump");
         if script.exists() {
             set("deploy", "command");
             set("deploy_command", &script.display().to_string());

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The documented upgrade, 13 to 17, on a throw-away stack, for somebody who watches; nothing stays behind.
 #
-#   demo.sh BINARY          needs the engine and images: engine.sh ensure; images.sh 13 17
+#   demo.sh BINARY [STRATEGY]     needs the engine and images: engine.sh ensure; images.sh 13 17
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=tests/stack/lib.sh
@@ -9,6 +9,7 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
 from=13 to=17
 binary="$(realpath "${1:?which binary}")"
+strategy="${2:-auto}"
 name="demo-$$"
 work="$(mktemp -d "$STACK_STATE/demo.XXXXXX")"
 mkdir "$work/site"
@@ -60,7 +61,7 @@ echo "The server is $(major). Application and worker write a heartbeat each seco
 sed -i "s/primero_postgres_version: \"$from\"/primero_postgres_version: \"$to\"/" "$stack_dir/ansible/inventory.yml"
 
 title "The upgrade"
-upgrade=("$binary" run upgrade.rhai --set "to=$to" --set "project=$name"
+upgrade=("$binary" run upgrade.rhai --set "to=$to" --set "strategy=$strategy" --set "project=$name"
     --set "ansible_dir=$stack_dir/ansible" --set ansible_inventory=inventory.yml
     --set "ansible_limit=$name" --set ansible_virtualenv=venv)
 printf '$ pgscript'

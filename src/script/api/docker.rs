@@ -13,6 +13,7 @@ use crate::world::container::{
     Container, ContainerFilter, ContainerSpec, EndpointOptions, ExecSpec, Image, Mount, NO_HISTORY, Network,
     NetworkSpec, Output,
 };
+use crate::world::postgres::image_setting;
 use crate::world::{Error, Result, Secret, secret, sockets};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -134,14 +135,15 @@ fn find(ns: &mut Namespace<'_, '_>) {
     );
     ns.function(
         "env(container: Container, name: string) -> any",
-        "An environment variable of the container as configured; `()` when it is not set. A variable whose \
-         name speaks of a password, secret, token or key comes as a secret.",
+        "An environment variable of the container as configured, or, of a running one, the text of the file that \
+         `NAME_FILE` names; `()` when neither is set. A variable whose name speaks of a password, secret, token or key \
+         comes as a secret.",
         |call| {
             let c: Container = call.get("container")?;
             let name = call.string("name")?;
-            let Some(value) = c.variable(&name) else { return Ok(Dynamic::UNIT) };
+            let Some(value) = image_setting(&*call.world().containers, &c, &name)? else { return Ok(Dynamic::UNIT) };
             if !secret::is_named(&name) {
-                return Ok(value.to_owned().into());
+                return Ok(value.into());
             }
             let secret = Secret::new(value);
             call.world().redactor.learn(&secret);

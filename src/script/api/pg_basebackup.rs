@@ -68,6 +68,23 @@ fn functions(ns: &mut Namespace<'_, '_>) {
             Ok(Dynamic::from(call.world().clusters.follow(&copy, &server)?))
         },
     );
+    ns.function("follows(copy: ClusterCopy) -> bool", "Whether the copy runs and follows.", |call| {
+        Ok(call.world().clusters.follows(&call.get("copy")?)?.into())
+    });
+    ns.effect(
+        "copy_stopped(copy: ClusterCopy, container: Container)",
+        "Takes the copy anew, of the files of its server in `container`, which has stopped cleanly: where the copy that \
+         followed is spent. It takes as long as copying takes.\n\n\
+         Errors: `basebackup.not_stopped`, `basebackup.other_cluster`, `host.disk_full`.",
+        |call| {
+            let (copy, container): (ClusterCopy, Container) = (call.get("copy")?, call.get("container")?);
+            call.effect(format!("cp -a the volume of {} to volume {}", container.name, copy.volume))?;
+            let (stopped, _) = stopped(call, &copy, &container)?;
+            written(call, &copy.volume)?;
+            call.world().clusters.copy_stopped(&copy, &stopped)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
     ns.function(
         "lag(copy: ClusterCopy, server: Server) -> int",
         "Bytes of the server's log that the copy has not got yet.",

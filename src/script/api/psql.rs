@@ -10,7 +10,7 @@ use super::{Namespace, Registrar, ScriptResult, content, values, writes};
 use crate::event::Event;
 use crate::script::witness;
 use crate::world::container::Container;
-use crate::world::postgres::{Binding, Server};
+use crate::world::postgres::{Binding, Server, image_setting};
 use crate::world::{Error, Result, Secret};
 
 /// Declares the handle type and functions.
@@ -40,11 +40,20 @@ fn server(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "server(container: Container, options: Map = #{}) -> Server",
         "The server in a container. Options: user (the container's POSTGRES_USER, else `postgres`), database \
-         (POSTGRES_DB, else the user's name), password (for sites whose pg_hba.conf asks for one on the local socket).",
+         (POSTGRES_DB, else the user's name), password (where pg_hba.conf asks for one on the local socket, too; the \
+         container's POSTGRES_PASSWORD when left out). Variables may be given by files (`POSTGRES_USER_FILE`).",
         |call| {
             let c: Container = call.get("container")?;
             let o = call.options("options", &["user", "database", "password"])?;
-            let mut server = Server::of(&c, o.string("user")?);
+            let told = |name: &str| image_setting(&*call.world().containers, &c, name);
+            let user = match o.string("user")? {
+                None => told("POSTGRES_USER")?,
+                given => given,
+            };
+            let mut server = Server::of(&c, user);
+            if let (None, Some(database)) = (c.variable("POSTGRES_DB"), told("POSTGRES_DB")?) {
+                server.database = database;
+            }
             server.password = o.secret("password")?;
             server.password.iter().for_each(|p| call.world().redactor.learn(p));
             if let Some(database) = o.string("database")? {

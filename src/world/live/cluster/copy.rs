@@ -1,16 +1,17 @@
 //! A copy of a running server's cluster, by `pg_basebackup`.
 
-use super::{Clusters, OLD, ROOT, facts, standby, succeeded, volume};
-use crate::world::cluster::{ClusterCopy, ClusterFacts, CopyOptions};
+use super::{Clusters, NEW, OLD, ROOT, facts, mount, standby, succeeded, volume};
+use crate::world::cluster::{ClusterCopy, ClusterFacts, CopyOptions, Stopped};
 use crate::world::container::{ContainerSpec, ExecSpec, Streams};
 use crate::world::error::{Error, Result};
 use crate::world::live::helper::Helper;
 use crate::world::live::lines::Lines;
 use crate::world::live::progress::Progress;
-use crate::world::postgres::Server;
+use crate::world::postgres::{Server, own_password};
 
 /// How the server is reached from a container in its own network. Names and passwords go by environment.
-pub fn environment(server: &Server, port: u16) -> Vec<String> {
+pub fn environment(clusters: &Clusters, server: &Server, port: u16) -> Vec<String> {
+    let password = server.password.clone().or_else(|| own_password(&*clusters.containers, server).ok().flatten());
     let mut env = vec![
         "PGHOST=127.0.0.1".to_owned(),
         format!("PGPORT={port}"),
@@ -19,7 +20,8 @@ pub fn environment(server: &Server, port: u16) -> Vec<String> {
         "PGCONNECT_TIMEOUT=10".into(),
         "LC_ALL=C".into(),
     ];
-    env.extend(server.password.as_ref().map(|password| format!("PGPASSWORD={}", password.reveal())));
+    password.iter().for_each(|password| clusters.context.redactor.learn(password));
+    env.extend(password.map(|password| format!("PGPASSWORD={}", password.reveal())));
     env
 }
 
@@ -30,7 +32,7 @@ pub fn can_replicate(clusters: &Clusters, server: &Server) -> Result<()> {
         image: Some(container.image_id.clone()),
         entrypoint: Some(["psql", "-X", "-w", "-A", "-t", "-c", "IDENTIFY_SYSTEM"].map(str::to_owned).to_vec()),
         command: Some(vec!["replication=true".into()]),
-        env: environment(server, facts.port),
+        env: environment(clusters, server, facts.port),
         network: Some(format!("container:{}", container.id)),
         ..ContainerSpec::default()
     };
@@ -80,6 +82,17 @@ pub fn take(clusters: &Clusters, server: &Server, name: &str, options: &CopyOpti
     Ok(copy)
 }
 
+/// Everything of the stopped cluster, and nothing of what an earlier attempt has made of the copy.
+const STOPPED: &str =
+    "set -e; rm -rf \"$1\" \"$2\"; mkdir -m 700 \"$1\"; cp -a \"$3\"/. \"$1\"/; chown \"$4\" \"$1\"; sync";
+
+pub fn take_stopped(clusters: &Clusters, copy: &ClusterCopy, stopped: &Stopped) -> Result<()> {
+    standby::end(clusters, &copy.name)?;
+    let mounts = vec![volume(&copy.volume), mount(&stopped.volume, &stopped.mount, true)];
+    let arguments = [OLD, NEW, stopped.directory.as_str(), copy.owner.as_str()];
+    clusters.sh(&copy.image_id, "0:0", mounts, STOPPED, &arguments).map(|_| ())
+}
+
 /// Whose the files are, as a container sees it.
 fn owner(clusters: &Clusters, server: &Server, cluster: &ClusterFacts) -> Result<String> {
     let argv = ["stat", "-L", "-c", "%u:%g", &cluster.data_directory].map(str::to_owned).to_vec();
@@ -99,7 +112,7 @@ fn base_backup(
         .map(str::to_owned)
         .to_vec();
     argv.extend(options.max_rate.iter().map(|rate| format!("--max-rate={rate}")));
-    let spec = ExecSpec { argv, env: environment(server, copy.cluster.port), ..ExecSpec::default() };
+    let spec = ExecSpec { argv, env: environment(clusters, server, copy.cluster.port), ..ExecSpec::default() };
     let label = format!("copying the cluster of {}", copy.container_name);
     let mut progress = Progress::bytes(&clusters.context, label, Some(copy.bytes));
     let mut said = Vec::new();

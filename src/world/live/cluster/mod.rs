@@ -109,6 +109,14 @@ impl ClusterFiles for Clusters {
         standby::start(self, copy, server)
     }
 
+    fn follows(&self, copy: &ClusterCopy) -> Result<bool> {
+        standby::follows(self, copy)
+    }
+
+    fn copy_stopped(&self, copy: &ClusterCopy, stopped: &Stopped) -> Result<()> {
+        copy::take_stopped(self, copy, stopped)
+    }
+
     fn lag(&self, copy: &ClusterCopy, server: &Server) -> Result<u64> {
         standby::lag(self, copy, server)
     }

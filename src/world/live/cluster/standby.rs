@@ -101,7 +101,7 @@ fn create(clusters: &Clusters, copy: &ClusterCopy, server: &Server) -> Result<Co
         entrypoint: Some(["sh", "-c", START, "sh", "-D", OLD].map(str::to_owned).to_vec()),
         command: Some(settings.collect()),
         // The password is the log receiver's; where none is needed there is none.
-        env: copy::environment(server, copy.cluster.port)
+        env: copy::environment(clusters, server, copy.cluster.port)
             .into_iter()
             .filter(|e| e.starts_with("PGPASSWORD="))
             .collect(),
@@ -109,7 +109,11 @@ fn create(clusters: &Clusters, copy: &ClusterCopy, server: &Server) -> Result<Co
         mounts: vec![volume(&copy.volume)],
         tmpfs: BTreeMap::from([(SOCKETS.to_owned(), format!("uid={uid},gid={gid},mode=700"))]),
         log_driver: Some("json-file".into()),
-        network: Some(format!("container:{}", copy.container)),
+        // One whose server has stopped has nobody to follow.
+        network: Some(match existing(clusters, &copy.container)?.is_some_and(|server| server.is_running()) {
+            true => format!("container:{}", copy.container),
+            false => "none".into(),
+        }),
         user: Some(copy.owner.clone()),
         restart_policy: Some("no".into()),
         ..ContainerSpec::default()
@@ -141,6 +145,13 @@ fn running(clusters: &Clusters, copy: &ClusterCopy) -> Result<Server> {
         let message = format!("the copy of {} does not run: container {}", copy.container_name, copy.name);
         Error::failed("basebackup.failed", message).hint(format!("docker logs {}", copy.name))
     })
+}
+
+pub fn follows(clusters: &Clusters, copy: &ClusterCopy) -> Result<bool> {
+    match existing(clusters, &copy.name)?.filter(Container::is_running) {
+        Some(container) => recovering(clusters, &of(copy, &container)),
+        None => Ok(false),
+    }
 }
 
 fn value(clusters: &Clusters, server: &Server, sql: &str, bindings: &[Binding]) -> Result<Value> {
@@ -240,10 +251,16 @@ const DROP: &str = "SELECT pg_catalog.pg_drop_replication_slot(slot_name)
     FROM pg_catalog.pg_replication_slots WHERE slot_name = :'slot' AND NOT active";
 const LEFT: &str = "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_replication_slots WHERE slot_name = :'slot'";
 
-pub fn discard(clusters: &Clusters, server: &Server, name: &str) -> Result<()> {
-    if let Some(container) = existing(clusters, name)?.filter(|c| c.labels.contains_key(LABEL_HELPER)) {
-        clusters.containers.remove(&container.id, true)?;
+/// Removes the container in which a copy follows.
+pub fn end(clusters: &Clusters, name: &str) -> Result<()> {
+    match existing(clusters, name)?.filter(|c| c.labels.contains_key(LABEL_HELPER)) {
+        Some(container) => clusters.containers.remove(&container.id, true),
+        None => Ok(()),
     }
+}
+
+pub fn discard(clusters: &Clusters, server: &Server, name: &str) -> Result<()> {
+    end(clusters, name)?;
     if !existing(clusters, &server.container)?.is_some_and(|container| container.is_running()) {
         return Ok(());
     }

@@ -10,6 +10,7 @@ use crate::world::error::{Error, Result};
 use crate::world::live::helper::Helper;
 use crate::world::live::lines::Lines;
 use crate::world::postgres::Server;
+use crate::world::secret::Secret;
 use crate::world::session::{self, Purpose};
 
 /// Where a helper sees the artefact directory.
@@ -72,7 +73,7 @@ impl<'a> Client<'a> {
             clients,
             container,
             label,
-            env: environment(server, ""),
+            env: environment(server, clients.password(server), ""),
             server: of_server,
             mounted: false,
             helper: None,
@@ -89,7 +90,7 @@ impl<'a> Client<'a> {
     ) -> Result<Self> {
         let container = clients.containers.container(&server.container)?;
         let image = image.unwrap_or(&container.image_id);
-        let mut env = environment(server, "127.0.0.1");
+        let mut env = environment(server, clients.password(server), "127.0.0.1");
         env.extend(container.variable("PGPORT").map(|port| format!("PGPORT={port}")));
         let mut client = Self::helper(clients, image, &format!("container:{}", container.id), artefacts)?;
         client.env = env;
@@ -256,7 +257,7 @@ impl<'a> Client<'a> {
     }
 }
 
-fn environment(server: &Server, host: &str) -> Vec<String> {
+fn environment(server: &Server, password: Option<Secret>, host: &str) -> Vec<String> {
     let mut env = vec![
         format!("PGHOST={host}"),
         format!("PGUSER={}", server.user),
@@ -265,7 +266,7 @@ fn environment(server: &Server, host: &str) -> Vec<String> {
         "LC_ALL=C".into(),
     ];
     env.extend(session::VARIABLES.map(str::to_owned));
-    env.extend(server.password.as_ref().map(|password| format!("PGPASSWORD={}", password.reveal())));
+    env.extend(password.map(|password| format!("PGPASSWORD={}", password.reveal())));
     env
 }
 
@@ -295,19 +296,17 @@ fn bind(directory: &Path, read_only: bool) -> Mount {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::secret::Secret;
 
     #[test]
     fn the_password_is_in_the_environment_only_when_there_is_one() {
-        let mut server = Server {
+        let server = Server {
             container: "c".into(),
             container_name: "c".into(),
             user: "primero".into(),
             password: None,
             database: "postgres".into(),
         };
-        assert!(!environment(&server, "").iter().any(|e| e.starts_with("PGPASSWORD")));
-        server.password = Some(Secret::new("a b"));
-        assert!(environment(&server, "").contains(&"PGPASSWORD=a b".to_owned()));
+        assert!(!environment(&server, None, "").iter().any(|e| e.starts_with("PGPASSWORD")));
+        assert!(environment(&server, Some(Secret::new("a b")), "").contains(&"PGPASSWORD=a b".to_owned()));
     }
 }

@@ -32,7 +32,7 @@ mod writes;
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Context;
@@ -49,13 +49,35 @@ pub struct Clients {
     containers: Arc<dyn ContainerEngine>,
     /// Major version of the server in each container, by id: it decides which settings a session can have.
     majors: Mutex<HashMap<String, u32>>,
+    /// What each server is spoken to with where it asks for a password, by container and role.
+    passwords: Mutex<HashMap<(String, String), Option<Secret>>>,
     /// What servers say whenever a session begins, and was told once.
     told: Mutex<HashSet<String>>,
 }
 
 impl Clients {
     pub fn new(context: Context, containers: Arc<dyn ContainerEngine>) -> Self {
-        Self { context, containers, majors: Mutex::default(), told: Mutex::default() }
+        let (majors, passwords, told) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { context, containers, majors, passwords, told }
+    }
+
+    /// The password to give where a server asks for one.
+    fn password(&self, server: &Server) -> Option<Secret> {
+        if server.password.is_some() {
+            return server.password.clone();
+        }
+        let place = (server.container.clone(), server.user.clone());
+        let mut known = self.passwords.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(password) = known.get(&place) {
+            return password.clone();
+        }
+        // What can't be found out now may be later; whoever needs it is told by the server.
+        let password = own_password(&*self.containers, server).ok()?;
+        password.iter().for_each(|password| self.context.redactor.learn(password));
+        if password.is_some() {
+            known.insert(place, password.clone());
+        }
+        password
     }
 }
 
