@@ -230,14 +230,19 @@ impl Stack {
         let text = format!(
             "#!/bin/sh -e\ncd '{}'\nexport DOCKER_CONFIG={}\n\
              major=$(sed -n 's/.*primero_postgres_version: \"\\([0-9]*\\)\".*/\\1/p' ansible/inventory.yml)\n\
-             printf 'PRIMERO_POSTGRES_VERSION=%s\\nPRIMERO_POSTGRES_MOUNT=/var/lib/postgresql/data\\n' \
-             \"$major\" > .env\n\
+             mount=/var/lib/postgresql/data; [ \"$major\" -lt 18 ] || mount=/var/lib/postgresql\n\
+             printf 'PRIMERO_POSTGRES_VERSION=%s\\nPRIMERO_POSTGRES_MOUNT=%s\\n' \"$major\" \"$mount\" > .env\n\
              exec docker compose up -d --force-recreate --no-build\n",
             self.dir.display(),
             config.trim(),
         );
         std::fs::write(self.deploy_script(), text).unwrap();
         std::fs::set_permissions(self.deploy_script(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// See [`Stack::deploy_by_command`].
+    pub fn is_deployed_by_command(&self) -> bool {
+        self.deploy_script().exists()
     }
 
     fn deploy_script(&self) -> PathBuf {
@@ -285,7 +290,11 @@ impl Stack {
 
     /// The cleanup of the upgrade.
     pub fn cleanup(&self) -> Run {
-        run(&mut self.pgscript(&["run", "cleanup.rhai", "--yes", "--set", "run=upgrade-1"]))
+        self.cleanup_of("upgrade-1")
+    }
+
+    pub fn cleanup_of(&self, run_name: &str) -> Run {
+        run(&mut self.pgscript(&["run", "cleanup.rhai", "--yes", "--set", &format!("run={run_name}")]))
     }
 
     /// `pgscript resume …` or `pgscript rollback …` as a failed run told the operator to type it; only the questions

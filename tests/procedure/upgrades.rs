@@ -4,14 +4,33 @@ use crate::stack::{Run, Stack};
 
 /// Upgrades, looks at everything, goes on living, and cleans up.
 fn upgrade(from: u32, to: u32) {
-    upgrade_stack(&Stack::up(from), from, to);
+    upgrade_stack(&Stack::up(from), from, to, &[]);
 }
 
-fn upgrade_stack(stack: &Stack, from: u32, to: u32) -> Run {
+/// The same by a copy that follows and is upgraded, and back again.
+fn upgrade_by_copy(from: u32, to: u32) {
+    let stack = Stack::up(from);
+    let before = stack.content();
+    stack.inventory_version(to);
+    stack.deploy_by_command();
+    let auto = ["--set", "strategy=auto"];
+    stack.upgrade(to, &auto).expect(0, &["pg_upgrade: a copy can follow the server", "runs on PostgreSQL"]);
+    assert_eq!((stack.major(), stack.content()), (to.to_string(), before.clone()));
+    stack.writes();
+    stack.rollback().expect(0, &["is rolled back"]);
+    assert_eq!((stack.major(), stack.content()), (from.to_string(), before));
+    assert_eq!(stack.sql("postgres", "SELECT count(*) FROM pg_replication_slots"), "0");
+    stack.cleanup().expect(0, &["Removed"]);
+    upgrade_stack(&stack, from, to, &auto);
+}
+
+fn upgrade_stack(stack: &Stack, from: u32, to: u32, args: &[&str]) -> Run {
     let (before, beats) = (stack.content(), stack.heartbeats());
     let policy = stack.inspect("postgres", "{{.HostConfig.RestartPolicy.Name}}");
-    stack.inventory_version(to);
-    let said = stack.upgrade(to, &[]).expect(0, &["= ", "logs in with its password"]);
+    if !stack.is_deployed_by_command() {
+        stack.inventory_version(to);
+    }
+    let said = stack.upgrade(to, args).expect(0, &["= ", "logs in with its password"]);
     assert_eq!(stack.major(), to.to_string());
     assert_eq!(stack.content(), before);
     assert!(stack.heartbeats() >= beats, "heartbeats were lost");
@@ -22,8 +41,10 @@ fn upgrade_stack(stack: &Stack, from: u32, to: u32) -> Run {
     stack.no_helpers_left();
     let artefacts = stack.artefacts();
     private(&artefacts);
-    assert_eq!(stack.kept_volumes(), [format!("{}_pg{from}_upgrade-1", stack.volume)]);
-    stack.cleanup().expect(0, &["Removed"]);
+    let kept = stack.kept_volumes();
+    assert!(kept.len() == 1 && kept[0].starts_with(&format!("{}_pg{from}_upgrade-", stack.volume)), "{kept:?}");
+    let newest = kept[0].rsplit_once('_').unwrap().1;
+    stack.cleanup_of(newest).expect(0, &["Removed"]);
     assert!(!artefacts.exists());
     assert_eq!(stack.kept_volumes(), Vec::<String>::new());
     stack.no_helpers_left();
@@ -56,6 +77,21 @@ fn from_15_to_17() {
     upgrade(15, 17);
 }
 
+#[test]
+fn from_13_to_17_by_a_copy() {
+    upgrade_by_copy(13, 17);
+}
+
+#[test]
+fn from_15_to_17_by_a_copy() {
+    upgrade_by_copy(15, 17);
+}
+
+#[test]
+fn from_13_to_18_by_a_copy() {
+    upgrade_by_copy(13, 18);
+}
+
 /// A limit of the database that a dump can't keep to. Where the old minor release stores `pg_attver`, which 18 does not
 /// know, its own pg_dump leaves it out.
 #[test]
@@ -67,7 +103,7 @@ fn transaction_timeout_of_a_database_and_pg_attver() {
     stack.sql("postgres", "CREATE DATABASE limited");
     stack.sql("limited", "CREATE TABLE t AS SELECT i, repeat(md5(i::text), 3) AS v FROM generate_series(1, 200000) i");
     stack.sql("postgres", "ALTER DATABASE limited SET transaction_timeout = '200ms'");
-    let said = upgrade_stack(&stack, 17, 18);
+    let said = upgrade_stack(&stack, 17, 18, &[]);
     assert_eq!(said.text.contains("would write the column option pg_attver"), stored == "t", "{}", said.text);
 }
 

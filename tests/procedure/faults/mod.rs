@@ -26,6 +26,7 @@ mod remote;
 mod restarts;
 mod sessions;
 mod sites;
+mod strategies;
 mod trial;
 mod wayback;
 
