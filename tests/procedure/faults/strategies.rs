@@ -65,8 +65,8 @@ fn refused_or_dumped(stack: &Stack, why: &str) -> Run {
     let mut auto = Watched::start(upgrade(stack, &AUTO));
     auto.until("2 make the artefact directory");
     auto.interrupt();
-    let said = format!("dump: no copy can be upgraded: {why}");
-    let ended = auto.end().expect(4, &[&said, "everything is back as it was"]);
+    let said = ["dump: no copy can be upgraded: ", why, "everything is back as it was"];
+    let ended = auto.end().expect(4, &said);
     before.is_back(stack);
     ended
 }
@@ -90,7 +90,7 @@ fn a_server_that_nobody_may_follow_is_refused_as_a_strategy_or_dumped() {
     let rules = "sed -i '/replication/d' \"$PGDATA/pg_hba.conf\"";
     stack.docker(&["exec", &stack.container("postgres"), "sh", "-c", rules]);
     stack.sql("postgres", "SELECT pg_reload_conf()");
-    refused_or_dumped(&stack, &format!("{}-postgres-1 lets nobody replicate it", stack.name));
+    refused_or_dumped(&stack, &format!("{}-postgres-1 lets nobody replicate", stack.name));
 }
 
 /// Settings, rules and files of the old cluster, by either strategy; what the new version does not know is named.

@@ -27,7 +27,11 @@ fn helper(clusters: &Clusters, copy: &ClusterCopy, image: &str, programs: Option
 }
 
 fn run_in(helper: &Helper, argv: &[String]) -> Result<String> {
-    let spec = ExecSpec { argv: argv.to_vec(), env: vec!["LC_ALL=C".into()], ..ExecSpec::default() };
+    run_with(helper, argv, vec!["LC_ALL=C".into()])
+}
+
+fn run_with(helper: &Helper, argv: &[String], env: Vec<String>) -> Result<String> {
+    let spec = ExecSpec { argv: argv.to_vec(), env, ..ExecSpec::default() };
     succeeded(helper.engine.exec_output(&helper.id, &spec)?)
 }
 
@@ -49,7 +53,8 @@ pub fn initdb(clusters: &Clusters, copy: &ClusterCopy, image: &str) -> Result<()
         let message = format!("image {image} does not know the user {} to whom the cluster belongs", copy.owner);
         return Err(Error::refused("pg_upgrade.no_user", message).hint("the strategy `dump` needs no such user"));
     }
-    run_in(&helper, &options_of_initdb(copy, major(&helper)?)).map(|_| ())
+    // Under the image's own locale, as its entry point does it: messages and formats go by that.
+    run_with(&helper, &options_of_initdb(copy, major(&helper)?), Vec::new()).map(|_| ())
 }
 
 /// A cluster that can take the place of the copy's: of the same superuser, encoding, locale and form of files.
