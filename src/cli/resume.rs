@@ -51,7 +51,10 @@ impl Resume {
             Some(name) => global.store.find(name)?,
             None => drive::newest(
                 &global.store,
-                |h| matches!(h.state(), State::NotBegun | State::Failed | State::Interrupted),
+                |h| {
+                    let is_open = matches!(h.state(), State::NotBegun | State::Failed | State::Interrupted);
+                    is_open || h.state() == State::Done && !h.left_open.is_empty() && !h.cleaned
+                },
                 "is unfinished",
             )?,
         };

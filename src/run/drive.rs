@@ -192,6 +192,7 @@ fn refuse_resume(place: &Place, history: &History) -> Result<()> {
     match history.state() {
         State::NotBegun => Err(not_begun(place)),
         State::Session => Err(session(place)),
+        State::Done if !history.left_open.is_empty() && !history.cleaned => Ok(()),
         State::Done => Err(over("is done").hint(format!("to go back: pgscript rollback {id}"))),
         State::RolledBack => {
             Err(over("was put back")

@@ -54,6 +54,8 @@ pub struct History {
     /// Announced and not settled, with their steps: what a process was doing when it was cut off.
     pub open_effects: BTreeMap<u64, (String, String)>,
     pub effects: u64,
+    /// Steps that failed and may be done later, while the run is over.
+    pub left_open: BTreeSet<String>,
 }
 
 /// A source as it was run.
@@ -140,6 +142,7 @@ impl History {
                 self.open_effects.clear();
             }
             Entry::Cleaned { .. } => self.cleaned = true,
+            Entry::LeftOpen { step } => _ = self.left_open.insert(step),
             Entry::Locked { stack } if !self.locks.contains(&stack) => self.locks.push(stack),
             Entry::Locked { .. } => {}
             Entry::Ended { outcome, error, .. } => (self.ending, self.error) = (Some(outcome), error),
@@ -164,6 +167,10 @@ impl History {
             Entry::Started { step } => {
                 (self.ending, self.error) = (None, None);
                 self.close_effects(&step);
+                if self.left_open.remove(&step) {
+                    self.order.retain(|path| !is_inside(path, &step));
+                    self.steps.retain(|path, _| !is_inside(path, &step));
+                }
                 self.undone.remove(&step);
                 self.not_undone.remove(&step);
                 // Known it may be without a place in the order: one that came after a step which was put back.

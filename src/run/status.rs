@@ -181,6 +181,7 @@ fn steps(history: &History, is_running: bool) -> Vec<StepStatus> {
             _ if history.is_put_back(path) => ("put back", None),
             _ if history.not_undone.contains_key(path) => ("not put back", None),
             StepState::Done(_) => ("done", Some(step.seconds)),
+            StepState::Failed(_) if history.left_open.contains(path) => ("left open", None),
             StepState::Failed(_) => ("failed", None),
             StepState::Begun if is_running => ("under way", None),
             StepState::Begun => (CUT_OFF, None),
@@ -188,6 +189,14 @@ fn steps(history: &History, is_running: bool) -> Vec<StepStatus> {
         StepStatus { path: path.clone(), state, seconds }
     });
     each.collect()
+}
+
+/// How to do what a run that is done has left open.
+fn left_open(run: &str, history: &History) -> Vec<Next> {
+    let steps: Vec<_> = history.left_open.iter().map(|step| format!("`{step}`")).collect();
+    let meaning = format!("does what is left open: {}", steps.join(", "));
+    let next = Next { command: format!("pgscript resume {run}"), meaning };
+    if steps.is_empty() { Vec::new() } else { vec![next] }
 }
 
 fn held(history: &History, seen: &Seen) -> Vec<Held> {
@@ -234,7 +243,7 @@ fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Optio
         State::Failed | State::Interrupted => (vec![resume()], Some("puts everything back as it was")),
         State::RollingBack => (Vec::new(), Some("goes on putting back")),
         State::Done if history.cleaned || history.effects == 0 => (Vec::new(), None),
-        State::Done => (Vec::new(), Some("goes back to what was before; says first what that costs")),
+        State::Done => (left_open(id, history), Some("goes back to what was before; says first what that costs")),
     };
     next.extend(back.filter(|_| can_go_back).map(rollback));
     if history.state() == State::RollingBack {

@@ -41,6 +41,7 @@ fn of_step(entry: &Entry) -> String {
         Entry::Started { step } => format!("step {step} begins"),
         Entry::Done { step, seconds, .. } => format!("step {step} is done ({seconds:.1} s)"),
         Entry::Failed { step, error } => format!("step {step} failed: {}", first(&error.message)),
+        Entry::LeftOpen { step } => format!("step {step} is left open: the run goes on without it"),
         Entry::Decided { step, decision } => match decision {
             Decision::Retry => format!("the operator decides: run {step} again"),
             Decision::Skip => format!("the operator decides: skip {step}"),

@@ -88,6 +88,10 @@ pub enum Entry {
         step: String,
         error: Reason,
     },
+    /// A step failed that may be done later: the run goes on without it.
+    LeftOpen {
+        step: String,
+    },
     /// The operator decided what is to become of a step that was cut off.
     Decided {
         step: String,

@@ -234,11 +234,13 @@ struct StepOptions {
     probe: Option<FnPtr>,
     repeatable: bool,
     commit: bool,
+    /// A failure of it is no failure of the run, which a later process does it for.
+    open_work: bool,
 }
 
 impl StepOptions {
     fn read(call: &Call<'_>) -> Result<Self> {
-        let options = call.options("options", &["undo", "probe", "repeatable", "commit"])?;
+        let options = call.options("options", &["undo", "probe", "repeatable", "commit", "open_work"])?;
         let function = |key: &str| {
             options.value(key).map(|value| value.try_cast::<FnPtr>().ok_or_else(|| not_a_function(key))).transpose()
         };
@@ -250,6 +252,7 @@ impl StepOptions {
             probe: function("probe")?,
             repeatable: flag("repeatable")?,
             commit: flag("commit")?,
+            open_work: flag("open_work")?,
         })
     }
 }
@@ -275,9 +278,27 @@ pub fn step(call: &mut Call<'_>) -> ScriptResult {
         return call.invoke(&body, ());
     }
     let path = session.steps().begin(&name, options.commit);
-    let result = pass(call, &path, &body, options);
+    let may_wait = options.open_work;
+    let mut result = pass(call, &path, &body, options);
+    if may_wait && let Err(error) = &result {
+        result = leave_open(session, &path, error).map_or(result, Ok);
+    }
     session.steps().end(&path, &result);
     result
+}
+
+/// What a failed step leaves to be done later; `None` where the failure is not the step's own.
+fn leave_open(session: &Session, path: &str, error: &EvalAltResult) -> Option<Dynamic> {
+    let cause = errors::cause(error);
+    let is_its_own = !error.is_pseudo_error() && !is_end_of_replay(error) && !is_refusal(error);
+    if !is_its_own || cause.kind == Kind::Cancelled {
+        return None;
+    }
+    session.write(Entry::LeftOpen { step: path.to_owned() }).ok()?;
+    let run = session.record.place().map(|(run, _)| run).unwrap_or_default();
+    let text = format!("step `{path}` is left open: {}\nto do it later: pgscript resume {run}", cause.message);
+    session.emit(Event::Warn { text });
+    Some(Dynamic::UNIT)
 }
 
 /// `on_rollback(look)`
@@ -319,6 +340,8 @@ fn pass(call: &Call<'_>, path: &str, body: &FnPtr, options: StepOptions) -> Scri
     let is_reading = session.steps().is_reading();
     let value = match past {
         Past::Done { value, .. } => replay(session, path, value)?,
+        Past::Failed { .. } if options.open_work && is_reading => Dynamic::UNIT,
+        Past::Failed { .. } if options.open_work => perform(call, path, body)?,
         Past::Failed { error, .. } => {
             look_inside(call, path, body);
             return Err(Error::failed(error.code, error.message).into());

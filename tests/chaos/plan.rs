@@ -146,6 +146,8 @@ pub struct Plan {
     pub has_second_network: bool,
     /// Would rather go on than back.
     pub goes_on: bool,
+    /// As the parameter of the upgrade.
+    pub strategy: &'static str,
     pub breaks: Vec<Break>,
 }
 
@@ -179,6 +181,7 @@ impl Plan {
             has_port: dice.once_in(2) || breaks.iter().any(|known| known.action == Action::ClientByPort),
             has_second_network: dice.once_in(3),
             goes_on: dice.once_in(2),
+            strategy: dice.one_of(&["auto", "dump"]),
             breaks,
         }
     }
@@ -208,7 +211,15 @@ fn breaking(action: Action, attempt: usize, dice: &mut Dice) -> Break {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = if self.goes_on { "on" } else { "back" };
-        writeln!(f, "seed {}: {} to {}, keep_volume={}", self.seed, self.from, Self::TO, self.keep_volume)?;
+        writeln!(
+            f,
+            "seed {}: {} to {}, keep_volume={}, strategy={}",
+            self.seed,
+            self.from,
+            Self::TO,
+            self.keep_volume,
+            self.strategy
+        )?;
         let (port, network) = (self.has_port, self.has_second_network);
         writeln!(f, "  published port {port}, second network {network}, the operator would rather go {way}")?;
         self.breaks.iter().try_for_each(|known| writeln!(f, "  {known}"))

@@ -130,7 +130,9 @@ impl<'a> Site<'a> {
     /// The upgrade, as the operator starts it.
     pub fn upgrade(&self) -> Command {
         let keep_volume = format!("keep_volume={}", self.plan.keep_volume);
-        let set = ["--set", &keep_volume, "--set", "session_wait=5", "--set", "application_wait=60"];
+        let strategy = format!("strategy={}", self.plan.strategy);
+        let set = ["--set", &keep_volume, "--set", &strategy];
+        let set = [&set[..], &["--set", "session_wait=5", "--set", "application_wait=60"]].concat();
         self.by_clock(self.stack.upgrade_command(Plan::TO, &set))
     }
 

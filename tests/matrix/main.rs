@@ -29,10 +29,22 @@ const EVERY: usize = if cfg!(feature = "full-matrix") { 1 } else { 32 };
 /// Stacks that work side by side.
 const SIDE_BY_SIDE: usize = 2;
 
+const DUMP: &str = "strategy=dump";
+const COPY: &str = "strategy=pg_upgrade";
+
 #[test]
 fn killed_at_any_instant_the_upgrade_goes_forward_and_back() {
+    matrix("matrix", DUMP);
+}
+
+#[test]
+fn killed_at_any_instant_the_upgrade_of_a_copy_goes_forward_and_back() {
+    matrix("matrix of the copy", COPY);
+}
+
+fn matrix(name: &str, strategy: &'static str) {
     let all = {
-        let site = Site::up();
+        let site = Site::up(strategy);
         site.upgrade();
         let all = instants(&site.journal());
         site.roll_back();
@@ -48,20 +60,20 @@ fn killed_at_any_instant_the_upgrade_goes_forward_and_back() {
     std::thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
             scope.spawn(|| {
-                let mut site = Site::up();
+                let mut site = Site::up(strategy);
                 while let Some((_, instant, then)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = cell(&site, instant, *then);
                     println!("{then:?} after a kill {instant}: {}", if outcome.is_ok() { "ok" } else { "FAILED" });
                     if let Err(reason) = outcome {
                         failures.lock().unwrap().push(format!("{then:?} after a kill {instant}: {reason}"));
-                        site = Site::up();
+                        site = Site::up(strategy);
                     }
                 }
             });
         }
     });
     let failures = failures.into_inner().unwrap();
-    site::count("matrix", cells.len() - failures.len(), cells.len());
+    site::count(name, cells.len() - failures.len(), cells.len());
     assert!(failures.is_empty(), "{} of {} cells failed:\n{}", failures.len(), cells.len(), failures.join("\n\n"));
 }
 
@@ -90,17 +102,27 @@ fn cell(site: &Site, instant: &Instant, then: Then) -> Result<(), String> {
 
 #[test]
 fn killed_again_and_again_while_it_resumes_the_upgrade_comes_to_its_end() {
-    let site = Site::up();
+    chain_of_resumes("chain of resumes", DUMP);
+}
+
+#[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
+fn killed_again_and_again_while_it_resumes_the_upgrade_of_a_copy_comes_to_its_end() {
+    chain_of_resumes("chain of resumes of the copy", COPY);
+}
+
+fn chain_of_resumes(name: &str, strategy: &'static str) {
+    let site = Site::up(strategy);
     let kills = chain::of_resumes(&site);
     site.is_upgraded();
     site.roll_back();
     site.is_as_before();
-    site::count("chain of resumes", kills, kills);
+    site::count(name, kills, kills);
 }
 
 #[test]
 fn killed_again_and_again_while_it_is_rolled_back_the_old_server_returns() {
-    let site = Site::up();
+    let site = Site::up(COPY);
     site.upgrade();
     let kills = chain::of_rollbacks(&site);
     site.is_as_before();

@@ -12,6 +12,7 @@ use crate::stack::{LITTLE, Stack, run};
 
 pub struct Site {
     stack: Stack,
+    strategy: &'static str,
     before: BTreeMap<String, String>,
     beats: u64,
 }
@@ -25,12 +26,12 @@ pub enum Ended {
 const SERVICES: [&str; 4] = ["postgres", "application", "worker", "nginx"];
 
 impl Site {
-    pub fn up() -> Self {
+    pub fn up(strategy: &'static str) -> Self {
         let stack = Stack::with(13, &["--seed", "none"]);
         stack.sql("primero_production", LITTLE);
         stack.inventory_version(15);
         stack.deploy_by_command();
-        Self { before: stack.content(), beats: stack.heartbeats(), stack }
+        Self { before: stack.content(), beats: stack.heartbeats(), stack, strategy }
     }
 
     /// The newest run of the upgrade.
@@ -42,7 +43,7 @@ impl Site {
     }
 
     fn upgrade_command(&self) -> Command {
-        self.stack.upgrade_command(15, &[])
+        self.stack.upgrade_command(15, &["--set", self.strategy])
     }
 
     #[track_caller]

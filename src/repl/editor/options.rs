@@ -126,7 +126,7 @@ mod tests {
 
     const KEYS: &[(&str, &str)] = &[
         ("param", "help type choices default"),
-        ("step", "undo commit repeatable probe"),
+        ("step", "undo commit repeatable probe open_work"),
         ("docker::containers", "project service volume labels"),
         ("docker::stop", "timeout"),
         ("docker::remove", "force"),

@@ -37,6 +37,8 @@ pub fn register(registrar: &mut Registrar<'_>) {
              What is to become of a step that was cut off in its middle (a kill, a power cut) when the run is resumed: \
              `repeatable: true`: it runs again. `probe` (`|| …`): finds out; `()` says it has not happened and runs \
              again, anything else is its value. Without both the operator is asked.\n\
+             `open_work: true`: where it fails the run goes on without it, and counts as done in the end; it is named \
+             as left open, and a resume does it. Its value is `()` then.\n\
              The value is journalled: plain data and handles only. A step that is done is not run again when the run \
              is resumed; its recorded value is given.",
             steps::step,

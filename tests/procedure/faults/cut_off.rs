@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::after::Site;
 use super::before::{Before, walk};
-use super::{SmallDisk, edited, run_edited, upgrade};
+use super::{SmallDisk, edited, fill, run_edited, upgrade};
 use crate::stack::{Stack, Watched, run};
 
 /// Kills the first process of this name that runs in a helper beside the stack's database.
@@ -71,8 +72,8 @@ fn pg_dumpall_killed() {
     let before = Before::of(&stack);
     let script = edited(
         &stack,
-        "client: plan.dump_client, jobs: jobs, replace: true });\n    stack",
-        "client: plan.dump_client, format: \"plain\", replace: true });\n    stack",
+        "client: plan.dump_client, jobs: jobs, replace: true });\n        stack",
+        "client: plan.dump_client, format: \"plain\", replace: true });\n        stack",
     );
     let mut watched = Watched::start(run_edited(&stack, &script));
     watched.until("$ pg_dumpall");
@@ -95,6 +96,34 @@ fn disk_full_during_the_backup() {
         .expect(1, &["[host.disk_full]", "volume.tar.zst", "✗ failed in step `back up the volume / copy`"])
         .expect(1, &["everything is back as it was"]);
     before.is_back(&stack);
+}
+
+/// The upgrade is done all the same, and says what is left open.
+#[test]
+fn disk_full_during_the_backup_afterwards() {
+    let mut site = Site::up();
+    let disk = SmallDisk::new(&site.stack, 200);
+    site.stack.base = disk.0.join("runs");
+    let run = site.upgrade_until("15 start the application");
+    let log = fill(&disk.0, 1 << 20);
+    let said = ["step `back up the volume` is left open", "volume.tar.zst", "pgscript resume upgrade-1"];
+    site.is_upgraded(run.end().expect(0, &said));
+    let status = site.stack.status();
+    assert!(status.contains("upgrade-1: done") && status.contains("left open    back up the volume"), "{status}");
+    assert!(status.contains("does what is left open: `back up the volume`"), "{status}");
+    std::fs::remove_file(log).unwrap();
+    run_to_end(&site, "resume");
+    let status = site.stack.status();
+    assert!(status.contains("backup of the volume") && !status.contains("left open"), "{status}");
+    site.has_moved_on();
+    run_to_end(&site, "rollback");
+    site.is_back();
+    drop(disk);
+}
+
+#[track_caller]
+fn run_to_end(site: &Site, verb: &str) {
+    run(&mut site.stack.pgscript(&[verb, "upgrade-1", "--yes"])).expect(0, &[]);
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn a_step_added_before_renamed_or_removed_is_refused_and_a_mended_body_is_taken(
     let added = night.text.replacen(first, &format!("step(\"look around\", || ui::say(\"here\"));\n{first}"), 1);
     night.refuses(&added, "+step(\"look around\"", &["+look around"]);
     let renamed = night.text.replacen("step(\"dump the cluster\"", "step(\"take a dump\"", 1);
-    night.refuses(&renamed, "+let dumped = step(\"take a dump\"", &["-dump the cluster", "+take a dump"]);
+    night.refuses(&renamed, "+    step(\"take a dump\"", &["-dump the cluster", "+take a dump"]);
     let removed = night.without("step(\"prove the login\"", "undo: false });\n");
     night.refuses(&removed, "-step(\"prove the login\"", &["-prove the login"]);
 

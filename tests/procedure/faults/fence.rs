@@ -112,12 +112,13 @@ fn written_meanwhile(stack: &Stack, script: &std::path::Path, sql: &str) -> Run 
 fn write_during_dump_puts_everything_back_and_is_named() {
     let stack = Stack::up(13);
     stack.sql("primero_production", "CREATE TABLE cronlog (id bigserial PRIMARY KEY, at timestamptz DEFAULT now())");
-    let line = "    stack::fence_held(project, plan.database, fenced);\n    let saved";
-    let script = edited(&stack, line, &format!("    {}\n{line}", pause(&stack)));
+    let line = "        artefacts::note(dir, #{ stage: \"dumped\", dump: dump.path });";
+    let script = edited(&stack, line, &format!("        {}\n{line}", pause(&stack)));
     let text = std::fs::read_to_string(&script).unwrap();
-    let end = "// Also when the run is taken up hours later.\n";
+    let end = "// Documented step 4. Where ";
     assert!(text.contains(end));
-    std::fs::write(&script, text.replace(end, "fail(\"test.end\", \"no write was seen\");\n")).unwrap();
+    let ends = format!("fail(\"test.end\", \"no write was seen\");\n{end}");
+    std::fs::write(&script, text.replace(end, &ends)).unwrap();
 
     // Transactions that write nothing of anybody's: what autovacuum does.
     written_meanwhile(&stack, &script, "SELECT txid_current(); ANALYZE")
