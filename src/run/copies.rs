@@ -72,6 +72,7 @@ impl Volumes {
                 self.held.insert(to.clone(), content);
             }
             Fact::VolumeRemoved { volume } => {
+                self.has_met |= !self.held.contains_key(volume);
                 if let Some(content) = self.held.insert(volume.clone(), NEW) {
                     self.removed.insert(volume.clone(), content);
                 }

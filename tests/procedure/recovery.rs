@@ -70,6 +70,9 @@ fn in_the_middle_of_the_restore() {
     shell.enter("source.database", &["primero"]);
     shell.type_in(&format!(".sql {}", site.new_server()));
     shell.terminal.expect("=#");
+    // The size of the terminal may not be known yet: then all is too long for it.
+    shell.terminal.type_line("\\pset pager off");
+    shell.terminal.expect("Pager usage is off");
     shell.terminal.type_line("SELECT 6 * 7 AS answer;");
     shell.terminal.expect("42");
     shell.terminal.type_line("\\q");

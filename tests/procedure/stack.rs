@@ -204,7 +204,12 @@ impl Stack {
 
     /// Makes the inventory deploy this major.
     pub fn inventory_version(&self, major: u32) {
-        let now = self.major();
+        let now = self.major().parse().unwrap();
+        self.inventory_version_from(now, major);
+    }
+
+    /// The same while no server answers.
+    pub fn inventory_version_from(&self, now: u32, major: u32) {
         self.inventory(
             &format!("primero_postgres_version: \"{now}\""),
             &format!("primero_postgres_version: \"{major}\""),

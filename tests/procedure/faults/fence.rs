@@ -7,7 +7,7 @@ use super::{client, edited, go_on, pause, run_edited, run_edited_as};
 use crate::stack::{Run, Stack, Watched, docker, sh};
 
 /// A stack whose compose file has something more, as YAML.
-fn with_override(stack: &Stack, yaml: &str) {
+pub fn with_override(stack: &Stack, yaml: &str) {
     std::fs::write(stack.dir.join("docker-compose.override.yml"), yaml).unwrap();
     stack.deploy_by_command();
     sh(&stack.dir.join("deploy.sh").display().to_string(), &[]);

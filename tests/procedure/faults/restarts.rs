@@ -36,7 +36,7 @@ fn the_engine_restarts_after_a_kill_between_the_fence_and_the_commit() {
     first.interrupt();
     first.end().expect(4, &["everything is back as it was"]);
     site.is_back();
-    let (dump, stop) = (line_of(&site, "pg_dumpall"), line_of(&site, "docker stop"));
+    let (dump, stop) = (line_of(&site, "pg_dumpall"), line_of(&site, "docker stop -t 60"));
 
     // All is fenced off and stays down.
     assert_eq!(killed_and_restarted(&engine, &site, dump), Vec::<&str>::new());

@@ -44,7 +44,7 @@ fn other_names_and_no_ansible() {
     // A site may want its backups and dumps elsewhere than in the run store.
     let base = stack.dir.join("artefacts");
     let mut command = stack.pgscript(&[]);
-    command.args(["run", "upgrade.rhai", "--set", "to=17", "--set", "deploy=command"]);
+    command.args(["run", "upgrade.rhai", "--set", "to=17", "--set", "strategy=dump", "--set", "deploy=command"]);
     for set in [
         format!("project={project}"),
         format!("base={}", base.display()),

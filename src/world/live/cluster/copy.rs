@@ -6,22 +6,16 @@ use crate::world::container::{ContainerSpec, ExecSpec, Streams};
 use crate::world::error::{Error, Result};
 use crate::world::live::helper::Helper;
 use crate::world::live::lines::Lines;
+use crate::world::live::postgres;
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Server, own_password};
 
-/// How the server is reached from a container in its own network. Names and passwords go by environment.
+/// How the server is reached from a container in its own network.
 pub fn environment(clusters: &Clusters, server: &Server, port: u16) -> Vec<String> {
     let password = server.password.clone().or_else(|| own_password(&*clusters.containers, server).ok().flatten());
-    let mut env = vec![
-        "PGHOST=127.0.0.1".to_owned(),
-        format!("PGPORT={port}"),
-        format!("PGUSER={}", server.user),
-        "PGAPPNAME=pgscript".into(),
-        "PGCONNECT_TIMEOUT=10".into(),
-        "LC_ALL=C".into(),
-    ];
     password.iter().for_each(|password| clusters.context.redactor.learn(password));
-    env.extend(password.map(|password| format!("PGPASSWORD={}", password.reveal())));
+    let mut env = postgres::environment(server, password, "127.0.0.1");
+    env.push(format!("PGPORT={port}"));
     env
 }
 

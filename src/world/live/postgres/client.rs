@@ -257,7 +257,8 @@ impl<'a> Client<'a> {
     }
 }
 
-fn environment(server: &Server, password: Option<Secret>, host: &str) -> Vec<String> {
+/// What leads a client program to a server. Names and passwords go by environment.
+pub fn environment(server: &Server, password: Option<Secret>, host: &str) -> Vec<String> {
     let mut env = vec![
         format!("PGHOST={host}"),
         format!("PGUSER={}", server.user),

@@ -29,6 +29,8 @@ mod verify;
 mod watch;
 mod writes;
 
+pub use client::environment;
+
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::path::Path;
