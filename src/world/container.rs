@@ -136,6 +136,11 @@ impl Container {
         self.state == "running"
     }
 
+    /// Made by `docker compose run`: of a service, and yet none of its containers.
+    pub fn is_one_off(&self) -> bool {
+        self.labels.get("com.docker.compose.oneoff").is_some_and(|value| value == "True")
+    }
+
     /// The containers, as the engine names them (ids), whose network, processes or IPC this one shares
     /// (`--network container:ID`, Compose's `network_mode: service:NAME`): it can't be started without them.
     pub fn shares_with(&self) -> Vec<&str> {

@@ -46,6 +46,7 @@ fn handles(r: &mut Registrar<'_>) {
     });
     r.property::<Container>(c, "exit_code", "int", "Exit code of the last run.", |c| c.exit_code.into());
     r.property::<Container>(c, "restart_count", "int", "Restarts by the engine.", |c| c.restart_count.into());
+    r.property::<Container>(c, "one_off", "bool", "Made by `docker compose run`.", |c| c.is_one_off().into());
     r.property::<Container>(c, "health", "string", "starting, healthy, unhealthy, or empty without a check.", |c| {
         c.health.clone().into()
     });
@@ -112,8 +113,8 @@ fn find(ns: &mut Namespace<'_, '_>) {
     );
     ns.function(
         "service(project: string, service: string) -> Container",
-        "The one container of a Compose service, found by its labels, so that Compose v1 and v2 names both \
-         work.\n\nErrors: `docker.not_found` (lists what the project has), `docker.ambiguous`.",
+        "The one container of a Compose service, found by its labels, so that Compose v1 and v2 names both work; what \
+         `docker compose run` has made of the same service is none.\n\nErrors: `docker.not_found` (lists what the project has), `docker.ambiguous`.",
         service,
     );
     ns.function(
@@ -156,7 +157,8 @@ fn service(call: &mut Call<'_>) -> ScriptResult {
     let (project, service) = (call.string("project")?, call.string("service")?);
     let filter = ContainerFilter { project: Some(project.clone()), ..Default::default() };
     let all = call.world().containers.containers(&filter)?;
-    let mut found: Vec<_> = all.iter().filter(|c| c.service == service).cloned().collect();
+    let is_of_it = |c: &&Container| c.service == service && !c.is_one_off();
+    let mut found: Vec<_> = all.iter().filter(is_of_it).cloned().collect();
     match (found.len(), found.pop()) {
         (1, Some(container)) => Ok(Dynamic::from(container)),
         (0, _) => {

@@ -60,6 +60,13 @@ fn put_aside(stack: &Stack) -> String {
     let (volume, kept) = (stack.volume.clone(), format!("{}_pg13_upgrade-1", stack.volume));
     let image = stack.inspect("postgres", "{{.Image}}");
     let database = stack.container("postgres");
+    for service in ["application", "worker"] {
+        stack.docker(&["stop", "--time", "1", &stack.container(service)]);
+    }
+    // As many heartbeats as that run has counted.
+    let heartbeats = "TRUNCATE heartbeat RESTART IDENTITY; \
+                      INSERT INTO heartbeat (service) SELECT 'worker' FROM generate_series(1, 8)";
+    stack.sql("primero_production", heartbeats);
     stack.docker(&["stop", &database]);
     stack.docker(&["rm", &database]);
     let project = format!("pgscript.test.stack={}", stack.name);
