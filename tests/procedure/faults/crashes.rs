@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use super::after::Site;
+use super::before::Before;
 use super::engines::Engine;
 use super::{edited, fill, go_on, pause, run_edited_as};
 use crate::gate::Gate;
-use crate::stack::{Run, Watched, run};
+use crate::stack::{Run, Watched, run, sh};
 
 /// An upgrade whose engine is killed, and started again, as soon as it says `line`.
 #[track_caller]
@@ -117,6 +118,30 @@ fn disk_full_under_the_volume() {
     site.is_back();
     std::fs::remove_file(log).unwrap();
     site.is_upgraded(site.stack.upgrade(17, &[]));
+    drop(site);
+    drop(engine);
+}
+
+/// Backup and dump would find room, and then the new cluster would not: also where the old one goes first.
+#[test]
+fn disk_accepted_too_small() {
+    let engine = Engine::start(&["--disk=1500"]);
+    let site = engine.site();
+    let root = site.stack.docker(&["info", "--format", "{{.DockerRootDir}}"]);
+    let place = site.stack.docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &site.stack.volume]);
+    let size: u64 = sh("du", &["-s", "-B1", &place]).split_whitespace().next().unwrap().parse().unwrap();
+    let base = format!("base={root}/artefacts");
+    let log = fill(Path::new(&root), size * 3 / 2);
+    let before = Before::containers_of(&site.stack);
+    let said = ["error[preflight.space]", "MB more when the old cluster is gone", "for the new cluster, its log"];
+    run(&mut site.stack.upgrade_command(17, &["--set", &base])).expect(3, &said);
+    before.is_untouched(&site.stack);
+    std::fs::remove_file(&log).unwrap();
+    fill(Path::new(&root), size * 2 + (100 << 20));
+    site.stack.upgrade(17, &["--set", &base]).expect(0, &["no room beside the old one", "upgrade.rhai is done"]);
+    site.stack.cleanup_of("upgrade-2").expect(0, &["Removed"]);
+    site.has_moved_on();
+    std::fs::remove_file(&log).unwrap();
     drop(site);
     drop(engine);
 }

@@ -8,6 +8,7 @@ use crate::world::error::{Error, Result};
 use crate::world::live::helper::Helper;
 use crate::world::live::lines::Lines;
 use crate::world::postgres::{Binding, Server};
+use crate::world::session::{self, Purpose};
 
 /// The first major whose `initdb` has the option.
 const PROVIDERS: u32 = 15;
@@ -41,7 +42,7 @@ fn sh(script: &str, arguments: &[&str]) -> Vec<String> {
 
 fn major(helper: &Helper) -> Result<u32> {
     let text = run_in(helper, &["postgres", "--version"].map(str::to_owned))?;
-    crate::world::session::major_of(&text)
+    session::major_of(&text)
         .ok_or_else(|| Error::failed("postgres.no_server", format!("no version of PostgreSQL: {text}")))
 }
 
@@ -190,7 +191,10 @@ fi
 sync"#;
 
 fn upgrade(clusters: &Clusters, helper: &Helper, copy: &ClusterCopy, argv: Vec<String>) -> Result<()> {
-    let spec = ExecSpec { argv, env: vec!["LC_ALL=C".into()], working_dir: Some(WORK.into()), ..ExecSpec::default() };
+    // Its programs connect to both servers. A role or a time limit that the site has set for one is not theirs.
+    let settings = session::options(Purpose::Writing, Some(copy.cluster.major));
+    let env = vec!["LC_ALL=C".into(), format!("PGOPTIONS={settings}")];
+    let spec = ExecSpec { argv, env, working_dir: Some(WORK.into()), ..ExecSpec::default() };
     let mut said = Vec::new();
     let mut lines = Lines::new(&clusters.context.redactor, |line: &str| said.push(line.to_owned()));
     let streams = Streams { stdout: Some(&mut lines), ..Streams::default() };
