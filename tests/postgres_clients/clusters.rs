@@ -1,6 +1,7 @@
 //! Copies of running clusters, which follow them and are taken to the next major version.
 
 use pgscript::world::cluster::*;
+use pgscript::world::content::{Content, compare};
 
 use super::*;
 
@@ -73,28 +74,31 @@ fn slots(stage: &Stage, server: &Server) -> String {
     stage.pg().query(server, "postgres", sql, &[]).unwrap()[0]["s"].as_str().unwrap().to_owned()
 }
 
-fn upgraded(from: u32, to: u32, transfer: Transfer) {
-    let stage = Stage::new();
-    stage.client.store(to, Ordering::Relaxed);
-    let server = stage.seeded(from);
-    let place = Place::new(&stage);
-    place.clusters().can_replicate(&server).unwrap();
-    let copy = place.copy(&server);
-    assert_eq!(slots(&stage, &server), copy.slot());
-    let standby = place.clusters().follow(&copy, &server).unwrap();
-    // What is written meanwhile comes along.
-    let sql = "CREATE TABLE late AS SELECT i, md5(i::text) AS text FROM generate_series(1, 20000) i;
-               CREATE INDEX ON late (text); CREATE ROLE made_late; SELECT lo_from_bytea(0, '\\x0102');";
-    stage.site(&server, "primero_production", sql);
-    let before = stage.content(&server);
+/// What has become of a copy.
+struct Became {
+    copy: ClusterCopy,
+    /// What the copy held before.
+    told: Content,
+    done: Upgraded,
+    new: Server,
+}
+
+/// Takes a server to a new major version by a copy that follows it; `meanwhile` is what happens then.
+fn taken(place: &Place<'_>, server: &Server, to: u32, transfer: Transfer, meanwhile: impl FnOnce()) -> Became {
+    let stage = place.stage;
+    place.clusters().can_replicate(server).unwrap();
+    let copy = place.copy(server);
+    assert_eq!(slots(stage, server), copy.slot());
+    let standby = place.clusters().follow(&copy, server).unwrap();
+    meanwhile();
     let begun = Instant::now();
-    while place.clusters().lag(&copy, &server).unwrap() > 0 && begun.elapsed() < Duration::from_secs(30) {}
-    assert_eq!(place.clusters().lag(&copy, &server).unwrap(), 0);
+    while place.clusters().lag(&copy, server).unwrap() > 0 && begun.elapsed() < Duration::from_secs(30) {}
+    assert_eq!(place.clusters().lag(&copy, server).unwrap(), 0);
     let told = stage.pg().content(&standby, false).unwrap();
     place.clusters().programs(&copy.image_id, &place.programs).unwrap();
     place.clusters().programs(&copy.image_id, &place.programs).unwrap();
     place.clusters().initdb(&copy, &image(to)).unwrap();
-    let stopped = place.caught_up(&copy, &server);
+    let stopped = place.caught_up(&copy, server);
     place.clusters().promote(&copy, &stopped).unwrap();
     place.clusters().promote(&copy, &stopped).unwrap();
     let options = UpgradeOptions {
@@ -105,8 +109,23 @@ fn upgraded(from: u32, to: u32, transfer: Transfer) {
         place: if to < 18 { String::new() } else { format!("{to}/docker") },
     };
     let done = place.clusters().upgrade(&copy, &options).unwrap();
+    Became { copy, told, done, new: place.server(to) }
+}
+
+fn upgraded(from: u32, to: u32, transfer: Transfer) {
+    let stage = Stage::new();
+    stage.client.store(to, Ordering::Relaxed);
+    let server = stage.seeded(from);
+    let place = Place::new(&stage);
+    let mut before = Vec::new();
+    let Became { copy, told, done, new } = taken(&place, &server, to, transfer, || {
+        // What is written meanwhile comes along.
+        let sql = "CREATE TABLE late AS SELECT i, md5(i::text) AS text FROM generate_series(1, 20000) i;
+                   CREATE INDEX ON late (text); CREATE ROLE made_late; SELECT lo_from_bytea(0, '\\x0102');";
+        stage.site(&server, "primero_production", sql);
+        before = stage.content(&server);
+    });
     assert!(if transfer == Transfer::Copy { done.same == 0 } else { done.same > 50 }, "{done:?}");
-    let new = place.server(to);
     let anew = place.clusters().made_anew(&new, &done.others).unwrap();
     assert_eq!(anew.is_empty(), transfer != Transfer::Copy, "{anew:?}");
     // From 18 on sequences are taken over, too.
@@ -114,7 +133,7 @@ fn upgraded(from: u32, to: u32, transfer: Transfer) {
     let content = stage.pg().content(&new, false).unwrap();
     assert_eq!(content.system_identifier, done.system_identifier);
     assert_ne!(content.system_identifier, told.system_identifier);
-    let found = pgscript::world::content::compare(&told, &content);
+    let found = compare(&told, &content);
     assert!(found.is_equal(), "{:?}", found.differences);
     stage.assert_same_content(&before, &new);
     // The old one is what it was.
@@ -138,4 +157,19 @@ fn a_copy_of_15_becomes_17_by_a_copy() {
 #[test]
 fn a_copy_of_13_becomes_18_by_moved_files() {
     upgraded(13, 18, Transfer::Swap);
+}
+
+/// Nothing that the site has set or planted reaches the sessions of `pg_upgrade` and of what it calls.
+#[test]
+fn search_path_superuser_and_pg_upgrade() {
+    let stage = Stage::new();
+    for (from, to) in [(13, 15), (15, 17)] {
+        let server = stage.server(from);
+        stage.plant(&server, from);
+        let place = Place::new(&stage);
+        let Became { told, new, .. } = taken(&place, &server, to, Transfer::Link, || ());
+        stage.assert_ours(&new);
+        let found = compare(&told, &stage.pg().content(&new, false).unwrap());
+        assert!(found.is_equal(), "{from} to {to}: {:?}", found.differences);
+    }
 }

@@ -61,6 +61,15 @@ const LOGIN_TRIGGER: &str = r#"
     CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION public.on_login();"#;
 
 impl Stage {
+    /// Everything that an ordinary role, or a site's settings, can do to sessions of ours.
+    pub fn plant(&self, server: &Server, major: u32) {
+        self.site(server, PRODUCTION, PLANTED);
+        if major >= 17 {
+            self.site(server, PRODUCTION, LOGIN_TRIGGER);
+        }
+        self.set_everything(server, major);
+    }
+
     /// Settings of the database, of the superuser, and of the whole cluster.
     fn set_everything(&self, server: &Server, major: u32) {
         let newer = NEWER.iter().filter(|(_, since)| *since <= major).map(|(setting, _)| *setting);
@@ -81,7 +90,7 @@ impl Stage {
         self.pg().query(server, PRODUCTION, sql, &[]).unwrap()[0].values().next().unwrap().clone()
     }
 
-    fn assert_ours(&self, server: &Server) {
+    pub fn assert_ours(&self, server: &Server) {
         let odd = "SELECT coalesce(string_agg(name || '=' || setting, ' ' ORDER BY name), '') AS odd FROM pg_settings
             WHERE source <> 'client' AND name IN ('search_path', 'statement_timeout', 'lock_timeout',
               'transaction_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout',
@@ -104,11 +113,7 @@ fn search_path_superuser() {
     let stage = Stage::new();
     for (from, to) in [(13, 15), (17, 17)] {
         let (source, target) = (stage.server(from), stage.server(to));
-        stage.site(&source, PRODUCTION, PLANTED);
-        if from >= 17 {
-            stage.site(&source, PRODUCTION, LOGIN_TRIGGER);
-        }
-        stage.set_everything(&source, from);
+        stage.plant(&source, from);
         stage.assert_ours(&source);
         let before = stage.pg().content(&source, true).unwrap();
         assert_eq!(before.databases[PRODUCTION].tables["public.t"], 200_000);
