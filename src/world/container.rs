@@ -380,8 +380,9 @@ pub trait ContainerEngine: Send + Sync {
     fn container(&self, container: &str) -> Result<Container>;
     fn create(&self, spec: &ContainerSpec) -> Result<Container>;
     fn start(&self, container: &str) -> Result<()>;
-    /// Sends the image's stop signal, then SIGKILL after `timeout`. Stopped already: nothing happens.
-    fn stop(&self, container: &str, timeout: Duration) -> Result<()>;
+    /// Sends each, at the same time, its image's stop signal, then SIGKILL after `timeout`. Stopped already: nothing
+    /// happens. The first error, when all have come to an end.
+    fn stop(&self, containers: &[&str], timeout: Duration) -> Result<()>;
     /// Removes the container, not its named volumes. `force` ends a running one.
     fn remove(&self, container: &str, force: bool) -> Result<()>;
     fn rename(&self, container: &str, name: &str) -> Result<()>;

@@ -77,6 +77,13 @@ pub struct ServerVersion {
     pub text: String,
 }
 
+/// Statements for one database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statements {
+    pub database: String,
+    pub sql: String,
+}
+
 /// One value bound to a psql variable: use it as `:'name'` (literal) or `:"name"` (identifier).
 #[derive(Clone, Debug)]
 pub struct Binding {
@@ -186,6 +193,10 @@ pub trait Postgres: Send + Sync {
     /// Statements one after another; stops at the first error. Gives the command tags (`UPDATE 3`); rows are dropped,
     /// and a SELECT gives no tag.
     fn execute(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<String>>;
+
+    /// Each item's statements in a session of their own, up to `jobs` items at once. After an error nothing new is
+    /// begun.
+    fn execute_all(&self, server: &Server, items: &[Statements], jobs: usize) -> Result<()>;
 
     /// A psql script as a stream, of any size; its output goes to `output`. Stops at the first error.
     fn script(

@@ -129,6 +129,7 @@ mod tests {
         ("step", "undo commit repeatable probe open_work"),
         ("docker::containers", "project service volume labels"),
         ("docker::stop", "timeout"),
+        ("docker::halt", "timeout"),
         ("docker::remove", "force"),
         ("docker::wait_healthy", "stable timeout"),
         (

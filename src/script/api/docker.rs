@@ -193,12 +193,16 @@ fn life(ns: &mut Namespace<'_, '_>) {
         "Stops a container with its image's stop signal and waits for its end; SIGKILL after `timeout` seconds \
          (60). A stopped one is left alone.",
         |call| {
-            let c: Container = call.get("container")?;
-            let timeout = call.options("options", &["timeout"])?.seconds("timeout")?.unwrap_or(STOP_TIMEOUT);
-            call.effect(format!("docker stop -t {} {}", timeout.as_secs(), c.name))?;
-            call.world().containers.stop(&c.id, timeout)?;
-            witness::held(call.session, &c)?;
-            Ok(Dynamic::UNIT)
+            let container = call.get("container")?;
+            stop(call, &[container])
+        },
+    );
+    ns.effect(
+        "halt(containers: Array, options: Map = #{})",
+        "Stops containers, all at the same time, and waits until each has ended; SIGKILL after `timeout` seconds (60).",
+        |call| {
+            let all = containers(call)?;
+            stop(call, &all)
         },
     );
     ns.effect(
@@ -296,11 +300,29 @@ fn start(call: &mut Call<'_>) -> ScriptResult {
     Ok(Dynamic::UNIT)
 }
 
+fn stop(call: &mut Call<'_>, containers: &[Container]) -> ScriptResult {
+    let timeout = call.options("options", &["timeout"])?.seconds("timeout")?.unwrap_or(STOP_TIMEOUT);
+    if containers.is_empty() {
+        return Ok(Dynamic::UNIT);
+    }
+    let names: Vec<_> = containers.iter().map(|c| c.name.as_str()).collect();
+    let ids: Vec<_> = containers.iter().map(|c| c.id.as_str()).collect();
+    call.effect(format!("docker stop -t {} {}", timeout.as_secs(), names.join(" ")))?;
+    call.world().containers.stop(&ids, timeout)?;
+    for container in containers {
+        witness::held(call.session, container)?;
+    }
+    Ok(Dynamic::UNIT)
+}
+
+/// The argument `containers`.
+fn containers(call: &Call<'_>) -> Result<Vec<Container>> {
+    let all: Option<_> = call.get::<Array>("containers")?.into_iter().map(Dynamic::try_cast).collect();
+    all.ok_or_else(|| Error::failed("script.wrong_type", "`containers` holds what is no container"))
+}
+
 fn wait_healthy(call: &mut Call<'_>) -> ScriptResult {
-    let ids: Vec<String> = (call.get::<Array>("containers")?.into_iter())
-        .map(|c| c.try_cast::<Container>().map(|c| c.id))
-        .collect::<Option<_>>()
-        .ok_or_else(|| Error::failed("script.wrong_type", "docker::wait_healthy: `containers` holds no containers"))?;
+    let ids: Vec<_> = containers(call)?.into_iter().map(|c| c.id).collect();
     let o = call.options("options", &["timeout", "stable"])?;
     let timeout = o.seconds("timeout")?.unwrap_or(Duration::from_secs(120));
     let stable = o.seconds("stable")?.unwrap_or(Duration::from_secs(3));
@@ -396,8 +418,7 @@ fn create(ns: &mut Namespace<'_, '_>) {
         "Writes the full definitions of containers into a new private file, so that they can be created again \
          after somebody has removed them. The file holds their environment, passwords included.",
         |call| {
-            let containers: Vec<Container> =
-                call.get::<Array>("containers")?.into_iter().filter_map(|c| c.try_cast()).collect();
+            let containers = containers(call)?;
             let path = call.path("path")?;
             let names: Vec<_> = containers.iter().map(|c| c.name.as_str()).collect();
             call.effect(format!("docker inspect {} > {}", names.join(" "), path.display()))?;

@@ -3,14 +3,14 @@
 use std::io::Write;
 use std::time::Duration;
 
-use rhai::{Array, Dynamic};
+use rhai::{Array, Dynamic, Map};
 
 use super::call::{Call, Options};
 use super::{Namespace, Registrar, ScriptResult, content, values, writes};
 use crate::event::Event;
 use crate::script::witness;
 use crate::world::container::Container;
-use crate::world::postgres::{Binding, Server, image_setting};
+use crate::world::postgres::{Binding, Server, Statements, image_setting};
 use crate::world::{Error, Result, Secret};
 
 /// Declares the handle type and functions.
@@ -118,6 +118,30 @@ fn target(server: &Server, o: &Options) -> Result<(String, Vec<Binding>)> {
     Ok((database, bindings))
 }
 
+fn execute_all(call: &mut Call<'_>) -> ScriptResult {
+    let s: Server = call.get("server")?;
+    let jobs = call.options("options", &["jobs"])?.int("jobs")?.unwrap_or(2);
+    let statements = |item: Dynamic| {
+        let map = item.try_cast::<Map>()?;
+        let text = |key: &str| map.get(key)?.clone().into_string().ok();
+        Some(Statements { database: text("database")?, sql: text("sql")? })
+    };
+    let items: Option<Vec<_>> = call.get::<Array>("statements")?.into_iter().map(statements).collect();
+    let items = items
+        .ok_or_else(|| Error::failed("script.wrong_type", "`statements` holds what is no #{ database, sql }"))?;
+    let mut databases: Vec<_> = items.iter().map(|item| item.database.as_str()).collect();
+    databases.dedup();
+    call.effect(format!(
+        "docker exec -i {} psql -X -d {} ({} sessions)",
+        s.container_name,
+        databases.join(", "),
+        items.len()
+    ))?;
+    witness::written(call.session, &s.container)?;
+    call.world().postgres.execute_all(&s, &items, usize::try_from(jobs).unwrap_or(1))?;
+    Ok(Dynamic::UNIT)
+}
+
 fn statements(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "execute(server: Server, sql: string, options: Map = #{}) -> Array",
@@ -134,6 +158,13 @@ fn statements(ns: &mut Namespace<'_, '_>) {
             let tags = call.world().postgres.execute(&s, &database, &sql, &bindings)?;
             Ok(tags.into_iter().map(Dynamic::from).collect::<Array>().into())
         },
+    );
+    ns.effect(
+        "execute_all(server: Server, statements: Array, options: Map = #{})",
+        "Runs statements for several databases, or for several sessions of one, at the same time: an array of maps \
+         #{ database, sql }, each as `psql::execute` runs it, up to `jobs` (2) at once. The first error ends what has \
+         not begun.\n\nErrors: `psql.failed`.",
+        execute_all,
     );
     ns.effect(
         "file(server: Server, path: string, options: Map = #{})",

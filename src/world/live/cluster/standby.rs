@@ -210,7 +210,7 @@ pub fn promote(clusters: &Clusters, copy: &ClusterCopy, stopped: &Stopped) -> Re
             if recovering(clusters, &standby)? {
                 value(clusters, &standby, "SELECT pg_catalog.pg_promote(true, 120) AS p", &[])?;
             }
-            clusters.containers.stop(&container.id, Duration::from_secs(300))?;
+            clusters.containers.stop(&[&container.id], Duration::from_secs(300))?;
         }
         clusters.containers.remove(&container.id, true)?;
     }

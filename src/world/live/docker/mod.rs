@@ -32,6 +32,7 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{OnceCell, RwLock};
 
 use self::connection::Connection;
@@ -128,8 +129,9 @@ impl ContainerEngine for Docker {
         self.wait(self.start_container(container))
     }
 
-    fn stop(&self, container: &str, timeout: Duration) -> Result<()> {
-        self.wait(self.stop_container(container, timeout))
+    fn stop(&self, containers: &[&str], timeout: Duration) -> Result<()> {
+        let stops = containers.iter().map(|container| self.stop_container(container, timeout));
+        self.wait(async { join_all(stops).await.into_iter().collect() })
     }
 
     fn remove(&self, container: &str, force: bool) -> Result<()> {

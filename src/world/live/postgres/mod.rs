@@ -102,6 +102,11 @@ impl Postgres for Clients {
         ready::when_up(self, server, || rows::execute(&client::Client::inside(self, server), database, sql, bindings))
     }
 
+    fn execute_all(&self, server: &Server, items: &[Statements], jobs: usize) -> Result<()> {
+        let run = |_, item: &Statements| self.execute(server, &item.database, &item.sql, &[]).map(|_| ());
+        side_by_side::up_to(jobs, items, run).map(|_| ())
+    }
+
     fn script(
         &self,
         server: &Server,

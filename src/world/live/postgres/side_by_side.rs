@@ -10,6 +10,15 @@ const AT_ONCE: usize = 2;
 
 /// Does something with every item; gives the results in the items' order. After an error nothing new is begun.
 pub fn side_by_side<T: Sync, R: Send>(items: &[T], act: impl Fn(usize, &T) -> Result<R> + Sync) -> Result<Vec<R>> {
+    up_to(AT_ONCE, items, act)
+}
+
+/// The same with so many at once.
+pub fn up_to<T: Sync, R: Send>(
+    jobs: usize,
+    items: &[T],
+    act: impl Fn(usize, &T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
     let next = AtomicUsize::new(0);
     let ended = Mutex::new(Vec::with_capacity(items.len()));
     let work = || {
@@ -24,7 +33,7 @@ pub fn side_by_side<T: Sync, R: Send>(items: &[T], act: impl Fn(usize, &T) -> Re
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(items.len()) {
+        for _ in 0..jobs.clamp(1, items.len().max(1)) {
             scope.spawn(work);
         }
     });
