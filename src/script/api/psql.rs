@@ -127,8 +127,8 @@ fn execute_all(call: &mut Call<'_>) -> ScriptResult {
         Some(Statements { database: text("database")?, sql: text("sql")? })
     };
     let items: Option<Vec<_>> = call.get::<Array>("statements")?.into_iter().map(statements).collect();
-    let items = items
-        .ok_or_else(|| Error::failed("script.wrong_type", "`statements` holds what is no #{ database, sql }"))?;
+    let items =
+        items.ok_or_else(|| Error::failed("script.wrong_type", "`statements` holds what is no #{ database, sql }"))?;
     let mut databases: Vec<_> = items.iter().map(|item| item.database.as_str()).collect();
     databases.dedup();
     call.effect(format!(

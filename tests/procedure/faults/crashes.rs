@@ -122,6 +122,34 @@ fn disk_full_under_the_volume() {
     drop(engine);
 }
 
+/// The power goes while the new cluster is filled or upgraded, soon after its first start: what was not synced is lost,
+/// a rule for the application among it, perhaps. The run goes on all the same.
+#[test]
+fn half_made_cluster() {
+    let engine = Engine::start(&["--disk=1500"]);
+    let site = engine.site();
+    let cuts = [
+        ("dump", "8 restore the dump"),
+        ("pg_upgrade", "8 compare old and new"),
+        ("pg_upgrade", "12 put the new cluster in place"),
+    ];
+    for (number, (strategy, line)) in (1..).zip(cuts) {
+        // As long as a server has run before the night.
+        sh("sync", &["-f", &site.stack.docker(&["info", "--format", "{{.DockerRootDir}}"])]);
+        let run_id = format!("upgrade-{number}");
+        let set = ["--set", &format!("strategy={strategy}")];
+        let mut watched = Watched::start(site.stack.upgrade_command(17, &set));
+        watched.until(line);
+        engine.script("second-power-cut", &[&watched.id().to_string()]);
+        watched.end().expect(-1, &[]);
+        site.is_upgraded(run(&mut site.stack.pgscript(&["resume", &run_id])));
+        run(&mut site.stack.pgscript(&["rollback", &run_id, "--yes"])).expect(0, &["is rolled back"]);
+        site.is_back();
+    }
+    drop(site);
+    drop(engine);
+}
+
 /// Backup and dump would find room, and then the new cluster would not: also where the old one goes first.
 #[test]
 fn disk_accepted_too_small() {
