@@ -483,7 +483,7 @@ fn waiting_ends_at_once_when_cancelled() {
     let container = container.unwrap();
     stage.engine.start(&container.id).unwrap();
     let canceller = stage.cancel_after(Duration::from_millis(300));
-    assert_eq!(code(stage.engine.stop(&container.id, Duration::from_secs(60))), "cancelled");
+    assert_eq!(code(stage.engine.stop(&[&container.id], Duration::from_secs(60))), "cancelled");
     let late = canceller.join().unwrap().elapsed();
     assert!(late < Duration::from_secs(2), "{late:?}");
 }
@@ -529,8 +529,8 @@ fn the_life_of_a_container() {
     assert_eq!(stage.engine.set_restart_policy(&created.id, "sometimes").unwrap_err().kind, Kind::Usage);
 
     assert_eq!(code(stage.engine.remove(&created.id, false)), "docker.conflict");
-    stage.engine.stop(&created.id, Duration::from_secs(1)).unwrap();
-    stage.engine.stop(&created.id, Duration::from_secs(1)).unwrap();
+    stage.engine.stop(&[&created.id], Duration::from_secs(1)).unwrap();
+    stage.engine.stop(&[&created.id], Duration::from_secs(1)).unwrap();
     assert_eq!(stage.engine.container(&created.id).unwrap().state, "exited");
     stage.engine.rename(&created.id, &stage.named("b")).unwrap();
     assert_eq!(code(stage.engine.container(&stage.named("a"))), "docker.not_found");
@@ -544,7 +544,7 @@ fn the_life_of_a_container() {
 
     stage.engine.remove(&stage.named("b"), false).unwrap();
     assert_eq!(code(stage.engine.remove(&created.id, false)), "docker.not_found");
-    let error = stage.engine.stop(&created.name, Duration::from_secs(1)).unwrap_err();
+    let error = stage.engine.stop(&[&created.name], Duration::from_secs(1)).unwrap_err();
     assert!(error.message.starts_with(&format!("cannot stop container {}: ", created.name)), "{error}");
 }
 
@@ -623,7 +623,7 @@ fn a_container_like_another_is_like_it() {
     let old = stage.engine.container(&name).unwrap();
     let as_root = ExecSpec { user: Some("root".into()), ..shell("echo kept >/anonymous/file") };
     assert_eq!(stage.engine.exec_output(&old.id, &as_root).unwrap().exit_code, 0);
-    stage.engine.stop(&old.id, Duration::from_secs(0)).unwrap();
+    stage.engine.stop(&[&old.id], Duration::from_secs(0)).unwrap();
     stage.engine.rename(&old.id, &stage.named("moved")).unwrap();
 
     let spec = ContainerSpec { name: Some(name.clone()), like: Some(old.inspect.clone()), ..Default::default() };
@@ -684,7 +684,7 @@ fn a_container_like_another_is_like_it() {
     };
     let trial = stage.engine.create(&spec).unwrap();
     assert_eq!(trial.mounts, []);
-    stage.engine.stop(&new.id, Duration::from_secs(0)).unwrap();
+    stage.engine.stop(&[&new.id], Duration::from_secs(0)).unwrap();
     stage.engine.start(&trial.id).unwrap();
     let seen = stage.shell(&trial.id, "stat -f -c %T /var/lib/postgresql/data; stat -c %u /var/lib/postgresql/data");
     assert_eq!(String::from_utf8_lossy(&seen.stdout), "tmpfs\n33\n");
@@ -766,7 +766,7 @@ fn static_address_is_asked_for_again_and_one_that_is_taken_is_told() {
 
     // A running container is told at once, a stopped one when it is started.
     assert_eq!(code(connect(&other, &before)), "docker.address_in_use");
-    stage.engine.stop(&other.id, Duration::from_secs(0)).unwrap();
+    stage.engine.stop(&[&other.id], Duration::from_secs(0)).unwrap();
     connect(&other, &before).unwrap();
     assert_eq!(code(stage.engine.start(&other.id)), "docker.address_in_use");
 }
