@@ -247,8 +247,14 @@ fn inventory_questions_respect_limit_and_group_variables() {
     let error = ansible.hosts(&at).unwrap_err();
     assert_eq!(error.code, "ansible.no_hosts");
     assert_eq!(error.hint.as_deref(), Some("the inventory has: alpha, beta, gone"));
-    assert_eq!(ansible.host_variables(&at, "alpha").unwrap()["primero_postgres_version"], 15);
-    assert_eq!(ansible.host_variables(&at, "nobody").unwrap_err().code, "ansible.no_hosts");
+    let version = |files: &[std::path::PathBuf]| {
+        ansible.host_variables(&at, "alpha", files).map(|v| v["primero_postgres_version"].clone())
+    };
+    assert_eq!(version(&[]).unwrap(), 15);
+    site.write("secrets.yml", "primero_postgres_version: 17\n");
+    assert_eq!(version(&["secrets.yml".into()]).unwrap(), 17);
+    assert_eq!(version(&["nowhere.yml".into()]).unwrap_err().code, "ansible.extra_vars");
+    assert_eq!(ansible.host_variables(&at, "nobody", &[]).unwrap_err().code, "ansible.no_hosts");
     // Questions print nothing: variables may hold secrets.
     assert_eq!(site.heard.output(), "");
 }

@@ -61,8 +61,14 @@ pub trait Ansible: Send + Sync {
     /// Hosts that the inventory and the limit select.
     fn hosts(&self, site: &Site) -> Result<Vec<String>>;
 
-    /// All variables of a host after merging group and host variables; templates in them are not evaluated.
-    fn host_variables(&self, site: &Site, host: &str) -> Result<serde_json::Map<String, serde_json::Value>>;
+    /// All variables of a host after merging group and host variables, and those of files given as `-e @file`;
+    /// templates in them are not evaluated.
+    fn host_variables(
+        &self,
+        site: &Site,
+        host: &str,
+        extra_vars_files: &[PathBuf],
+    ) -> Result<serde_json::Map<String, serde_json::Value>>;
 
     /// Logs in to every host that the limit selects and runs nothing there (`ansible -m ping`).
     fn ping(&self, site: &Site) -> Result<()>;

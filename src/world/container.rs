@@ -152,8 +152,29 @@ impl Container {
 
     /// Entry point and command, the image's where nothing else was said.
     pub fn argv(&self) -> Vec<&str> {
-        let words = |field: &str| self.inspect["Config"][field].as_array().into_iter().flatten();
-        words("Entrypoint").chain(words("Cmd")).filter_map(serde_json::Value::as_str).collect()
+        self.words("Entrypoint").chain(self.words("Cmd")).collect()
+    }
+
+    /// The command alone, the image's where nothing else was said.
+    pub fn command(&self) -> Vec<&str> {
+        self.words("Cmd").collect()
+    }
+
+    fn words(&self, field: &str) -> impl Iterator<Item = &str> {
+        self.inspect["Config"][field].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str)
+    }
+
+    /// How long after its start the engine may take until it calls the container unhealthy: start period, and each try
+    /// of its health check, of which the engine's own defaults hold. `None` where there is no check.
+    pub fn time_to_health(&self) -> Option<Duration> {
+        let check = &self.inspect["Config"]["Healthcheck"];
+        let own = |field: &str| check[field].as_u64().filter(|n| *n > 0);
+        let nanoseconds = |field: &str| own(field).map(Duration::from_nanos);
+        let default = Duration::from_secs(30);
+        check["Test"].as_array().filter(|test| test.first().is_some_and(|word| word != "NONE"))?;
+        let each = nanoseconds("Interval").unwrap_or(default) + nanoseconds("Timeout").unwrap_or(default);
+        let tries = u32::try_from(own("Retries").unwrap_or(3)).unwrap_or(u32::MAX);
+        Some(nanoseconds("StartPeriod").unwrap_or_default() + each.saturating_mul(tries))
     }
 
     /// The value of an environment variable as configured.
@@ -223,6 +244,8 @@ pub struct ContainerSpec {
     pub tmpfs: BTreeMap<String, String>,
     /// Where its log goes; that of `like` may be one that the engine can't read.
     pub log_driver: Option<String>,
+    /// Whether that of `like`, or of the image, is left out.
+    pub without_health_check: bool,
     /// `none`, `container:<id>`, `host` or a network's name; replaces the networks and published ports of `like`.
     pub network: Option<String>,
     pub user: Option<String>,

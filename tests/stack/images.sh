@@ -60,7 +60,7 @@ base() {
 bootstrap() { # major suite tar [option...]
     local major="$1" suite="$2" tar="$3" packages
     shift 3
-    packages="postgresql-$major,locales,bash,dash,coreutils,util-linux,mount,libc-bin,base-files,base-passwd,findutils"
+    packages="postgresql-$major,postgresql-$major-cron,locales,bash,dash,coreutils,util-linux,mount,libc-bin,base-files,base-passwd,findutils"
     packages+=",grep,sed,tar,gzip,tzdata,procps"
     mmdebstrap --mode=root --variant=extract --components=main --aptopt='Acquire::Languages "none"' "$@" \
         --include="$packages" \

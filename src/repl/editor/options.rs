@@ -134,11 +134,13 @@ mod tests {
         ("docker::wait_healthy", "stable timeout"),
         (
             "docker::create",
-            "name image entrypoint command env labels mounts network user host_user_namespace restart_policy like",
+            "name image entrypoint command env labels mounts network user host_user_namespace restart_policy like \
+             health_check",
         ),
         (
             "docker::run",
-            "name image entrypoint command env labels mounts network user host_user_namespace restart_policy like",
+            "name image entrypoint command env labels mounts network user host_user_namespace restart_policy like \
+             health_check",
         ),
         ("docker::exec", "env user working_dir check"),
         ("docker::terminal", "env user working_dir"),
@@ -166,10 +168,12 @@ mod tests {
         ("psql::save_content", "overwrite"),
         ("psql::save_write_counts", "overwrite"),
         ("psql::execute", "database values"),
+        ("psql::execute_all", "jobs"),
         ("psql::file", "database"),
         ("psql::terminal", "database"),
         ("ansible::site", "dir virtualenv inventory limit vault_password_file"),
         ("ansible::playbook", "tags skip_tags extra_vars extra_vars_files check_mode"),
+        ("ansible::host_variables", "extra_vars_files"),
         ("host::write", "overwrite"),
         ("host::write_json", "overwrite"),
         ("host::run", "dir env stream check"),

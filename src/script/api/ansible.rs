@@ -54,11 +54,13 @@ pub fn register(registrar: &mut Registrar<'_>) {
             },
         );
         ns.function(
-            "host_variables(site: AnsibleSite, host: string) -> Map",
-            "All variables of a host, group variables merged in.",
+            "host_variables(site: AnsibleSite, host: string, options: Map = #{}) -> Map",
+            "All variables of a host, group variables merged in. Options: extra_vars_files, as for `playbook`.",
             |call| {
-                let variables = call.world().ansible.host_variables(&call.get("site")?, &call.string("host")?)?;
-                Ok(values::from_object(variables).into())
+                let files = call.options("options", &["extra_vars_files"])?.strings("extra_vars_files")?;
+                let files: Vec<_> = files.into_iter().map(Into::into).collect();
+                let (site, host): (Site, _) = (call.get("site")?, call.string("host")?);
+                Ok(values::from_object(call.world().ansible.host_variables(&site, &host, &files)?).into())
             },
         );
         ns.function(

@@ -7,6 +7,7 @@ use rhai::{Array, Dynamic, Map};
 
 use super::call::{Call, Options};
 use super::{Namespace, Registrar, ScriptResult, values};
+use crate::event::Event;
 use crate::script::evidence::Fact;
 use crate::script::{guards, witness};
 use crate::world::container::{
@@ -17,6 +18,8 @@ use crate::world::postgres::image_setting;
 use crate::world::{Error, Result, Secret, secret, sockets};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Whoever waits for long is told now and then what for.
+const TELL_EACH: Duration = Duration::from_secs(10);
 
 /// Declares the handle types and functions.
 pub fn register(registrar: &mut Registrar<'_>) {
@@ -68,6 +71,9 @@ fn handles(r: &mut Registrar<'_>) {
     let doc = "`none`, `host`, `container:<id>`, `default`, or the network it was created in.";
     r.property::<Container>(c, "network_mode", "string", doc, |c| c.network_mode().to_owned().into());
     r.property::<Container>(c, "argv", "Array", "Entry point and command.", |c| values::from_serde(&c.argv()));
+    r.property::<Container>(c, "command", "Array", "Command, without the entry point.", |c| {
+        values::from_serde(&c.command())
+    });
     r.property::<Container>(c, "user", "string", "As whom it runs; empty for the image's default, root.", |c| {
         c.inspect["Config"]["User"].as_str().unwrap_or_default().into()
     });
@@ -247,7 +253,8 @@ fn life(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "wait_healthy(containers: Array, options: Map = #{})",
         "Waits until all containers run, are healthy where they have a health check, and have not restarted for \
-         `stable` seconds (3); gives up after `timeout` seconds (120).\n\nErrors: `docker.unhealthy` names each.",
+         `stable` seconds (3); gives up after `timeout` seconds (120), or later where a health check lets its \
+         container take longer.\n\nErrors: `docker.unhealthy` names each.",
         wait_healthy,
     );
     ns.function(
@@ -328,7 +335,7 @@ fn wait_healthy(call: &mut Call<'_>) -> ScriptResult {
     let stable = o.seconds("stable")?.unwrap_or(Duration::from_secs(3));
     let world = call.world();
     let begun = std::time::Instant::now();
-    let mut since = begun;
+    let (mut since, mut told) = (begun, begun);
     let mut starts = Vec::new();
     loop {
         let now = ids.iter().map(|id| world.containers.container(id)).collect::<Result<Vec<_>>>()?;
@@ -340,13 +347,23 @@ fn wait_healthy(call: &mut Call<'_>) -> ScriptResult {
         if since.elapsed() >= stable {
             return Ok(Dynamic::UNIT);
         }
+        let timeout = now.iter().filter_map(Container::time_to_health).fold(timeout, Duration::max);
         if begun.elapsed() >= timeout {
-            let what = if troubles.is_empty() { "containers keep restarting".into() } else { troubles.join("; ") };
-            let message = format!("not healthy after {} s: {what}", timeout.as_secs());
-            return Err(Error::failed("docker.unhealthy", message).hint("docker logs NAME shows why").into());
+            return Err(unhealthy(&troubles, begun.elapsed()).into());
+        }
+        if told.elapsed() >= TELL_EACH && !troubles.is_empty() {
+            told = std::time::Instant::now();
+            let text = format!("{} s: {}", begun.elapsed().as_secs(), troubles.join("; "));
+            call.session.emit(Event::Say { text });
         }
         world.host.sleep(Duration::from_millis(250))?;
     }
+}
+
+fn unhealthy(troubles: &[String], waited: Duration) -> Error {
+    let what = if troubles.is_empty() { "containers keep restarting".into() } else { troubles.join("; ") };
+    Error::failed("docker.unhealthy", format!("not healthy after {} s: {what}", waited.as_secs()))
+        .hint("docker logs NAME shows why")
 }
 
 /// Why a container does not count as healthy.
@@ -374,6 +391,7 @@ const SPEC: &[&str] = &[
     "unmount",
     "tmpfs",
     "log_driver",
+    "health_check",
 ];
 
 fn create(ns: &mut Namespace<'_, '_>) {
@@ -384,7 +402,8 @@ fn create(ns: &mut Namespace<'_, '_>) {
          `container:<id>`), user, host_user_namespace, restart_policy. With `like: container` everything not \
          given is as in that container, networks, aliases and fixed addresses included; where it shares the network of \
          a container that has gone, `replaced` (ids of now by ids of then) says whose to take; \
-         `unmount` (destinations) is left out, `tmpfs` (options by destination) is there instead. `log_driver`.\n\n\
+         `unmount` (destinations) is left out, `tmpfs` (options by destination) is there instead. `log_driver`; `health_check: false` has \
+         none.\n\n\
          Errors: `docker.image_missing`, `docker.conflict`.",
         |call| {
             let spec = container_spec(&call.options("spec", SPEC)?)?;
@@ -466,6 +485,7 @@ fn container_spec(o: &Options) -> Result<ContainerSpec> {
         unmount: o.strings("unmount")?,
         tmpfs: text_map(o.map("tmpfs")?),
         log_driver: o.string("log_driver")?,
+        without_health_check: o.bool("health_check")? == Some(false),
         entrypoint: list("entrypoint")?,
         command: list("command")?,
         env: o.strings("env")?,

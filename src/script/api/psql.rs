@@ -162,8 +162,8 @@ fn statements(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "execute_all(server: Server, statements: Array, options: Map = #{})",
         "Runs statements for several databases, or for several sessions of one, at the same time: an array of maps \
-         #{ database, sql }, each as `psql::execute` runs it, up to `jobs` (2) at once. The first error ends what has \
-         not begun.\n\nErrors: `psql.failed`.",
+         #{ database, sql }, in sessions as those of `psql::execute`. The first error ends what has not begun. \
+         Options: jobs (2).\n\nErrors: `psql.failed`.",
         execute_all,
     );
     ns.effect(

@@ -101,7 +101,8 @@ fn config_lost_and_removed_setting() {
     stack.sql("postgres", "ALTER SYSTEM SET operator_precedence_warning = on");
     stack.sql("postgres", "ALTER SYSTEM SET log_line_prefix = '%m it''s %u '");
     let files = "cd \"$PGDATA\" && echo 'track_activity_query_size = 4096' >> postgresql.conf && \
-                 { echo 'host all all 10.9.0.0/16 reject'; cat pg_hba.conf; } > /tmp/hba && cat /tmp/hba > pg_hba.conf && \
+                 { echo 'host all all 10.9.0.0/16 reject'; cat pg_hba.conf; } > /tmp/hba && \
+                 cat /tmp/hba > pg_hba.conf && \
                  echo 'map root primero' >> pg_ident.conf";
     stack.docker(&["exec", &stack.container("postgres"), "sh", "-ec", files]);
     stack.docker(&["restart", &stack.container("postgres")]);

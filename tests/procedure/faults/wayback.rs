@@ -146,7 +146,7 @@ fn foreign_deploy_of_the_old_version_in_the_dump() {
 }
 
 #[test]
-fn foreign_deploy_in_the_restore() {
+fn recreated_in_the_restore() {
     for major in ["17", "13"] {
         let site = Site::up();
         let run = site.upgrade_until("$ pg_restore");

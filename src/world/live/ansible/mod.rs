@@ -156,11 +156,12 @@ impl Ansible for AnsiblePrograms {
         })
     }
 
-    fn host_variables(&self, site: &Site, host: &str) -> Result<Map<String, Value>> {
+    fn host_variables(&self, site: &Site, host: &str, extra_vars_files: &[PathBuf]) -> Result<Map<String, Value>> {
         let mut arguments = vec!["--host".to_owned(), host.to_owned()];
         // Group and host variables beside the playbooks count too.
         arguments.extend(["--playbook-dir".to_owned(), absolute(&site.dir).to_string_lossy().into_owned()]);
         arguments.extend(common_arguments(site)?);
+        arguments.extend(extra_vars(site, extra_vars_files)?);
         let lines = self.ask(site, "ansible-inventory", arguments).map_err(|error| {
             if error.message.contains("single valid host") || error.code == "ansible.no_hosts" {
                 let error = outcome::no_hosts_error(format!("the inventory has no host {host}"));
@@ -257,6 +258,16 @@ fn common_arguments(site: &Site) -> Result<Vec<String>> {
     Ok(arguments)
 }
 
+/// `-e @file` of each file, which must be there.
+fn extra_vars(site: &Site, files: &[PathBuf]) -> Result<Vec<String>> {
+    let missing = files.iter().map(|file| site.dir.join(file)).find(|path| !path.exists());
+    if let Some(path) = missing {
+        let message = format!("there is no file of extra vars {}", path.display());
+        return Err(Error::usage("ansible.extra_vars", message));
+    }
+    Ok(files.iter().flat_map(|file| ["-e".to_owned(), format!("@{}", file.display())]).collect())
+}
+
 fn playbook_arguments(spec: &PlaybookSpec, vars: Option<PathBuf>) -> Result<Vec<String>> {
     let mut arguments = common_arguments(&spec.site)?;
     let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
@@ -269,19 +280,10 @@ fn playbook_arguments(spec: &PlaybookSpec, vars: Option<PathBuf>) -> Result<Vec<
     if !spec.skip_tags.is_empty() {
         option("--skip-tags", spec.skip_tags.join(","));
     }
-    for file in &spec.extra_vars_files {
-        let path = spec.site.dir.join(file);
-        if !path.exists() {
-            return Err(Error::usage(
-                "ansible.extra_vars",
-                format!("there is no file of extra vars {}", path.display()),
-            ));
-        }
-        option("-e", format!("@{}", file.display()));
-    }
+    arguments.extend(extra_vars(&spec.site, &spec.extra_vars_files)?);
     // Last, so that values given here win over those of the files.
     if let Some(path) = vars {
-        option("-e", format!("@{}", path.display()));
+        arguments.extend(["-e".into(), format!("@{}", path.display())]);
     }
     if spec.check_mode {
         arguments.push("--check".into());

@@ -141,6 +141,9 @@ fn request(spec: &ContainerSpec, image: ChosenImage) -> Result<Likeness> {
     if let Some(user) = &spec.user {
         body.insert("User".into(), json!(user));
     }
+    if spec.without_health_check {
+        body.insert("Healthcheck".into(), json!({"Test": ["NONE"]}));
+    }
     set_env(body, &spec.env);
     for destination in spec.unmount.iter().chain(spec.tmpfs.keys()) {
         unmount(&mut request, destination);

@@ -53,12 +53,32 @@ impl Source {
         stdout: Option<&mut (dyn Write + Send)>,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let mut call = Call::new(&["pg_restore"], None).purpose(Purpose::Loading);
-        call.argv.extend(argv.iter().map(|word| (*word).to_owned()));
-        call.argv.extend(self.path);
         let stdin = self.file.as_mut().map(|file| file as &mut (dyn Read + Send));
-        client.tool(call, stdin, stdout, watch)
+        client.tool(call(argv, self.path), stdin, stdout, watch)
     }
+
+    /// Runs `pg_restore` over those of its entries that the list on its stdin names, which argv tells it to read. The
+    /// archive can't come that way, too.
+    pub fn pg_restore_of(
+        self,
+        client: &Client<'_>,
+        argv: &[&str],
+        list: &mut (dyn Read + Send),
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        if self.path.is_none() {
+            let message = "an extension has to be created first, which needs the archive on the engine's machine";
+            return Err(Error::failed("restore.unexpected_error", message).hint("run pgscript there"));
+        }
+        client.tool(call(argv, self.path), Some(list), None, watch)
+    }
+}
+
+fn call(argv: &[&str], archive: Option<String>) -> Call<'static> {
+    let mut call = Call::new(&["pg_restore"], None).purpose(Purpose::Loading);
+    call.argv.extend(argv.iter().map(|word| (*word).to_owned()));
+    call.argv.extend(archive);
+    call
 }
 
 /// Size on disk of one database's archive, a directory or a file; what cannot be read counts as nothing.
@@ -72,6 +92,15 @@ pub fn bytes(root: &Path, relative: &str) -> u64 {
 
 /// Reads the table of contents.
 pub fn list(client: &Client<'_>, root: &Path, relative: &str) -> Result<Contents> {
+    let contents = parse(&listing(client, root, relative)?);
+    if contents.entries == 0 {
+        return Err(Error::failed("dump.damaged", format!("{relative} has an empty table of contents")));
+    }
+    Ok(contents)
+}
+
+/// The table of contents as `pg_restore` writes it.
+pub fn listing(client: &Client<'_>, root: &Path, relative: &str) -> Result<String> {
     let mut listing = Collected::default();
     let mut watch = Watch::new(&client.clients.context, "dump.damaged", None);
     // With --create the database itself is an entry, so that there is one even when it is empty.
@@ -81,11 +110,7 @@ pub fn list(client: &Client<'_>, root: &Path, relative: &str) -> Result<Contents
         Some(&mut listing),
         &mut watch,
     )?;
-    let contents = parse(&String::from_utf8_lossy(&listing.0));
-    if contents.entries == 0 {
-        return Err(Error::failed("dump.damaged", format!("{relative} has an empty table of contents")));
-    }
-    Ok(contents)
+    Ok(String::from_utf8_lossy(&listing.0).into_owned())
 }
 
 /// Holds the table of contents against the record, and reads every data member to its end.

@@ -13,6 +13,7 @@ mod databases;
 mod dump;
 mod globals;
 mod messages;
+mod pinned;
 mod plain;
 mod plain_scan;
 mod psql;

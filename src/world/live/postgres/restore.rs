@@ -8,7 +8,7 @@ use super::client::{Call, Client};
 use super::databases::{self, Database};
 use super::side_by_side::side_by_side;
 use super::watch::Watch;
-use super::{Clients, archive, dump, globals, plain, ready, verify};
+use super::{Clients, archive, dump, globals, pinned, plain, ready, verify};
 use crate::event::Event;
 use crate::world::error::{Error, Kind, Result};
 use crate::world::live::progress::Progress;
@@ -132,24 +132,50 @@ fn in_order(dump: &Dump) -> (Vec<&DumpedDatabase>, Vec<&DumpedDatabase>) {
 
 /// One database, made anew from `template0` with its properties, settings and grants.
 fn one(target: &Target<'_>, client: &Client<'_>, dump: &Dump, database: &DumpedDatabase, jobs: u32) -> Result<()> {
+    let mut ahead = Vec::new();
+    loop {
+        let Err(error) = load(target, client, dump, database, jobs, &ahead) else { return Ok(()) };
+        match pinned::extension(&error).filter(|extension| !ahead.contains(extension)) {
+            Some(extension) => ahead.push(extension),
+            None => {
+                let message = format!("database {:?}: {}", database.name, error.message);
+                return Err(Error { message, ..error });
+            }
+        }
+        databases::drop(target.clients, &target.server, &target.maintenance(&database.name)?, &database.name)?;
+    }
+}
+
+/// `ahead`: extensions that are created before what the dump says of them.
+fn load(
+    target: &Target<'_>,
+    client: &Client<'_>,
+    dump: &Dump,
+    database: &DumpedDatabase,
+    jobs: u32,
+    ahead: &[String],
+) -> Result<()> {
     let context = &target.clients.context;
-    let maintenance = target.make_room(&database.name)?;
+    let maintenance =
+        if ahead.is_empty() { target.make_room(&database.name)? } else { target.maintenance(&database.name)? };
     let mut progress = Progress::new(context, format!("restore of {}", database.name), "tables", Some(database.tables));
     let mut watch = Watch::new(context, "restore.unexpected_error", Some(&mut progress));
     let source = archive::Source::open(client, &dump.path, &database.path)?;
-    let (connection, jobs) = (connection_string(&maintenance), jobs.to_string());
-    let mut argv = RESTORE.to_vec();
+    let (mut argv, mut into) = (RESTORE.to_vec(), maintenance.as_str());
+    if !ahead.is_empty() {
+        pinned::create(client, &dump.path, (&database.path, &database.name), &maintenance, ahead)?;
+        argv.retain(|word| *word != "--create");
+        into = &database.name;
+    }
+    let (connection, jobs) = (connection_string(into), jobs.to_string());
     argv.extend(["--dbname", &connection]);
     if source.is_seekable() {
         argv.extend(["--jobs", &jobs]);
     }
-    source.pg_restore(client, &argv, None, &mut watch).map_err(|error| {
-        let message = format!("database {:?}: {}", database.name, error.message);
-        Error { message, ..error }
-    })
+    source.pg_restore(client, &argv, None, &mut watch)
 }
 
-const RESTORE: [&str; 4] = ["--create", "--exit-on-error", "--verbose", "--no-password"];
+pub const RESTORE: [&str; 4] = ["--create", "--exit-on-error", "--verbose", "--no-password"];
 
 /// `pg_restore` that reads a database from its stdin.
 pub fn from_stdin(maintenance: &str) -> Call<'static> {
@@ -160,7 +186,7 @@ pub fn from_stdin(maintenance: &str) -> Call<'static> {
 }
 
 /// Any name may be a database's; alone, one with `=` in it would be read as connection parameters.
-fn connection_string(database: &str) -> String {
+pub fn connection_string(database: &str) -> String {
     format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 

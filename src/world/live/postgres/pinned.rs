@@ -1,0 +1,76 @@
+//! Extensions that a newer version keeps in a schema of its own choice (`pg_cron` is in `pg_catalog` by now): a dump
+//! creates them where they were, which the new server refuses. Created beforehand, where they have to be, they are left
+//! alone by what the dump says.
+
+use std::path::Path;
+
+use super::archive::{self, Source};
+use super::client::Client;
+use super::watch::Watch;
+use super::{psql, restore};
+use crate::event::Event;
+use crate::world::error::{Error, Result};
+use crate::world::session::Purpose;
+
+/// The extension that a restore stumbled over.
+pub fn extension(error: &Error) -> Option<String> {
+    let (before, _) = error.message.split_once("\" must be installed in schema \"")?;
+    before.rsplit_once("extension \"").map(|(_, name)| name.to_owned())
+}
+
+/// Creates a database as the dump has it, without what is in it, and these extensions there.
+pub fn create(
+    client: &Client<'_>,
+    root: &Path,
+    (path, name): (&str, &str),
+    maintenance: &str,
+    extensions: &[String],
+) -> Result<()> {
+    let context = &client.clients.context;
+    context.emit(Event::Say { text: format!("{name}: {} first, in the new version's schema", extensions.join(", ")) });
+    let listing = archive::listing(client, root, path)?;
+    let own: String = listing.lines().filter(|line| is_of_database(line)).map(|line| format!("{line}\n")).collect();
+    let connection = restore::connection_string(maintenance);
+    let mut argv = restore::RESTORE.to_vec();
+    argv.extend(["--use-list", "/dev/stdin", "--dbname", &connection]);
+    let mut watch = Watch::new(context, "restore.unexpected_error", None);
+    Source::open(client, root, path)?.pg_restore_of(client, &argv, &mut own.as_bytes(), &mut watch)?;
+    let statements: String = extensions
+        .iter()
+        .map(|extension| format!("CREATE EXTENSION IF NOT EXISTS \"{}\" CASCADE;\n", extension.replace('"', "\"\"")))
+        .collect();
+    let session = psql::Psql::new(client, name).purpose(Purpose::Loading);
+    session.run(&mut statements.as_bytes(), &mut std::io::sink())
+}
+
+/// Whether a line of a table of contents is about the database itself: it, its settings, rights and comment.
+fn is_of_database(line: &str) -> bool {
+    let Some(entry) = line.splitn(4, ' ').nth(3) else { return false };
+    ["DATABASE ", "DATABASE PROPERTIES ", "ACL - DATABASE ", "COMMENT - DATABASE ", "SECURITY LABEL - DATABASE "]
+        .iter()
+        .any(|kind| entry.starts_with(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_the_database_itself_and_which_extension_it_was() {
+        let lines = [
+            "3458; 1262 16385 DATABASE - app primero",
+            "3459; 0 0 ACL - DATABASE app primero",
+            "3460; 0 0 COMMENT - DATABASE app primero",
+            "3461; 0 0 DATABASE PROPERTIES - app primero",
+        ];
+        assert!(lines.iter().all(|line| is_of_database(line)));
+        assert!(!is_of_database("2; 3079 16400 EXTENSION - pg_cron "));
+        assert!(!is_of_database("; Archive created at 2026-01-01"));
+        let error = Error::failed(
+            "restore.unexpected_error",
+            "ERROR:  extension \"pg_cron\" must be installed in schema \"pg_catalog\"",
+        );
+        assert_eq!(extension(&error).as_deref(), Some("pg_cron"));
+        assert_eq!(extension(&Error::failed("x", "extension \"pg_cron\" is not available")), None);
+    }
+}
