@@ -168,6 +168,9 @@ pub trait ClusterFiles: Send + Sync {
     /// Makes an empty cluster beside the copy, for [`ClusterFiles::upgrade`].
     fn initdb(&self, copy: &ClusterCopy, image: &str) -> Result<()>;
 
+    /// Asks whether the copy, which runs and follows, could be upgraded into that cluster.
+    fn check_upgrade(&self, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<()>;
+
     /// Upgrades the copy into that cluster, which then is all that the volume holds. A copy serves once: where it
     /// failed, it is of no more use.
     fn upgrade(&self, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<Upgraded>;

@@ -83,6 +83,23 @@ struct Became {
     new: Server,
 }
 
+/// Asked while the copy follows, whether it can be upgraded: an object that can't come along is named.
+fn is_checked(place: &Place<'_>, server: &Server, copy: &ClusterCopy, options: &UpgradeOptions) {
+    let stage = place.stage;
+    let check = || {
+        let begun = Instant::now();
+        while place.clusters().lag(copy, server).unwrap() > 0 && begun.elapsed() < Duration::from_secs(30) {}
+        place.clusters().check_upgrade(copy, options)
+    };
+    stage.site(server, "primero_production", "CREATE TABLE by_number (f regproc)");
+    let error = check().unwrap_err();
+    assert_eq!(error.code, "pg_upgrade.failed");
+    assert!(error.message.contains("by_number.f") && error.message.contains("--check"), "{}", error.message);
+    stage.site(server, "primero_production", "DROP TABLE by_number");
+    check().unwrap();
+    assert!(place.clusters().follows(copy).unwrap());
+}
+
 /// Takes a server to a new major version by a copy that follows it; `meanwhile` is what happens then.
 fn taken(place: &Place<'_>, server: &Server, to: u32, transfer: Transfer, meanwhile: impl FnOnce()) -> Became {
     let stage = place.stage;
@@ -98,9 +115,6 @@ fn taken(place: &Place<'_>, server: &Server, to: u32, transfer: Transfer, meanwh
     place.clusters().programs(&copy.image_id, &place.programs).unwrap();
     place.clusters().programs(&copy.image_id, &place.programs).unwrap();
     place.clusters().initdb(&copy, &image(to)).unwrap();
-    let stopped = place.caught_up(&copy, server);
-    place.clusters().promote(&copy, &stopped).unwrap();
-    place.clusters().promote(&copy, &stopped).unwrap();
     let options = UpgradeOptions {
         image: image(to),
         programs: place.programs.clone(),
@@ -108,6 +122,10 @@ fn taken(place: &Place<'_>, server: &Server, to: u32, transfer: Transfer, meanwh
         jobs: 2,
         place: if to < 18 { String::new() } else { format!("{to}/docker") },
     };
+    is_checked(place, server, &copy, &options);
+    let stopped = place.caught_up(&copy, server);
+    place.clusters().promote(&copy, &stopped).unwrap();
+    place.clusters().promote(&copy, &stopped).unwrap();
     let done = place.clusters().upgrade(&copy, &options).unwrap();
     Became { copy, told, done, new: place.server(to) }
 }

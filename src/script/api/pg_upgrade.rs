@@ -6,10 +6,10 @@ use super::call::Call;
 use super::{Namespace, Registrar, ScriptResult, values};
 use crate::script::evidence::Fact;
 use crate::script::witness;
-use crate::world::Error;
 use crate::world::cluster::{ClusterCopy, Transfer, UpgradeOptions};
 use crate::world::container::Volume;
 use crate::world::postgres::Server;
+use crate::world::{Error, Result};
 
 /// Declares the functions.
 pub fn register(registrar: &mut Registrar<'_>) {
@@ -46,6 +46,19 @@ fn functions(ns: &mut Namespace<'_, '_>) {
         },
     );
     ns.effect(
+        "check(copy: ClusterCopy, image: string, programs: Volume, options: Map = #{})",
+        "Asks `pg_upgrade --check` of the new image, while the copy follows its server, what would stand in the way of \
+         `upgrade`, which takes the same options.\n\n\
+         Errors: `pg_upgrade.failed` with the objects that are in the way.",
+        |call| {
+            let copy: ClusterCopy = call.get("copy")?;
+            let (options, flag) = options(call)?;
+            call.effect(format!("pg_upgrade --check {flag} -d {}/old -D {}/new", copy.volume, copy.volume))?;
+            call.world().clusters.check_upgrade(&copy, &options)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.effect(
         "upgrade(copy: ClusterCopy, image: string, programs: Volume, options: Map = #{}) -> Map",
         "Upgrades the promoted copy into the cluster that `pg_upgrade::initdb` has made, with `pg_upgrade` of the new \
          image; the volume then holds that one alone. A copy serves once: where it fails, take another one. Options: \
@@ -66,25 +79,8 @@ fn functions(ns: &mut Namespace<'_, '_>) {
 }
 
 fn upgrade(call: &mut Call<'_>) -> ScriptResult {
-    let (copy, image): (ClusterCopy, _) = (call.get("copy")?, call.string("image")?);
-    let programs: Volume = call.get("programs")?;
-    let o = call.options("options", &["transfer", "jobs", "place"])?;
-    let (transfer, flag) = match o.string("transfer")?.as_deref() {
-        None | Some("link") => (Transfer::Link, "--link"),
-        Some("swap") => (Transfer::Swap, "--swap"),
-        Some("copy") => (Transfer::Copy, "--copy"),
-        Some(other) => {
-            let message = format!("transfer `{other}` is none of link, swap, copy");
-            return Err(Error::failed("script.wrong_type", message).into());
-        }
-    };
-    let options = UpgradeOptions {
-        image,
-        programs: programs.name,
-        transfer,
-        jobs: o.int("jobs")?.map_or(2, |jobs| jobs.clamp(1, 64) as u32),
-        place: o.string("place")?.unwrap_or_default(),
-    };
+    let copy: ClusterCopy = call.get("copy")?;
+    let (options, flag) = options(call)?;
     call.effect(format!("pg_upgrade {flag} -d {}/old -D {}/new -j {}", copy.volume, copy.volume, options.jobs))?;
     // Whatever comes of it, it is not the copy any more.
     call.session.prove(Fact::VolumeCreated { volume: copy.volume.clone() })?;
@@ -97,6 +93,29 @@ fn upgrade(call: &mut Call<'_>) -> ScriptResult {
         others: done.others.clone(),
     })?;
     Ok(values::from_serde(&done))
+}
+
+/// How to upgrade, and the option of `pg_upgrade` that says how files are handed over.
+fn options(call: &Call<'_>) -> Result<(UpgradeOptions, &'static str)> {
+    let programs: Volume = call.get("programs")?;
+    let o = call.options("options", &["transfer", "jobs", "place"])?;
+    let (transfer, flag) = match o.string("transfer")?.as_deref() {
+        None | Some("link") => (Transfer::Link, "--link"),
+        Some("swap") => (Transfer::Swap, "--swap"),
+        Some("copy") => (Transfer::Copy, "--copy"),
+        Some(other) => {
+            let message = format!("transfer `{other}` is none of link, swap, copy");
+            return Err(Error::failed("script.wrong_type", message));
+        }
+    };
+    let options = UpgradeOptions {
+        image: call.string("image")?,
+        programs: programs.name,
+        transfer,
+        jobs: o.int("jobs")?.map_or(2, |jobs| jobs.clamp(1, 64) as u32),
+        place: o.string("place")?.unwrap_or_default(),
+    };
+    Ok((options, flag))
 }
 
 fn verify(call: &mut Call<'_>) -> ScriptResult {

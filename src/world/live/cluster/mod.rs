@@ -141,6 +141,10 @@ impl ClusterFiles for Clusters {
         upgrade::initdb(self, copy, image)
     }
 
+    fn check_upgrade(&self, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<()> {
+        upgrade::check(self, copy, options)
+    }
+
     fn upgrade(&self, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<Upgraded> {
         upgrade::run(self, copy, options)
     }

@@ -26,7 +26,8 @@ exec postgres "$@""#;
 /// site's runs in it.
 const SETTINGS: [&str; 15] = [
     "listen_addresses=",
-    "unix_socket_directories=/var/run/postgresql",
+    // `pg_upgrade --check` of another image comes to it by the volume.
+    "unix_socket_directories=/pgscript-cluster/old,/var/run/postgresql",
     "hba_file=/var/run/postgresql/hba.conf",
     "ident_file=/var/run/postgresql/ident.conf",
     "external_pid_file=",

@@ -100,11 +100,41 @@ find /pgscript-cluster/old/base -type f -exec stat -c %i {} + | sort -k 1,1 >old
 const SERVER: &str = "-c hba_file=/tmp/pgscript-upgrade/hba.conf -c ident_file=/tmp/pgscript-upgrade/ident.conf \
                       -c external_pid_file= -c archive_mode=off -c ssl=off -c logging_collector=off";
 
+/// The new cluster's server is started for a moment beside the copy's.
+const ANOTHER_PORT: u16 = 50432;
+
+/// Asks `pg_upgrade` what is in its way, while the copy follows: it takes the server that it finds for the old one.
+pub fn check(clusters: &Clusters, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<()> {
+    let helper = helper(clusters, copy, &options.image, Some(&options.programs))?;
+    let mut argv = arguments(&helper, copy, options)?;
+    argv.extend(["--check".to_owned(), format!("--new-port={ANOTHER_PORT}")]);
+    upgrade(clusters, &helper, copy, argv)
+}
+
 pub fn run(clusters: &Clusters, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<Upgraded> {
     let helper = helper(clusters, copy, &options.image, Some(&options.programs))?;
-    run_in(&helper, &sh(RULES, &[]))?;
-    let bin = run_in(&helper, &sh("dirname \"$(readlink -f \"$(command -v pg_upgrade)\")\"", &[]))?;
-    let mut argv = vec![
+    let argv = arguments(&helper, copy, options)?;
+    upgrade(clusters, &helper, copy, argv)?;
+    let found = run_in(&helper, &sh(FILES, &[]))?;
+    let identifier = run_in(&helper, &sh(IDENTIFIER, &[]))?;
+    let mut found = found.lines();
+    let same = found.next().and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default();
+    let others = found.map(str::to_owned).collect();
+    drop(helper);
+    clusters.sh(&options.image, "0:0", vec![volume(&copy.volume)], PLACE, &[&options.place, &copy.owner])?;
+    Ok(Upgraded { same, others, system_identifier: identifier })
+}
+
+/// What `pg_upgrade` is called with; what it needs beside that is laid ready.
+fn arguments(helper: &Helper, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<Vec<String>> {
+    run_in(helper, &sh(RULES, &[]))?;
+    let bin = run_in(helper, &sh("dirname \"$(readlink -f \"$(command -v pg_upgrade)\")\"", &[]))?;
+    let transfer = match options.transfer {
+        Transfer::Link => "--link",
+        Transfer::Swap => "--swap",
+        Transfer::Copy => "--copy",
+    };
+    Ok(vec![
         "pg_upgrade".to_owned(),
         format!("--old-bindir={WRAPPERS}"),
         format!("--new-bindir={bin}"),
@@ -115,21 +145,8 @@ pub fn run(clusters: &Clusters, copy: &ClusterCopy, options: &UpgradeOptions) ->
         format!("--socketdir={WORK}"),
         format!("--old-options={SERVER}"),
         format!("--new-options={SERVER}"),
-    ];
-    argv.push(match options.transfer {
-        Transfer::Link => "--link".into(),
-        Transfer::Swap => "--swap".into(),
-        Transfer::Copy => "--copy".into(),
-    });
-    upgrade(clusters, &helper, copy, argv)?;
-    let found = run_in(&helper, &sh(FILES, &[]))?;
-    let identifier = run_in(&helper, &sh(IDENTIFIER, &[]))?;
-    let mut found = found.lines();
-    let same = found.next().and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default();
-    let others = found.map(str::to_owned).collect();
-    drop(helper);
-    clusters.sh(&options.image, "0:0", vec![volume(&copy.volume)], PLACE, &[&options.place, &copy.owner])?;
-    Ok(Upgraded { same, others, system_identifier: identifier })
+        transfer.to_owned(),
+    ])
 }
 
 /// How many files of the site's relations, which have numbers from 16384 on, are those of the copy; then the others.
@@ -194,6 +211,7 @@ fn upgrade(clusters: &Clusters, helper: &Helper, copy: &ClusterCopy, argv: Vec<S
     // Its programs connect to both servers. A role or a time limit that the site has set for one is not theirs.
     let settings = session::options(Purpose::Writing, Some(copy.cluster.major));
     let env = vec!["LC_ALL=C".into(), format!("PGOPTIONS={settings}")];
+    let is_check = argv.iter().any(|word| word == "--check");
     let spec = ExecSpec { argv, env, working_dir: Some(WORK.into()), ..ExecSpec::default() };
     let mut said = Vec::new();
     let mut lines = Lines::new(&clusters.context.redactor, |line: &str| said.push(line.to_owned()));
@@ -205,7 +223,8 @@ fn upgrade(clusters: &Clusters, helper: &Helper, copy: &ClusterCopy, argv: Vec<S
     }
     let logs = run_in(helper, &sh(LOGS, &[])).unwrap_or_default();
     let message = format!(
-        "pg_upgrade of the copy of {} ended with exit code {code}:\n  {}",
+        "pg_upgrade {}of the copy of {} ended with exit code {code}:\n  {}",
+        if is_check { "--check " } else { "" },
         copy.container_name,
         decisive(&said, &logs).join("\n  ")
     );
@@ -221,9 +240,14 @@ const LOGS: &str = "find /tmp/pgscript-upgrade /pgscript-cluster/new/pg_upgrade_
 fn decisive(said: &[String], logs: &str) -> Vec<String> {
     let is_report = |line: &&String| !line.trim().is_empty() && !line.trim_end().ends_with("ok");
     let report: Vec<_> = said.iter().filter(is_report).map(|line| line.trim_end().to_owned()).collect();
-    let marks = ["error:", "ERROR:", "FATAL:", "PANIC:", "could not", "In database", "does not exist", "mismatch"];
-    let is_decisive = |line: &&str| marks.iter().any(|mark| line.contains(mark)) && !line.contains("Command was");
-    let mut found: Vec<_> = logs.lines().filter(is_decisive).map(|line| line.trim().to_owned()).collect();
+    let marks = ["error:", "ERROR:", "FATAL:", "PANIC:", "could not", "does not exist", "mismatch"];
+    // Below the name of a database its objects are listed, indented.
+    let mut is_listing = false;
+    let mut is_decisive = |line: &&str| {
+        is_listing = line.starts_with("In database") || is_listing && line.starts_with(' ');
+        is_listing || marks.iter().any(|mark| line.contains(mark)) && !line.contains("Command was")
+    };
+    let mut found: Vec<_> = logs.lines().filter(|line| is_decisive(line)).map(|line| line.trim().to_owned()).collect();
     found.dedup();
     let (most_said, most_found) = (8, 12);
     let said = report.into_iter().rev().take(most_said).collect::<Vec<_>>().into_iter().rev();
@@ -244,5 +268,7 @@ mod tests {
         assert_eq!(found[..2], ["Restoring database schemas", "*failure*"]);
         assert!(found[2].contains("column \"x\" does not exist"));
         assert_eq!(found.len(), 3);
+        let lists = "==> tables_using_reg.txt <==\nIn database: app\n  public.t.f\nnothing of it\n  nor this\n";
+        assert_eq!(decisive(&[], lists), ["In database: app", "public.t.f"]);
     }
 }
