@@ -249,6 +249,8 @@ pub struct ContainerSpec {
     /// `none`, `container:<id>`, `host` or a network's name; replaces the networks and published ports of `like`.
     pub network: Option<String>,
     pub user: Option<String>,
+    /// Its weight where processors are scarce; others have 1024.
+    pub cpu_shares: Option<u64>,
     /// Out of the engine's user namespace remapping (`--userns=host`).
     pub host_user_namespace: bool,
     pub restart_policy: Option<String>,

@@ -168,6 +168,9 @@ pub struct RestoreReport {
     pub expected: Vec<ExpectedError>,
 }
 
+/// A row: values by the names of their columns.
+pub type Row = serde_json::Map<String, serde_json::Value>;
+
 /// Speaks to servers through the client programs of a container: no psqlrc, and but for [`Postgres::terminal`] no
 /// terminal and `ON_ERROR_STOP`.
 ///
@@ -182,17 +185,14 @@ pub trait Postgres: Send + Sync {
 
     /// Rows of a single SELECT (or VALUES, TABLE, WITH … SELECT) as JSON objects, column order kept. The transaction is
     /// read-only. Every column needs a name of its own; a numeric with more digits than a double needs a cast to text.
-    fn query(
-        &self,
-        server: &Server,
-        database: &str,
-        sql: &str,
-        bindings: &[Binding],
-    ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>>;
+    fn query(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<Row>>;
 
     /// Statements one after another; stops at the first error. Gives the command tags (`UPDATE 3`); rows are dropped,
     /// and a SELECT gives no tag.
     fn execute(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<String>>;
+
+    /// The rows of one SELECT in each of these databases, several at once; in their order.
+    fn query_all(&self, server: &Server, databases: &[String], sql: &str) -> Result<Vec<Vec<Row>>>;
 
     /// Each item's statements in a session of their own, up to `jobs` items at once. After an error nothing new is
     /// begun.

@@ -161,9 +161,11 @@ class Stack:
             time.sleep(0.1)
 
     def written_since(self, since):
-        """The moment by which both services had written again after `since` (seconds of the clock); waits for it."""
+        """The moment by which both services had written again to the server that was started after `since` (seconds of
+        the clock); waits for it. Until then the containers that a deploy replaces may write."""
         sql = (f"SELECT extract(epoch FROM max(first)) FROM (SELECT min(at) AS first FROM heartbeat"
-               f" WHERE at > to_timestamp({since:.6f}) GROUP BY service) s HAVING count(*) = 2")
+               f" WHERE at > pg_postmaster_start_time() GROUP BY service) s"
+               f" WHERE pg_postmaster_start_time() > to_timestamp({since:.6f}) HAVING count(*) = 2")
         while True:
             with contextlib.suppress(SystemExit):
                 answer = self.sql(sql)

@@ -495,6 +495,7 @@ fn container_spec(o: &Options) -> Result<ContainerSpec> {
         user: o.string("user")?,
         host_user_namespace: o.bool("host_user_namespace")?.unwrap_or(false),
         restart_policy: o.string("restart_policy")?,
+        ..ContainerSpec::default()
     })
 }
 

@@ -87,6 +87,12 @@ fn questions(ns: &mut Namespace<'_, '_>) {
         |call| Ok(rows(call)?.into_iter().map(|r| values::from_object(r).into()).collect::<Array>().into()),
     );
     ns.function(
+        "query_all(server: Server, databases: Array, sql: string) -> Array",
+        "The rows of one SELECT in each of these databases, which are asked several at a time: maps as those of \
+         `psql::query`, with `database` in each.\n\nErrors: `psql.failed`.",
+        query_all,
+    );
+    ns.function(
         "value(server: Server, sql: string, options: Map = #{}) -> any",
         "The one value of a SELECT with one row and one column; `()` for NULL. Options as in `psql::query`.\n\n\
          Errors: `psql.not_one_value`.",
@@ -104,6 +110,18 @@ fn rows(call: &Call<'_>) -> Result<Vec<serde_json::Map<String, serde_json::Value
     let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
     let (database, bindings) = target(&s, &call.options("options", QUERY)?)?;
     call.world().postgres.query(&s, &database, &sql, &bindings)
+}
+
+fn query_all(call: &mut Call<'_>) -> ScriptResult {
+    let (server, databases): (Server, _) = (call.get("server")?, call.strings("databases")?);
+    let found = call.world().postgres.query_all(&server, &databases, &call.string("sql")?)?;
+    let named = databases.into_iter().zip(found).flat_map(|(database, rows)| {
+        rows.into_iter().map(move |mut row| {
+            row.insert("database".into(), database.clone().into());
+            row
+        })
+    });
+    Ok(named.map(|row| values::from_object(row).into()).collect::<Array>().into())
 }
 
 fn target(server: &Server, o: &Options) -> Result<(String, Vec<Binding>)> {

@@ -1,5 +1,10 @@
 -- database: primero_production
--- A database of more than a gigabyte, of data that compresses like real data, always the same.
+-- A database of more than a gigabyte, of data that compresses like real data, always the same; or, with `parts` set,
+-- of so much less.
+\if :{?parts}
+\else
+\set parts 1
+\endif
 SET maintenance_work_mem = '512MB';
 SET synchronous_commit = off;
 SET work_mem = '64MB';
@@ -12,7 +17,7 @@ INSERT INTO big.accounts
 SELECT i, 1 + i / 100000, (i::bigint * 7919) % 1000003 - 500000,
     timestamptz '2021-01-01 00:00+00' + i * interval '17 seconds',
     'account ' || i || ' of branch ' || 1 + i / 100000 || ', ' || left(md5(i::text), 12)
-FROM generate_series(1, 5000000) i;
+FROM generate_series(1, 5000000 / :parts) i;
 ALTER TABLE big.accounts ADD PRIMARY KEY (aid);
 CREATE INDEX accounts_changed ON big.accounts (changed);
 
@@ -32,7 +37,7 @@ SELECT h::uuid, i,
             || ' days, reference ' || substr(h, 8, 6) || '. ', 3 + i % 5)
         || md5(h) || md5('n' || h),
     (i * 37 % 1000003) / 7.0, timestamptz '2019-01-01 00:00+00' + i * interval '4 minutes'
-FROM (SELECT i, md5('big ' || i) AS h FROM generate_series(1, 400000) i) s;
+FROM (SELECT i, md5('big ' || i) AS h FROM generate_series(1, 400000 / :parts) i) s;
 ALTER TABLE big.cases ADD PRIMARY KEY (id);
 CREATE UNIQUE INDEX cases_no ON big.cases (case_no);
 CREATE INDEX cases_location ON big.cases ((data ->> 'location_current'));
@@ -43,5 +48,5 @@ ALTER TABLE big.photos ALTER COLUMN content SET STORAGE EXTERNAL;
 INSERT INTO big.photos
 SELECT i, md5('big ' || i)::uuid,
     (SELECT string_agg(sha512((i || ':' || k)::text::bytea), '') FROM generate_series(1, 500) k)
-FROM generate_series(1, 3000) i;
+FROM generate_series(1, 3000 / :parts) i;
 CHECKPOINT;

@@ -1,6 +1,6 @@
 //! A copy of a running server's cluster, by `pg_basebackup`.
 
-use super::{Clusters, NEW, OLD, ROOT, facts, mount, standby, succeeded, volume};
+use super::{BESIDE, Clusters, NEW, OLD, ROOT, facts, mount, standby, succeeded, volume};
 use crate::world::cluster::{ClusterCopy, ClusterFacts, CopyOptions, Stopped};
 use crate::world::container::{ContainerSpec, ExecSpec, Streams};
 use crate::world::error::{Error, Result};
@@ -68,6 +68,7 @@ pub fn take(clusters: &Clusters, server: &Server, name: &str, options: &CopyOpti
             mounts: vec![volume(&copy.volume)],
             network: Some(format!("container:{}", copy.container)),
             user: Some(copy.owner.clone()),
+            cpu_shares: Some(BESIDE),
             ..ContainerSpec::default()
         },
     )?;

@@ -23,6 +23,9 @@ const ROOT: &str = "/pgscript-cluster";
 const OLD: &str = "/pgscript-cluster/old";
 const NEW: &str = "/pgscript-cluster/new";
 
+/// The weight of what runs beside the application.
+const BESIDE: u64 = 64;
+
 /// The [`ClusterFiles`] of the live world.
 pub struct Clusters {
     context: Context,
@@ -38,16 +41,19 @@ impl Clusters {
     /// Runs a shell script to its end in a container of an image that sees the volume; `arguments` are its `$1`, `$2`
     /// … A script that fails is an error with what it said.
     fn sh(&self, image: &str, user: &str, mounts: Vec<Mount>, script: &str, arguments: &[&str]) -> Result<String> {
+        let spec = ContainerSpec { mounts, user: Some(user.to_owned()), ..ContainerSpec::default() };
+        self.sh_in(spec, image, script, arguments)
+    }
+
+    fn sh_in(&self, spec: ContainerSpec, image: &str, script: &str, arguments: &[&str]) -> Result<String> {
         let argv = ["sh", "-c", script, "sh"].into_iter().chain(arguments.iter().copied());
         let spec = ContainerSpec {
             image: Some(image.to_owned()),
             entrypoint: Some(argv.map(str::to_owned).collect()),
             command: Some(Vec::new()),
             env: vec!["LC_ALL=C".into()],
-            mounts,
             network: Some("none".into()),
-            user: Some(user.to_owned()),
-            ..ContainerSpec::default()
+            ..spec
         };
         succeeded(self.containers.run(&spec)?)
     }

@@ -1,7 +1,8 @@
 //! The old version's programs in a container of the new image: the old image's files in a volume, and a wrapper for
 //! each program that runs it by its own loader and with its own libraries.
 
-use super::{Clusters, mount};
+use super::{BESIDE, Clusters, mount};
+use crate::world::container::ContainerSpec;
 use crate::world::error::{Error, Result};
 
 /// Where both the old image (which fills it) and the new one see the volume.
@@ -43,10 +44,13 @@ sync -f /old/pgscript || sync
 : >/old/pgscript/complete"#;
 
 pub fn fill(clusters: &Clusters, image: &str, volume: &str) -> Result<()> {
-    clusters.sh(image, "0:0", vec![mount(volume, PROGRAMS, false)], FILL, &[]).map(|_| ()).map_err(|error| match error
-        .code
-        .as_str()
-    {
+    let spec = ContainerSpec {
+        mounts: vec![mount(volume, PROGRAMS, false)],
+        user: Some("0:0".into()),
+        cpu_shares: Some(BESIDE),
+        ..ContainerSpec::default()
+    };
+    clusters.sh_in(spec, image, FILL, &[]).map(|_| ()).map_err(|error| match error.code.as_str() {
         "docker.failed" => {
             let message = format!("the programs of image {image} can't be run from a copy of its files: {error}");
             Error::failed("pg_upgrade.no_programs", message).hint("the strategy `dump` needs no such programs")

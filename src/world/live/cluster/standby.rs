@@ -215,18 +215,22 @@ pub fn promote(clusters: &Clusters, copy: &ClusterCopy, stopped: &Stopped) -> Re
         }
         clusters.containers.remove(&container.id, true)?;
     }
-    match clusters.state(copy)?.as_str() {
-        "shut down" => take_unlogged(clusters, copy, stopped),
-        state => {
-            let message = format!("the copy of {} is \"{state}\", not shut down", copy.container_name);
-            Err(Error::failed("basebackup.not_stopped", message))
-        }
+    let mounts = vec![volume(&copy.volume), mount(&stopped.volume, &stopped.mount, true)];
+    let state = clusters.sh(&copy.image_id, &copy.owner, mounts, UNLOGGED, &[&stopped.directory])?;
+    if state != "shut down" {
+        let message = format!("the copy of {} is \"{state}\", not shut down", copy.container_name);
+        return Err(Error::failed("basebackup.not_stopped", message));
     }
+    Ok(())
 }
 
-/// Each relation that is not logged has an empty beginning, `_init`, from which a standby makes it anew.
+/// Says in which state the copy is, and takes what no standby has. Each relation that is not logged has an empty
+/// beginning, `_init`, from which a standby makes it anew.
 const UNLOGGED: &str = r#"set -e
 cd /pgscript-cluster/old
+state=$(pg_controldata . | sed -n 's/^Database cluster state: *//p')
+printf '%s\n' "$state"
+[ "$state" = 'shut down' ] || exit 0
 find base -name '[0-9]*_init' | while read -r beginning; do
     relation=${beginning%_init}
     for file in "$1/$relation" "$1/$relation".[0-9]* "$1/${relation}_fsm" "$1/${relation}_vm"; do
@@ -234,11 +238,6 @@ find base -name '[0-9]*_init' | while read -r beginning; do
     done
 done
 sync"#;
-
-fn take_unlogged(clusters: &Clusters, copy: &ClusterCopy, stopped: &Stopped) -> Result<()> {
-    let mounts = vec![volume(&copy.volume), mount(&stopped.volume, &stopped.mount, true)];
-    clusters.sh(&copy.image_id, &copy.owner, mounts, UNLOGGED, &[&stopped.directory]).map(|_| ())
-}
 
 /// One that was stopped meanwhile, promoted or not.
 fn start_again(clusters: &Clusters, copy: &ClusterCopy, container: &Container) -> Result<Server> {

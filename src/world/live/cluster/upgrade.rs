@@ -1,12 +1,14 @@
 //! The copy brought to the new version, by the new image's `pg_upgrade` with the old version's own programs.
 
 use super::programs::{PROGRAMS, WRAPPERS};
-use super::{Clusters, NEW, OLD, ROOT, mount, succeeded, volume};
+use super::{BESIDE, Clusters, NEW, OLD, ROOT, mount, succeeded, volume};
+use crate::event::Event;
 use crate::world::cluster::{ClusterCopy, Transfer, UpgradeOptions, Upgraded};
 use crate::world::container::{ContainerSpec, ExecSpec, Streams};
 use crate::world::error::{Error, Result};
 use crate::world::live::helper::Helper;
 use crate::world::live::lines::Lines;
+use crate::world::live::postgres::side_by_side::side_by_side;
 use crate::world::postgres::{Binding, Server};
 use crate::world::session::{self, Purpose};
 
@@ -15,13 +17,20 @@ const PROVIDERS: u32 = 15;
 const ICU_RULES: u32 = 16;
 const CHECKSUMS_BY_DEFAULT: u32 = 18;
 
-fn helper(clusters: &Clusters, copy: &ClusterCopy, image: &str, programs: Option<&str>) -> Result<Helper> {
+fn helper(
+    clusters: &Clusters,
+    copy: &ClusterCopy,
+    image: &str,
+    programs: Option<&str>,
+    cpu_shares: Option<u64>,
+) -> Result<Helper> {
     let mounts = [volume(&copy.volume)].into_iter().chain(programs.map(|name| mount(name, PROGRAMS, true)));
     let spec = ContainerSpec {
         image: Some(image.to_owned()),
         mounts: mounts.collect(),
         network: Some("none".into()),
         user: Some(copy.owner.clone()),
+        cpu_shares,
         ..ContainerSpec::default()
     };
     Helper::start(&clusters.context, &clusters.containers, spec)
@@ -49,7 +58,7 @@ fn major(helper: &Helper) -> Result<u32> {
 pub fn initdb(clusters: &Clusters, copy: &ClusterCopy, image: &str) -> Result<()> {
     let clear = "rm -rf \"$1\" && mkdir -m 700 \"$1\" && chown \"$2\" \"$1\" \"$3\"";
     clusters.sh(image, "0:0", vec![volume(&copy.volume)], clear, &[NEW, &copy.owner, ROOT])?;
-    let helper = helper(clusters, copy, image, None)?;
+    let helper = helper(clusters, copy, image, None, Some(BESIDE))?;
     if run_in(&helper, &["id".into(), "-un".into()]).is_err() {
         let message = format!("image {image} does not know the user {} to whom the cluster belongs", copy.owner);
         return Err(Error::refused("pg_upgrade.no_user", message).hint("the strategy `dump` needs no such user"));
@@ -105,24 +114,24 @@ const ANOTHER_PORT: u16 = 50432;
 
 /// Asks `pg_upgrade` what is in its way, while the copy follows: it takes the server that it finds for the old one.
 pub fn check(clusters: &Clusters, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<()> {
-    let helper = helper(clusters, copy, &options.image, Some(&options.programs))?;
+    let helper = helper(clusters, copy, &options.image, Some(&options.programs), Some(BESIDE))?;
     let mut argv = arguments(&helper, copy, options)?;
     argv.extend(["--check".to_owned(), format!("--new-port={ANOTHER_PORT}")]);
     upgrade(clusters, &helper, copy, argv)
 }
 
 pub fn run(clusters: &Clusters, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<Upgraded> {
-    let helper = helper(clusters, copy, &options.image, Some(&options.programs))?;
+    let helper = helper(clusters, copy, &options.image, Some(&options.programs), None)?;
     let argv = arguments(&helper, copy, options)?;
     upgrade(clusters, &helper, copy, argv)?;
     let found = run_in(&helper, &sh(FILES, &[]))?;
-    let identifier = run_in(&helper, &sh(IDENTIFIER, &[]))?;
-    let mut found = found.lines();
+    let mut found = found.lines().map(str::to_owned);
+    let system_identifier = found.next().unwrap_or_default();
     let same = found.next().and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default();
-    let others = found.map(str::to_owned).collect();
-    drop(helper);
-    clusters.sh(&options.image, "0:0", vec![volume(&copy.volume)], PLACE, &[&options.place, &copy.owner])?;
-    Ok(Upgraded { same, others, system_identifier: identifier })
+    let place =
+        ExecSpec { argv: sh(PLACE, &[&options.place, &copy.owner]), user: Some("0:0".into()), ..ExecSpec::default() };
+    succeeded(helper.engine.exec_output(&helper.id, &place)?)?;
+    Ok(Upgraded { same, others: found.collect(), system_identifier })
 }
 
 /// What `pg_upgrade` is called with; what it needs beside that is laid ready.
@@ -149,8 +158,10 @@ fn arguments(helper: &Helper, copy: &ClusterCopy, options: &UpgradeOptions) -> R
     ])
 }
 
-/// How many files of the site's relations, which have numbers from 16384 on, are those of the copy; then the others.
+/// The new cluster's number; how many files of the site's relations, which have numbers from 16384 on, are those of the
+/// copy; then the others.
 const FILES: &str = r#"cd /tmp/pgscript-upgrade
+pg_controldata /pgscript-cluster/new | sed -n 's/^Database system identifier: *//p'
 find /pgscript-cluster/new/base -type f -exec stat -c '%i %n' {} + | sed 's/\/pgscript-cluster\/new\/base\///' |
 while read -r inode name; do
     number=${name##*/}; number=${number%%[!0-9]*}
@@ -171,24 +182,22 @@ pub fn made_anew(clusters: &Clusters, server: &Server, files: &[String]) -> Resu
     let text = |row: &serde_json::Map<String, serde_json::Value>, key: &str| {
         row.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
     };
-    let mut found = Vec::new();
-    for row in ask(&server.database, DATABASES, &[])? {
-        let (name, oid) = (text(&row, "name"), text(&row, "oid"));
+    let of_database = |_, row: &serde_json::Map<String, serde_json::Value>| {
+        let (name, oid) = (text(row, "name"), text(row, "oid"));
         let number = |file: &String| {
             let number = file.strip_prefix(&oid)?.strip_prefix('/')?;
             (!number.ends_with("_init")).then(|| number.split(['_', '.']).next().unwrap_or_default().to_owned())
         };
         let numbers: Vec<_> = files.iter().filter_map(number).collect();
         if numbers.is_empty() {
-            continue;
+            return Ok(Vec::new());
         }
         let numbers = Binding { name: "numbers".into(), value: numbers.join(" ") };
-        found.extend(ask(&name, ANEW, &[numbers])?.iter().map(|row| format!("{name}: {}", text(row, "name"))));
-    }
-    Ok(found)
+        let found = ask(&name, ANEW, &[numbers])?;
+        Ok(found.iter().map(|row| format!("{name}: {}", text(row, "name"))).collect::<Vec<_>>())
+    };
+    Ok(side_by_side(&ask(&server.database, DATABASES, &[])?, of_database)?.concat())
 }
-
-const IDENTIFIER: &str = "pg_controldata /pgscript-cluster/new | sed -n 's/^Database system identifier: *//p'";
 
 /// What of the copy is left goes, and the new cluster comes where its server looks for it.
 const PLACE: &str = r#"set -e
@@ -214,7 +223,13 @@ fn upgrade(clusters: &Clusters, helper: &Helper, copy: &ClusterCopy, argv: Vec<S
     let is_check = argv.iter().any(|word| word == "--check");
     let spec = ExecSpec { argv, env, working_dir: Some(WORK.into()), ..ExecSpec::default() };
     let mut said = Vec::new();
-    let mut lines = Lines::new(&clusters.context.redactor, |line: &str| said.push(line.to_owned()));
+    let mut lines = Lines::new(&clusters.context.redactor, |line: &str| {
+        // What is done; what is wrong comes with the error.
+        if let Some(done) = line.trim_end().strip_suffix(" ok") {
+            clusters.context.emit(Event::Output { source: "pg_upgrade".into(), line: done.trim_end().to_owned() });
+        }
+        said.push(line.to_owned());
+    });
     let streams = Streams { stdout: Some(&mut lines), ..Streams::default() };
     let code = helper.engine.exec(&helper.id, &spec, streams)?;
     lines.finish();

@@ -159,6 +159,9 @@ fn request(spec: &ContainerSpec, image: ChosenImage) -> Result<Likeness> {
     if let Some(network) = &spec.network {
         set_network(&mut request, network);
     }
+    if let Some(shares) = spec.cpu_shares {
+        request.host.insert("CpuShares".into(), json!(shares));
+    }
     if spec.host_user_namespace {
         request.host.insert("UsernsMode".into(), json!("host"));
     }

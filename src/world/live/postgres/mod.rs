@@ -23,7 +23,7 @@ mod replace;
 mod restore;
 mod roles;
 mod rows;
-mod side_by_side;
+pub(super) mod side_by_side;
 mod staging;
 mod transfer;
 mod verify;
@@ -89,18 +89,16 @@ impl Postgres for Clients {
         ready::wait(self, server, timeout)
     }
 
-    fn query(
-        &self,
-        server: &Server,
-        database: &str,
-        sql: &str,
-        bindings: &[Binding],
-    ) -> Result<Vec<serde_json::Map<String, serde_json::Value>>> {
+    fn query(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<Row>> {
         ready::when_up(self, server, || rows::query(&client::Client::inside(self, server), database, sql, bindings))
     }
 
     fn execute(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<String>> {
         ready::when_up(self, server, || rows::execute(&client::Client::inside(self, server), database, sql, bindings))
+    }
+
+    fn query_all(&self, server: &Server, databases: &[String], sql: &str) -> Result<Vec<Vec<Row>>> {
+        side_by_side::side_by_side(databases, |_, database| self.query(server, database, sql, &[]))
     }
 
     fn execute_all(&self, server: &Server, items: &[Statements], jobs: usize) -> Result<()> {
