@@ -201,7 +201,7 @@ class Bench:
         steps = {}
 
         def outage(name, upgrade):
-            stack = self.stack("demo")
+            stack = self.stack("gb:4")
             taken, steps[name] = upgrade(stack)
             stack.down()
             return taken
@@ -223,7 +223,7 @@ class Bench:
             return outage
 
         say("outage with all the data against that with a tenth …")
-        tenth = self.stack("demo")
+        tenth = self.stack("gb:10")
         taken = interleaved({"tenth": lambda: there_and_back("tenth", tenth),
                              "all": lambda: there_and_back("all", stack)}, 3)
         self.ratio("outage_growth_10x", taken["all"], taken["tenth"])

@@ -85,6 +85,7 @@ fn in_the_middle_of_the_restore() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn deploy_failed_because_of_a_wrong_inventory() {
     let site = Site::up();
     let command = site.stack.upgrade_command(17, &ANSIBLE);

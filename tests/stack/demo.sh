@@ -54,7 +54,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 title "A stack like Primero's, on PostgreSQL $from"
-stack_dir="$(stack up --major "$from" --seed demo --dir "$work/stack")"
+stack_dir="$(stack up --major "$from" --seed gb:4 --dir "$work/stack")"
 stack status
 echo "The server is $(major). Application and worker write a heartbeat each second."
 # What the site does days before: the inventory names the new version.

@@ -159,6 +159,7 @@ mod tests {
         ("pg_dump::restore", "client jobs"),
         ("pg_dump::transfer", "format client jobs compress databases"),
         ("pg_basebackup::copy", "name max_rate"),
+        ("pg_upgrade::check", "transfer jobs place"),
         ("pg_upgrade::upgrade", "transfer jobs place"),
         ("psql::server", "user database password"),
         ("psql::wait_ready", "timeout"),

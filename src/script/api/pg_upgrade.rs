@@ -48,7 +48,7 @@ fn functions(ns: &mut Namespace<'_, '_>) {
     ns.effect(
         "check(copy: ClusterCopy, image: string, programs: Volume, options: Map = #{})",
         "Asks `pg_upgrade --check` of the new image, while the copy follows its server, what would stand in the way of \
-         `upgrade`, which takes the same options.\n\n\
+         `upgrade`. Options: transfer, jobs, place, as there.\n\n\
          Errors: `pg_upgrade.failed` with the objects that are in the way.",
         |call| {
             let copy: ClusterCopy = call.get("copy")?;

@@ -170,6 +170,7 @@ fn playbook_fails_before_it_deploys() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn playbook_fails_after_it_has_started_the_containers() {
     let site = Site::up();
     let failed = site.upgrade_with_deploy_that_fails("after").expect(

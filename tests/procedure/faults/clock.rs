@@ -32,6 +32,7 @@ impl Clock {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn the_clock_is_set_back_during_the_run_before_the_resume_and_before_the_rollback() {
     let site = Site::up();
     let clock = Clock::new(&site.stack.dir);

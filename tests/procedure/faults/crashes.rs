@@ -19,6 +19,7 @@ fn engine_killed_at(engine: &Engine, site: &Site, line: &str) -> Run {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn the_engine_is_killed_during_the_dump() {
     let engine = Engine::start(&[]);
     let site = engine.site();
@@ -92,7 +93,7 @@ fn the_database_container_is_killed_during_the_dump() {
 fn the_database_container_is_killed_during_the_backup() {
     let site = Site::up();
     // Stands still between the last look and the stop: however long a kill takes, it is not too late.
-    let line = "postgres::last_look(source, plan.database, writes);";
+    let line = "    if is_dump { postgres::last_look(psql::server(held, #{ user: site.user }), held, writes); }";
     let script = edited(&site.stack, line, &format!("{line}\n    {}", pause(&site.stack)));
     let shipped = site.stack.upgrade_command(17, &["--set", "backup=before"]);
     let mut run = Watched::start(run_edited_as(&site.stack, &script, &shipped));

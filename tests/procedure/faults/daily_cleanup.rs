@@ -72,6 +72,7 @@ fn prune_networks(stack: &Stack) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn networks_pruned_while_all_is_stopped_and_the_run_fails() {
     let stack = Stack::up(13);
     let before = Before::of(&stack);

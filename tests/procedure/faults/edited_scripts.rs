@@ -11,8 +11,8 @@ fn unknown_function() {
     let before = Before::containers_of(&stack);
     let script = edited(
         &stack,
-        "docker::inspect(plan.database).started_at\n    },",
-        "docker::inspcet(plan.database).started_at\n    },",
+        "docker::inspect(held).started_at\n    },",
+        "docker::inspcet(held).started_at\n    },",
     );
     let text = std::fs::read_to_string(&script).unwrap();
     let line = text.lines().position(|l| l.contains("inspcet")).unwrap() + 1;
@@ -27,7 +27,7 @@ fn unknown_function() {
 fn wrong_number_of_arguments() {
     let stack = Stack::with(13, &["--seed", "none"]);
     let before = Before::containers_of(&stack);
-    let script = edited(&stack, "docker::remove(plan.database);", "docker::remove();");
+    let script = edited(&stack, "docker::remove(plan.held);", "docker::remove();");
     let said = ["docker::remove", "upgrade.rhai:"];
     run(&mut pgscript(&["check", &script.display().to_string()])).expect(1, &said);
     run(&mut run_edited(&stack, &script)).expect(1, &said).expect(1, &["nothing was changed"]);

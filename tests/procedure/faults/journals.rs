@@ -112,6 +112,7 @@ fn a_lost_run_store_and_no_kept_volume() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_missing_line_in_the_journal_of_a_finished_upgrade() {
     let site = Site::up();
     site.is_upgraded(site.stack.upgrade(17, &[]));
@@ -130,6 +131,7 @@ fn a_missing_line_in_the_journal_of_a_finished_upgrade() {
 
 /// What the journal proves no more the operator allows by name.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_damaged_journal_of_a_finished_upgrade_has_its_cleanup() {
     let site = Site::up();
     site.is_upgraded(site.stack.upgrade(17, &[]));

@@ -134,6 +134,7 @@ fn a_volume_that_is_not_kept_comes_back_from_its_backup() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_rollback_that_is_declined_changes_nothing() {
     let site = Site::up();
     upgraded(&site, &[]);

@@ -36,6 +36,7 @@ fn deploy_script(stack: &Stack) -> String {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn other_names_and_no_ansible() {
     let project = format!("other-{}", std::process::id());
     let volume = format!("elsewhere-{}", std::process::id());

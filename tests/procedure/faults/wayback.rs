@@ -89,7 +89,7 @@ fn a_way_back_whose_last_word_was_not_written_has_its_cleanup() {
 #[test]
 fn what_is_not_back_is_named_and_the_next_rollback_tries_again() {
     let site = Site::up();
-    let line = "stack::start_isolated(project, plan.database);\n        psql::wait_ready(source);";
+    let line = "stack::start_isolated(project, held);\n        psql::wait_ready(source);";
     let script = edited(&site.stack, line, &format!("{line} {} fail(\"a.b\", \"as asked\");", pause(&site.stack)));
     let mut run = Watched::start(run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
     run.until("paused");
@@ -137,6 +137,7 @@ fn foreign_deploy_in_the_dump() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn foreign_deploy_of_the_old_version_in_the_dump() {
     let site = Site::up();
     let run = site.upgrade_until("$ pg_dumpall");

@@ -1,23 +1,13 @@
 //! A copy of a running server's cluster, by `pg_basebackup`.
 
-use super::{BESIDE, Clusters, NEW, OLD, ROOT, facts, mount, standby, succeeded, volume};
+use super::{BESIDE, Clusters, OLD, ROOT, facts, mount, standby, succeeded, volume};
 use crate::world::cluster::{ClusterCopy, ClusterFacts, CopyOptions, Stopped};
 use crate::world::container::{ContainerSpec, ExecSpec, Streams};
 use crate::world::error::{Error, Result};
 use crate::world::live::helper::Helper;
 use crate::world::live::lines::Lines;
-use crate::world::live::postgres;
 use crate::world::live::progress::Progress;
-use crate::world::postgres::{Server, own_password};
-
-/// How the server is reached from a container in its own network.
-pub fn environment(clusters: &Clusters, server: &Server, port: u16) -> Vec<String> {
-    let password = server.password.clone().or_else(|| own_password(&*clusters.containers, server).ok().flatten());
-    password.iter().for_each(|password| clusters.context.redactor.learn(password));
-    let mut env = postgres::environment(server, password, "127.0.0.1");
-    env.push(format!("PGPORT={port}"));
-    env
-}
+use crate::world::postgres::Server;
 
 pub fn can_replicate(clusters: &Clusters, server: &Server) -> Result<()> {
     let facts = facts::ask(clusters, server)?;
@@ -26,7 +16,7 @@ pub fn can_replicate(clusters: &Clusters, server: &Server) -> Result<()> {
         image: Some(container.image_id.clone()),
         entrypoint: Some(["psql", "-X", "-w", "-A", "-t", "-c", "IDENTIFY_SYSTEM"].map(str::to_owned).to_vec()),
         command: Some(vec!["replication=true".into()]),
-        env: environment(clusters, server, facts.port),
+        env: clusters.environment(server, facts.port),
         network: Some(format!("container:{}", container.id)),
         ..ContainerSpec::default()
     };
@@ -77,14 +67,18 @@ pub fn take(clusters: &Clusters, server: &Server, name: &str, options: &CopyOpti
     Ok(copy)
 }
 
-/// Everything of the stopped cluster, and nothing of what an earlier attempt has made of the copy.
-const STOPPED: &str =
-    "set -e; rm -rf \"$1\" \"$2\"; mkdir -m 700 \"$1\"; cp -a \"$3\"/. \"$1\"/; chown \"$4\" \"$1\"; sync";
+/// Everything of the stopped cluster, and nothing of what an earlier attempt has made of the copy, wherever it came.
+const STOPPED: &str = r#"set -e
+rm -rf "$1"/* "$1"/.[!.]*
+mkdir -m 700 "$2"
+cp -a "$3"/. "$2"/
+chown "$4" "$2"
+sync"#;
 
 pub fn take_stopped(clusters: &Clusters, copy: &ClusterCopy, stopped: &Stopped) -> Result<()> {
     standby::end(clusters, &copy.name)?;
     let mounts = vec![volume(&copy.volume), mount(&stopped.volume, &stopped.mount, true)];
-    let arguments = [OLD, NEW, stopped.directory.as_str(), copy.owner.as_str()];
+    let arguments = [ROOT, OLD, stopped.directory.as_str(), copy.owner.as_str()];
     clusters.sh(&copy.image_id, "0:0", mounts, STOPPED, &arguments).map(|_| ())
 }
 
@@ -107,7 +101,7 @@ fn base_backup(
         .map(str::to_owned)
         .to_vec();
     argv.extend(options.max_rate.iter().map(|rate| format!("--max-rate={rate}")));
-    let spec = ExecSpec { argv, env: environment(clusters, server, copy.cluster.port), ..ExecSpec::default() };
+    let spec = ExecSpec { argv, env: clusters.environment(server, copy.cluster.port), ..ExecSpec::default() };
     let label = format!("copying the cluster of {}", copy.container_name);
     let mut progress = Progress::bytes(&clusters.context, label, Some(copy.bytes));
     let mut said = Vec::new();

@@ -15,7 +15,7 @@ use super::Context;
 use crate::world::cluster::*;
 use crate::world::container::{ContainerEngine, ContainerSpec, Mount, Output};
 use crate::world::error::{Error, Result};
-use crate::world::postgres::{Postgres, Server};
+use crate::world::postgres::{Postgres, Server, own_password};
 
 /// Where a container of ours sees the volume with the copy.
 const ROOT: &str = "/pgscript-cluster";
@@ -56,6 +56,15 @@ impl Clusters {
             ..spec
         };
         succeeded(self.containers.run(&spec)?)
+    }
+
+    /// How the server is reached from a container in its own network.
+    fn environment(&self, server: &Server, port: u16) -> Vec<String> {
+        let password = server.password.clone().or_else(|| own_password(&*self.containers, server).ok().flatten());
+        password.iter().for_each(|password| self.context.redactor.learn(password));
+        let mut env = super::postgres::environment(server, password, "127.0.0.1");
+        env.push(format!("PGPORT={port}"));
+        env
     }
 
     /// Why `pg_controldata` would be asked: the state, and where the last checkpoint is.

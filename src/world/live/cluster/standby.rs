@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Clusters, OLD, copy, mount, volume};
+use super::{Clusters, OLD, mount, volume};
 use crate::world::cluster::{COPY, ClusterCopy, Stopped, slot_of};
 use crate::world::container::{Container, ContainerSpec, LABEL_HELPER};
 use crate::world::error::{Error, Result};
@@ -102,7 +102,8 @@ fn create(clusters: &Clusters, copy: &ClusterCopy, server: &Server) -> Result<Co
         entrypoint: Some(["sh", "-c", START, "sh", "-D", OLD].map(str::to_owned).to_vec()),
         command: Some(settings.collect()),
         // The password is the log receiver's; where none is needed there is none.
-        env: copy::environment(clusters, server, copy.cluster.port)
+        env: clusters
+            .environment(server, copy.cluster.port)
             .into_iter()
             .filter(|e| e.starts_with("PGPASSWORD="))
             .collect(),

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::archive::{self, Source};
 use super::client::Client;
+use super::psql;
 use super::watch::Watch;
-use super::{psql, restore};
 use crate::event::Event;
 use crate::world::error::{Error, Result};
 use crate::world::session::Purpose;
@@ -30,8 +30,8 @@ pub fn create(
     context.emit(Event::Say { text: format!("{name}: {} first, in the new version's schema", extensions.join(", ")) });
     let listing = archive::listing(client, root, path)?;
     let own: String = listing.lines().filter(|line| is_of_database(line)).map(|line| format!("{line}\n")).collect();
-    let connection = restore::connection_string(maintenance);
-    let mut argv = restore::RESTORE.to_vec();
+    let connection = archive::connection_string(maintenance);
+    let mut argv = archive::RESTORE.to_vec();
     argv.extend(["--use-list", "/dev/stdin", "--dbname", &connection]);
     let mut watch = Watch::new(context, "restore.unexpected_error", None);
     Source::open(client, root, path)?.pg_restore_of(client, &argv, &mut own.as_bytes(), &mut watch)?;

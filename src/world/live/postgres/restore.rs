@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::fs::File;
 
+use super::archive::{RESTORE, connection_string};
 use super::classify::Known;
 use super::client::{Call, Client};
 use super::databases::{self, Database};
@@ -175,19 +176,12 @@ fn load(
     source.pg_restore(client, &argv, None, &mut watch)
 }
 
-pub const RESTORE: [&str; 4] = ["--create", "--exit-on-error", "--verbose", "--no-password"];
-
 /// `pg_restore` that reads a database from its stdin.
 pub fn from_stdin(maintenance: &str) -> Call<'static> {
     let mut call = Call::new(&["pg_restore"], None).purpose(Purpose::Loading);
     call.argv.extend(RESTORE.map(str::to_owned));
     call.argv.extend(["--dbname".to_owned(), connection_string(maintenance)]);
     call
-}
-
-/// Any name may be a database's; alone, one with `=` in it would be read as connection parameters.
-pub fn connection_string(database: &str) -> String {
-    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 /// The programs that restore as a stream: one process each, so the server's own container will do.
