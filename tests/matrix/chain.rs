@@ -5,7 +5,7 @@ use crate::site::{Ended, Site};
 /// More lines than any step has.
 const LONGEST_STEP: u64 = 140;
 /// How many lines further on each kill is than the one before it: every line is met with the feature.
-const STRIDE: u64 = if cfg!(feature = "full-matrix") { 1 } else { 6 };
+const STRIDE: u64 = if cfg!(feature = "full-matrix") { 1 } else { 12 };
 /// A process writes that it takes the run up; kills before that are the same as the one before.
 const FIRST: u64 = 2;
 

@@ -185,6 +185,7 @@ fn playbook_fails_after_it_has_started_the_containers() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn host_unreachable_at_the_deploy() {
     let site = Site::up();
     let run = site.upgrade_with_until(&ANSIBLE, "hold the server");
@@ -339,6 +340,7 @@ fn wrong_password_of_the_application_after_the_deploy() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn another_password_in_the_deployment_is_the_new_one() {
     let site = Site::up();
     let run = site.upgrade_until("hold the server");
@@ -384,6 +386,7 @@ fn ctrl_c_in_put_the_old_server_aside() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_while_the_old_volume_is_moved() {
     on_from(interrupted(&[], "put the old server aside", "; mv -T "));
 }
@@ -433,6 +436,7 @@ fn ctrl_c_in_the_rollback() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn the_daily_cleanup_removed_the_application_before_the_rollback() {
     let site = Site::up();
     let run = stands_still_before_the_restore(&site);

@@ -67,6 +67,7 @@ fn in_the_step_prepare_the_new_server() {
 
 /// Where the site wants the backup before anything is given up.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn in_the_step_back_up_the_volume() {
     let stack = Stack::up(13);
     let before = Before::of(&stack);
@@ -91,6 +92,7 @@ fn in_the_step_verify_the_dump() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn in_the_step_restore_the_dump() {
     put_back_after(&["8 restore the dump", "$ pg_restore"]);
 }

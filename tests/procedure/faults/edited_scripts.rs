@@ -9,11 +9,7 @@ use crate::stack::{Stack, run};
 fn unknown_function() {
     let stack = Stack::with(13, &["--seed", "none"]);
     let before = Before::containers_of(&stack);
-    let script = edited(
-        &stack,
-        "docker::inspect(held).started_at\n    },",
-        "docker::inspcet(held).started_at\n    },",
-    );
+    let script = edited(&stack, "docker::inspect(held).started_at\n    },", "docker::inspcet(held).started_at\n    },");
     let text = std::fs::read_to_string(&script).unwrap();
     let line = text.lines().position(|l| l.contains("inspcet")).unwrap() + 1;
     let place = format!("{}:{line}:", script.display());
