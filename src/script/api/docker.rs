@@ -120,7 +120,8 @@ fn find(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "service(project: string, service: string) -> Container",
         "The one container of a Compose service, found by its labels, so that Compose v1 and v2 names both work; what \
-         `docker compose run` has made of the same service is none.\n\nErrors: `docker.not_found` (lists what the project has), `docker.ambiguous`.",
+         `docker compose run` has made of the same service is none.\n\n\
+         Errors: `docker.not_found` (lists what the project has), `docker.ambiguous`.",
         service,
     );
     ns.function(
@@ -402,8 +403,8 @@ fn create(ns: &mut Namespace<'_, '_>) {
          `container:<id>`), user, host_user_namespace, restart_policy. With `like: container` everything not \
          given is as in that container, networks, aliases and fixed addresses included; where it shares the network of \
          a container that has gone, `replaced` (ids of now by ids of then) says whose to take; \
-         `unmount` (destinations) is left out, `tmpfs` (options by destination) is there instead. `log_driver`; `health_check: false` has \
-         none.\n\n\
+         `unmount` (destinations) is left out, `tmpfs` (options by destination) is there instead. `log_driver`; \
+         `health_check: false` has none.\n\n\
          Errors: `docker.image_missing`, `docker.conflict`.",
         |call| {
             let spec = container_spec(&call.options("spec", SPEC)?)?;

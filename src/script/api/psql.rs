@@ -10,7 +10,7 @@ use super::{Namespace, Registrar, ScriptResult, content, values, writes};
 use crate::event::Event;
 use crate::script::witness;
 use crate::world::container::Container;
-use crate::world::postgres::{Binding, Server, Statements, image_setting};
+use crate::world::postgres::{Binding, Row, Server, Statements, image_setting};
 use crate::world::{Error, Result, Secret};
 
 /// Declares the handle type and functions.
@@ -106,7 +106,7 @@ fn questions(ns: &mut Namespace<'_, '_>) {
     );
 }
 
-fn rows(call: &Call<'_>) -> Result<Vec<serde_json::Map<String, serde_json::Value>>> {
+fn rows(call: &Call<'_>) -> Result<Vec<Row>> {
     let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
     let (database, bindings) = target(&s, &call.options("options", QUERY)?)?;
     call.world().postgres.query(&s, &database, &sql, &bindings)

@@ -9,7 +9,7 @@ use crate::world::error::{Error, Result};
 use crate::world::live::helper::Helper;
 use crate::world::live::lines::Lines;
 use crate::world::live::postgres::side_by_side::side_by_side;
-use crate::world::postgres::{Binding, Server};
+use crate::world::postgres::{Binding, Row, Server};
 use crate::world::session::{self, Purpose};
 
 /// The first major whose `initdb` has the option.
@@ -179,10 +179,8 @@ const ANEW: &str = "SELECT c.oid::regclass::text AS name
 pub fn made_anew(clusters: &Clusters, server: &Server, files: &[String]) -> Result<Vec<String>> {
     let ask =
         |database: &str, sql: &str, bindings: &[Binding]| clusters.postgres.query(server, database, sql, bindings);
-    let text = |row: &serde_json::Map<String, serde_json::Value>, key: &str| {
-        row.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
-    };
-    let of_database = |_, row: &serde_json::Map<String, serde_json::Value>| {
+    let text = |row: &Row, key: &str| row.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let of_database = |_, row: &Row| {
         let (name, oid) = (text(row, "name"), text(row, "oid"));
         let number = |file: &String| {
             let number = file.strip_prefix(&oid)?.strip_prefix('/')?;
