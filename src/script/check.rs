@@ -4,8 +4,7 @@
 //! can hold functions; types of arguments are not followed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::panic::resume_unwind;
-use std::thread::ScopedJoinHandle;
+use std::convert::Infallible;
 
 use rhai::{AST, Engine, EvalAltResult, ParseError, Position};
 
@@ -17,6 +16,7 @@ use super::flow::Flow;
 use super::loader::Aliases;
 use super::source::{Source, definition};
 use super::tree::{Argument, Call, Tree, Variable};
+use crate::world::side_by_side::up_to;
 use crate::world::{Error, Kind};
 
 /// One thing found.
@@ -194,17 +194,8 @@ fn compile_all(engine: &Engine, sources: &[Source]) -> Vec<Result<(AST, Tree), P
         let tree = Tree::new(&ast);
         Ok((ast, tree))
     };
-    if let [source] = sources {
-        return vec![compile(source)];
-    }
-    std::thread::scope(|scope| {
-        let share = |n| move || sources.iter().skip(n).step_by(READERS).map(compile).collect::<Vec<_>>();
-        let readers: Vec<_> = (0..READERS).map(|n| scope.spawn(share(n))).collect();
-        let read =
-            |reader: ScopedJoinHandle<'_, Vec<_>>| reader.join().unwrap_or_else(|e| resume_unwind(e)).into_iter();
-        let mut shares: Vec<_> = readers.into_iter().map(read).collect();
-        (0..sources.len()).filter_map(|index| shares[index % READERS].next()).collect()
-    })
+    let Ok(read) = up_to(READERS, sources, |_, source| Ok::<_, Infallible>(compile(source)));
+    read
 }
 
 /// Whether a call is that of a global primitive.

@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod process;
 pub mod secret;
 pub mod session;
+pub mod side_by_side;
 pub mod sockets;
 pub mod volume;
 pub mod writes;

@@ -8,9 +8,9 @@ use crate::world::container::{ContainerSpec, ExecSpec, Streams};
 use crate::world::error::{Error, Result};
 use crate::world::live::helper::Helper;
 use crate::world::live::lines::Lines;
-use crate::world::live::postgres::side_by_side::side_by_side;
 use crate::world::postgres::{Binding, Row, Server};
 use crate::world::session::{self, Purpose};
+use crate::world::side_by_side::side_by_side;
 
 /// The first major whose `initdb` has the option.
 const PROVIDERS: u32 = 15;

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use super::client::Client;
 use super::psql::Psql;
 use super::rows::{self, Collected};
-use super::side_by_side::side_by_side;
 use super::{Clients, ready};
 use crate::world::content::{Content, Counters, DatabaseContent, Statistics};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::Server;
 use crate::world::session::Purpose;
+use crate::world::side_by_side::side_by_side;
 
 /// Everything in the cluster, asked over the server's own socket: of each database in one session and one snapshot.
 pub fn collect(clients: &Clients, server: &Server, counting: bool) -> Result<Content> {

@@ -8,13 +8,13 @@ use std::path::Path;
 use super::client::{ARTEFACTS, Call, Client};
 use super::databases::{self, Database};
 use super::plain_scan::PlainScan;
-use super::side_by_side::side_by_side;
 use super::staging::{self, Staging};
 use super::watch::Watch;
 use super::{Clients, archive, ready, record, replace, rows};
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Dump, DumpOptions, DumpedDatabase, Format, Server};
+use crate::world::side_by_side::side_by_side;
 
 /// Name of the roles, memberships, role settings and tablespaces in a dump's directory.
 pub const GLOBALS: &str = "globals.sql";

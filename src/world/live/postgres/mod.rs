@@ -23,7 +23,6 @@ mod replace;
 mod restore;
 mod roles;
 mod rows;
-pub(super) mod side_by_side;
 mod staging;
 mod transfer;
 mod verify;
@@ -44,6 +43,7 @@ use crate::world::content::Content;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::*;
 use crate::world::secret::Secret;
+use crate::world::side_by_side;
 use crate::world::writes::WriteCounts;
 
 /// The [`Postgres`] of the live world.

@@ -7,7 +7,6 @@ use super::archive::{RESTORE, connection_string};
 use super::classify::Known;
 use super::client::{Call, Client};
 use super::databases::{self, Database};
-use super::side_by_side::side_by_side;
 use super::watch::Watch;
 use super::{Clients, archive, dump, globals, pinned, plain, ready, verify};
 use crate::event::Event;
@@ -15,6 +14,7 @@ use crate::world::error::{Error, Kind, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Dump, DumpedDatabase, Format, RestoreOptions, RestoreReport, Server};
 use crate::world::session::Purpose;
+use crate::world::side_by_side::side_by_side;
 
 /// Restores all of a dump. Databases that the dump holds and the target has are replaced. A dump whose files have
 /// changed since it was checked is found before anything is loaded.

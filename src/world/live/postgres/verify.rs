@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::client::Client;
-use super::side_by_side::side_by_side;
 use super::{Clients, archive, dump, plain, record};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{Dump, Format};
+use crate::world::side_by_side::side_by_side;
 
 /// The record of a dump. A plain file without one is read, to say what is in it.
 pub fn open(clients: &Clients, path: &Path) -> Result<Dump> {

@@ -4,10 +4,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::client::Client;
-use super::side_by_side::side_by_side;
 use super::{Clients, ready, rows};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::Server;
+use crate::world::side_by_side::side_by_side;
 use crate::world::writes::{DatabaseCounts, WriteCounts};
 
 /// The counters of the whole cluster, asked over the server's own socket.

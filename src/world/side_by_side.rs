@@ -1,9 +1,10 @@
-//! Several databases at once: what the small ones wait for (a process, a connection) passes while a large one works.
+//! Several things at once, of databases for instance: what the small ones wait for (a process, a connection) passes
+//! while a large one works.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::world::error::Result;
+use super::error::Result;
 
 /// A cluster seldom has two large databases, and each has parallel jobs of its own.
 const AT_ONCE: usize = 2;
@@ -14,11 +15,11 @@ pub fn side_by_side<T: Sync, R: Send>(items: &[T], act: impl Fn(usize, &T) -> Re
 }
 
 /// The same with so many at once.
-pub fn up_to<T: Sync, R: Send>(
+pub fn up_to<T: Sync, R: Send, E: Send>(
     jobs: usize,
     items: &[T],
-    act: impl Fn(usize, &T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
+    act: impl Fn(usize, &T) -> std::result::Result<R, E> + Sync,
+) -> std::result::Result<Vec<R>, E> {
     let next = AtomicUsize::new(0);
     let ended = Mutex::new(Vec::with_capacity(items.len()));
     let work = || {
