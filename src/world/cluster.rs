@@ -1,14 +1,15 @@
 //! The files of a cluster: copied while its server runs, following it, and taken to a new major version.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
 use super::postgres::Server;
 
-/// Value of [`LABEL_HELPER`](super::container::LABEL_HELPER) on the container in which a copy follows its server. It
-/// outlives the process that made it.
+/// Value of [`LABEL_HELPER`](super::container::LABEL_HELPER) on the containers of a copy: the one in which it follows its
+/// server, and its [tools](ClusterCopy::tools). They outlive the process that made them.
 pub const COPY: &str = "copy";
 
 /// A copy of a cluster, in a volume of its own.
@@ -63,6 +64,16 @@ impl ClusterCopy {
     pub fn slot(&self) -> String {
         slot_of(&self.name)
     }
+
+    /// Name of the container with the programs of both versions.
+    pub fn tools(&self) -> String {
+        tools_of(&self.name)
+    }
+}
+
+/// See [`ClusterCopy::tools`]; `name` is the copy's.
+pub fn tools_of(name: &str) -> String {
+    format!("{name}-tools")
 }
 
 /// Slots are called by small letters, digits and `_`, at most 63 of them; the end of a long name tells more.
@@ -129,10 +140,6 @@ pub struct Upgraded {
 /// `basebackup.damaged`, `basebackup.behind`, `basebackup.not_stopped`, `pg_upgrade.no_programs`,
 /// `pg_upgrade.no_user`, `pg_upgrade.failed` (message has the decisive lines of its logs).
 pub trait ClusterFiles: Send + Sync {
-    /// What `pg_controldata` of an image says of a cluster in a volume that is mounted at `mount`, by its labels; empty
-    /// when it reads none in `directory`.
-    fn control(&self, image: &str, volume: &str, mount: &str, directory: &str) -> Result<BTreeMap<String, String>>;
-
     /// Whether the server lets a copy be taken and follow: opens a session for replication.
     fn can_replicate(&self, server: &Server) -> Result<()>;
 
@@ -165,8 +172,12 @@ pub trait ClusterFiles: Send + Sync {
     /// Fills a volume with the programs of an image, such that they run in a container of another one.
     fn programs(&self, image: &str, volume: &str) -> Result<()>;
 
-    /// Makes an empty cluster beside the copy, for [`ClusterFiles::upgrade`].
-    fn initdb(&self, copy: &ClusterCopy, image: &str) -> Result<()>;
+    /// Makes an empty cluster beside the copy, for [`ClusterFiles::upgrade`]. `programs`: see there.
+    fn initdb(&self, copy: &ClusterCopy, image: &str, programs: &str) -> Result<()>;
+
+    /// Lays files ready, a tar stream of them, that come into that cluster when it is upgraded: in the place of those of
+    /// their names, or, of one called `NAME.added`, at the end of `NAME`.
+    fn settings(&self, copy: &ClusterCopy, files: &mut (dyn Read + Send)) -> Result<()>;
 
     /// Asks whether the copy, which runs and follows, could be upgraded into that cluster.
     fn check_upgrade(&self, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<()>;

@@ -9,6 +9,7 @@ pub mod cancel;
 pub mod cluster;
 pub mod container;
 pub mod content;
+pub mod control;
 pub mod error;
 mod forms;
 pub mod host;

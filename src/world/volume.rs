@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::container::{Container, Volume};
+use super::control::ControlFile;
 use super::error::Result;
 
 /// On a volume that [`VolumeArchive::rename`] made; its value is the name the volume had.
@@ -112,6 +113,10 @@ pub trait VolumeArchive: Send + Sync {
 
     /// The first line of `PG_VERSION` in a volume, without starting anything; empty when there is none.
     fn pg_version(&self, volume: &str) -> Result<String>;
+
+    /// What the control file says of the cluster in a directory of a volume (empty for its root), without starting
+    /// anything; `None` where there is none that can be read.
+    fn control(&self, volume: &str, directory: &str) -> Result<Option<ControlFile>>;
 
     /// Bytes of the regular files of a volume, and whether it has any entry.
     fn size(&self, volume: &str) -> Result<(u64, bool)>;

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::outside::Before;
 use crate::plan::{Action, Plan};
 use crate::process::{Ended, Process};
-use crate::stack::{LITTLE, Stack, sh};
+use crate::stack::{Stack, sh};
 
 pub const DATABASE: &str = "primero_production";
 /// Longer than this nobody may take for one command.
@@ -41,9 +41,8 @@ pub struct Site<'a> {
 
 impl<'a> Site<'a> {
     pub fn up(engine: &'a Engine, plan: &'a Plan, dir: &Path) -> Self {
-        let mut stack = Stack::on(Some(engine.host.clone()), plan.from, &["--seed", "none"]);
+        let mut stack = Stack::on(Some(engine.host.clone()), plan.from, &[]);
         stack.base = engine.disk.join("runs").join(&stack.name);
-        stack.sql(DATABASE, LITTLE);
         stack.inventory_version(Plan::TO);
         stack.deploy_by_command();
         // What is typed is typed as the program writes it down.

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::stack::{LITTLE, Stack, run};
+use crate::stack::{Stack, run};
 
 pub struct Site {
     stack: Stack,
@@ -27,8 +27,7 @@ const SERVICES: [&str; 4] = ["postgres", "application", "worker", "nginx"];
 
 impl Site {
     pub fn up(strategy: &'static str) -> Self {
-        let stack = Stack::with(13, &["--seed", "none"]);
-        stack.sql("primero_production", LITTLE);
+        let stack = Stack::up(13);
         stack.inventory_version(15);
         stack.deploy_by_command();
         Self { before: stack.content(), beats: stack.heartbeats(), stack, strategy }

@@ -110,14 +110,21 @@ impl Place {
     }
 
     /// The directory of run number `number`.
+    #[track_caller]
     pub fn run_dir(&self, number: u32) -> PathBuf {
-        let entries = fs::read_dir(self.path("runs")).unwrap().map(|entry| entry.unwrap().path());
-        let mut found = entries.filter(|path| path.display().to_string().ends_with(&format!("-{number}")));
-        found.next().unwrap_or_else(|| panic!("no run {number}"))
+        self.begun(number).unwrap_or_else(|| panic!("no run {number}"))
     }
 
+    /// The same; `None` as long as the program has not begun it.
+    fn begun(&self, number: u32) -> Option<PathBuf> {
+        let entries = fs::read_dir(self.path("runs")).ok()?.map(|entry| entry.unwrap().path());
+        entries.into_iter().find(|path: &PathBuf| path.display().to_string().ends_with(&format!("-{number}")))
+    }
+
+    /// What the journal of a run has so far.
     pub fn journal(&self, number: u32) -> Vec<Value> {
-        let text = fs::read_to_string(self.run_dir(number).join("journal.jsonl")).unwrap_or_default();
+        let journal = self.begun(number).map(|dir| dir.join("journal.jsonl"));
+        let text = journal.and_then(|journal| fs::read_to_string(journal).ok()).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 

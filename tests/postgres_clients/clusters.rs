@@ -1,7 +1,10 @@
 //! Copies of running clusters, which follow them and are taken to the next major version.
 
+use std::collections::BTreeMap;
+
 use pgscript::world::cluster::*;
 use pgscript::world::content::{Content, compare};
+use pgscript::world::control::{ControlFile, SHUT_DOWN, STATES, lsn};
 
 use super::*;
 
@@ -40,10 +43,11 @@ impl<'a> Place<'a> {
         docker(&["stop", &server.container]);
         let volume = docker(&["inspect", "-f", "{{range .Mounts}}{{.Name}}{{end}}", &server.container]);
         let data = &copy.cluster.data_directory;
-        let control = self.clusters().control(&copy.image_id, &volume, data, data).unwrap();
-        assert_eq!(control["Database cluster state"], "shut down");
-        assert_eq!(control["Database system identifier"], copy.cluster.system_identifier);
-        self.clusters().caught_up(copy, &control["Latest checkpoint location"]).unwrap();
+        let control = self.stage.world.volumes.control(&volume, "").unwrap().unwrap();
+        assert_eq!(control, told_by_pg_controldata(&copy.image_id, &volume, data));
+        assert_eq!(control.state, SHUT_DOWN);
+        assert_eq!(control.system_identifier.to_string(), copy.cluster.system_identifier);
+        self.clusters().caught_up(copy, &lsn(control.checkpoint)).unwrap();
         Stopped { volume, mount: data.clone(), directory: data.clone() }
     }
 
@@ -54,6 +58,27 @@ impl<'a> Place<'a> {
         let server = self.stage.start(major, &["-v", &mount]);
         self.stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
         server
+    }
+}
+
+/// What the image's own program reads off the control file.
+fn told_by_pg_controldata(image: &str, volume: &str, data: &str) -> ControlFile {
+    let mount = format!("{volume}:{data}:ro");
+    let told = docker(&["run", "--rm", "--network=none", "-v", &mount, "--entrypoint=pg_controldata", image, data]);
+    let lines: BTreeMap<_, _> = told.lines().filter_map(|line| line.split_once(':')).collect();
+    let line = |label: &str| lines[label].trim();
+    let place = |label: &str| {
+        let (high, low) = line(label).split_once('/').unwrap();
+        u64::from_str_radix(high, 16).unwrap() << 32 | u64::from_str_radix(low, 16).unwrap()
+    };
+    let (epoch, xid) = line("Latest checkpoint's NextXID").split_once(':').unwrap();
+    ControlFile {
+        system_identifier: line("Database system identifier").parse().unwrap(),
+        state: STATES.iter().find(|state| **state == line("Database cluster state")).unwrap(),
+        checkpoint: place("Latest checkpoint location"),
+        redo: place("Latest checkpoint's REDO location"),
+        timeline: line("Latest checkpoint's TimeLineID").parse().unwrap(),
+        next_xid: epoch.parse::<u64>().unwrap() << 32 | xid.parse::<u64>().unwrap(),
     }
 }
 
@@ -100,6 +125,18 @@ fn is_checked(place: &Place<'_>, server: &Server, copy: &ClusterCopy, options: &
     assert!(place.clusters().follows(copy).unwrap());
 }
 
+/// Files that go along: one at the end of what initdb makes, one in its place.
+fn settings() -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, text) in [("postgresql.auto.conf.added", "work_mem = '7MB'\n"), ("pg_ident.conf", "m a primero\n")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o600);
+        archive.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
 /// Takes a server to a new major version by a copy that follows it; `meanwhile` is what happens then.
 fn taken(place: &Place<'_>, server: &Server, to: u32, transfer: Transfer, meanwhile: impl FnOnce()) -> Became {
     let stage = place.stage;
@@ -114,7 +151,8 @@ fn taken(place: &Place<'_>, server: &Server, to: u32, transfer: Transfer, meanwh
     let told = stage.pg().content(&standby, false).unwrap();
     place.clusters().programs(&copy.image_id, &place.programs).unwrap();
     place.clusters().programs(&copy.image_id, &place.programs).unwrap();
-    place.clusters().initdb(&copy, &image(to)).unwrap();
+    place.clusters().initdb(&copy, &image(to), &place.programs).unwrap();
+    place.clusters().settings(&copy, &mut settings().as_slice()).unwrap();
     let options = UpgradeOptions {
         image: image(to),
         programs: place.programs.clone(),
@@ -148,6 +186,9 @@ fn upgraded(from: u32, to: u32, transfer: Transfer) {
     assert_eq!(anew.is_empty(), transfer != Transfer::Copy, "{anew:?}");
     // From 18 on sequences are taken over, too.
     assert_eq!(done.others.is_empty(), transfer == Transfer::Swap, "{done:?}");
+    let sql = "SELECT current_setting('work_mem') AS s, pg_read_file('pg_ident.conf') AS file";
+    let row = &stage.pg().query(&new, "postgres", sql, &[]).unwrap()[0];
+    assert_eq!((row["s"].as_str(), row["file"].as_str()), (Some("7MB"), Some("m a primero\n")));
     let content = stage.pg().content(&new, false).unwrap();
     assert_eq!(content.system_identifier, done.system_identifier);
     assert_ne!(content.system_identifier, told.system_identifier);

@@ -16,10 +16,6 @@ pub mod terminal;
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 /// Of an upgrade whose deploy is Ansible's where [`Stack::deploy_by_command`] was said.
 pub const ANSIBLE: [&str; 2] = ["--set", "deploy=ansible"];
-/// The content of a stack that is upgraded again and again: enough to see a loss, and dumped in a moment.
-// The tests of the procedures themselves have other contents.
-#[allow(dead_code)]
-pub const LITTLE: &str = include_str!("../stack/little.sql");
 
 /// How a run of pgscript ended.
 pub struct Run {
@@ -75,7 +71,7 @@ pub fn docker(args: &[&str]) -> String {
 }
 
 impl Stack {
-    /// A seeded stack of PostgreSQL `major`, with application and worker writing.
+    /// A stack of PostgreSQL `major` with little data, and application and worker writing.
     #[track_caller]
     pub fn up(major: u32) -> Self {
         Self::with(major, &[])
@@ -100,7 +96,7 @@ impl Stack {
         let major = major.to_string();
         let mut args = vec!["up", &stack.name, "--major", &major, "--dir", &dir];
         if !options.contains(&"--seed") {
-            args.extend(["--seed", "small"]);
+            args.extend(["--seed", "little"]);
         }
         args.extend(options);
         let (code, stdout, stderr) = output(stack.command("stack.sh").args(&args));

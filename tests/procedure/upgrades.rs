@@ -2,14 +2,17 @@
 
 use crate::stack::{Run, Stack};
 
+/// One of every kind of object, in several databases.
+const SMALL: &[&str] = &["--seed", "small"];
+
 /// Upgrades, looks at everything, goes on living, and cleans up.
 fn upgrade(from: u32, to: u32) {
-    upgrade_stack(&Stack::up(from), from, to, &[]);
+    upgrade_stack(&Stack::with(from, SMALL), from, to, &[]);
 }
 
 /// The same by a copy that follows and is upgraded, and back again.
 fn upgrade_by_copy(from: u32, to: u32) {
-    let stack = Stack::up(from);
+    let stack = Stack::with(from, SMALL);
     let before = stack.content();
     stack.inventory_version(to);
     stack.deploy_by_command();
@@ -96,7 +99,7 @@ fn from_13_to_18_by_a_copy() {
 /// know, its own pg_dump leaves it out.
 #[test]
 fn transaction_timeout_of_a_database_and_pg_attver() {
-    let stack = Stack::up(17);
+    let stack = Stack::with(17, SMALL);
     let stored = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attoptions::text LIKE '%pg_attver=%')";
     let stored = stack.sql("postgres", stored);
     // Not the application's own, which a busy machine would shut out.

@@ -1,3 +1,4 @@
+-- database: primero_production
 -- Enough to see a loss, and dumped in a moment. The whole variety of objects is in `seed`.
 -- Clients write to this one while a stack is upgraded; it is compared by itself.
 CREATE TABLE acknowledged (n bigint PRIMARY KEY);

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # A stack like Primero's deployment: compose file, env files, playbook, inventory, running containers, data.
 #
-#   stack.sh up NAME --major N [--dir DIR] [--names v1|v2] [--seed none|small|gb|gb:N] [--volume NAME] [--project NAME]
-#                    [--password TEXT] [--initdb-args TEXT]      prints DIR
+#   stack.sh up NAME --major N [--dir DIR] [--names v1|v2] [--seed none|little|small|gb|gb:N] [--volume NAME]
+#                    [--project NAME] [--password TEXT] [--initdb-args TEXT]      prints DIR
 #   stack.sh down NAME|--dir DIR                 remove containers, volumes, networks, and DIR
 #   stack.sh status NAME|--dir DIR               containers, and the number of heartbeats by service
 #   stack.sh heartbeat NAME|--dir DIR            wait (60 s) until both services have written once more
 #   stack.sh psql NAME|--dir DIR [DATABASE]      SQL from stdin, unaligned tuples to stdout
-#   stack.sh seed NAME|--dir DIR small|gb|gb:N   load seed data; gb:N: the N-th part of it
+#   stack.sh seed NAME|--dir DIR little|small|gb|gb:N   load seed data; gb:N: the N-th part of it
 #   stack.sh deploy NAME|--dir DIR [ARGUMENT...] run the playbook with tag `start` on this host
 #   stack.sh container NAME|--dir DIR SERVICE    print the container's id
 #
@@ -177,7 +177,7 @@ up() {
     done
     case "$name" in [!a-z0-9]* | *[!a-z0-9_-]*) die "a stack's name is of a-z, 0-9, - and _" ;; esac
     case "$names" in v1 | v2) ;; *) usage ;; esac
-    case "$seed" in none | small | gb | gb:[1-9]*) ;; *) usage ;; esac
+    case "$seed" in none | little | small | gb | gb:[1-9]*) ;; *) usage ;; esac
     [ -n "$major" ] || usage
     project="${project:-$name}" volume="${volume:-${project}_database}" dir="${dir:-$STACK_STATE/stacks.d/$name}"
     [ ! -e "$STACK_STATE/stacks/$name" ] || die "stack $name exists, in $(cat "$STACK_STATE/stacks/$name")"
@@ -208,6 +208,7 @@ up() {
 load_seed() {
     local file files=("$STACK_HOME"/seed/[0-9]*.sql) database start parts=''
     case "$1" in
+    little) files=("$STACK_HOME/little.sql") ;;
     small) ;;
     gb | gb:*)
         # On top of the small data, which may be there already.

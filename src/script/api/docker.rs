@@ -1,6 +1,7 @@
 //! `docker::` containers, images and networks of the engine.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rhai::{Array, Dynamic, Map};
@@ -14,6 +15,7 @@ use crate::world::container::{
     Container, ContainerFilter, ContainerSpec, EndpointOptions, ExecSpec, Image, Mount, NO_HISTORY, Network,
     NetworkSpec, Output,
 };
+use crate::world::host::Host;
 use crate::world::postgres::image_setting;
 use crate::world::{Error, Result, Secret, secret, sockets};
 
@@ -620,7 +622,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
                 (call.get("container")?, call.string("directory")?, call.path("file")?);
             call.effect(format!("docker cp {} {}:{directory}", file.display(), c.name))?;
             witness::written(call.session, &c.id)?;
-            let tar = of_one_file(&file, &call.world().host.read(&file)?)?;
+            let tar = archive_of(&[file], &*call.world().host)?;
             call.world().containers.copy_in(&c.id, &directory, &mut &*tar)?;
             Ok(Dynamic::UNIT)
         },
@@ -639,15 +641,20 @@ fn inside(ns: &mut Namespace<'_, '_>) {
     );
 }
 
-/// The archive that the engine takes for one file.
-fn of_one_file(file: &std::path::Path, text: &[u8]) -> Result<Vec<u8>> {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(text.len() as u64);
-    header.set_mode(0o600);
-    let mut tar = tar::Builder::new(Vec::new());
-    let name = file.file_name().unwrap_or_default();
-    let written = tar.append_data(&mut header, name, text).and_then(|()| tar.into_inner());
-    written.map_err(|e| Error::io("pack", file.display(), &e))
+/// The archive that the engine takes for files.
+pub fn archive_of(files: &[PathBuf], host: &dyn Host) -> Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for file in files {
+        let content = host.read(file)?;
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o600);
+        let name = file.file_name().unwrap_or_default();
+        archive
+            .append_data(&mut header, name, content.as_slice())
+            .map_err(|e| Error::io("pack", file.display(), &e))?;
+    }
+    archive.into_inner().map_err(|e| Error::io("pack", "files", &e))
 }
 
 /// What is in the archive that the engine makes of one file.

@@ -8,6 +8,7 @@ use crate::script::evidence::Fact;
 use crate::script::witness;
 use crate::world::cluster::{ClusterCopy, CopyOptions, Stopped};
 use crate::world::container::{Container, Volume};
+use crate::world::control::{self, SHUT_DOWN};
 use crate::world::postgres::Server;
 use crate::world::{Error, Result};
 
@@ -156,19 +157,19 @@ fn stopped(call: &Call<'_>, copy: &ClusterCopy, container: &Container) -> Result
     })?;
     witness::look_at_holders(call.session, &mount.name)?;
     let directory = witness::pgdata(&now).to_owned();
-    let control = call.world().clusters.control(&now.image_id, &mount.name, &mount.destination, &directory)?;
-    let line = |label: &str| control.get(label).map(String::as_str).unwrap_or_default();
-    if now.is_running() || line("Database cluster state") != "shut down" {
-        let state = if now.is_running() { "running" } else { line("Database cluster state") };
+    let below = directory.strip_prefix(&mount.destination).unwrap_or_default().trim_start_matches('/');
+    let control = call.world().volumes.control(&mount.name, below)?;
+    let state = control.as_ref().map_or("not to be read", |control| control.state);
+    let Some(control) = control.filter(|control| !now.is_running() && control.state == SHUT_DOWN) else {
+        let state = if now.is_running() { "running" } else { state };
         let message = format!("the cluster of {} is \"{state}\", not shut down", container.name);
         return Err(Error::failed("basebackup.not_stopped", message).hint("stop it cleanly first"));
-    }
-    if line("Database system identifier") != copy.cluster.system_identifier {
+    };
+    if control.system_identifier.to_string() != copy.cluster.system_identifier {
         let message = format!("volume {} does not hold the cluster that {} follows", mount.name, copy.name);
         return Err(Error::failed("basebackup.other_cluster", message));
     }
-    let checkpoint = line("Latest checkpoint location").to_owned();
-    Ok((Stopped { volume: mount.name, mount: mount.destination, directory }, checkpoint))
+    Ok((Stopped { volume: mount.name, mount: mount.destination, directory }, control::lsn(control.checkpoint)))
 }
 
 fn promote(call: &mut Call<'_>) -> ScriptResult {

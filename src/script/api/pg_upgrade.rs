@@ -3,6 +3,7 @@
 use rhai::Dynamic;
 
 use super::call::Call;
+use super::docker::archive_of;
 use super::{Namespace, Registrar, ScriptResult, values};
 use crate::script::evidence::Fact;
 use crate::script::witness;
@@ -34,14 +35,33 @@ fn functions(ns: &mut Namespace<'_, '_>) {
         },
     );
     ns.effect(
-        "initdb(copy: ClusterCopy, image: string)",
+        "initdb(copy: ClusterCopy, image: string, programs: Volume)",
         "Makes an empty cluster of the new image's version beside the copy, like it in superuser, encoding, locale, \
-         provider, checksums and size of log files.\n\nErrors: `pg_upgrade.no_user`, `docker.failed` with what initdb \
-         said.",
+         provider, checksums and size of log files. The container in which it does that stays, with the old version's \
+         programs, until `upgrade` is done or the copy is discarded.\n\n\
+         Errors: `pg_upgrade.no_user`, `docker.failed` with what initdb said.",
         |call| {
             let (copy, image): (ClusterCopy, _) = (call.get("copy")?, call.string("image")?);
-            call.effect(format!("docker run --rm -v {}:/copy {image} initdb -D /copy/new", copy.volume))?;
-            call.world().clusters.initdb(&copy, &image)?;
+            let programs: Volume = call.get("programs")?;
+            call.effect(format!(
+                "docker run -d --name {} -v {}:/copy {image}; initdb -D /copy/new",
+                copy.tools(),
+                copy.volume
+            ))?;
+            call.world().clusters.initdb(&copy, &image, &programs.name)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
+    ns.effect(
+        "settings(copy: ClusterCopy, directory: string)",
+        "Lays the files of a directory of this machine ready, after `initdb`: `upgrade` puts them into the new cluster, \
+         in the place of those of their names, or, of one called `NAME.added`, at the end of `NAME`.",
+        |call| {
+            let (copy, directory): (ClusterCopy, _) = (call.get("copy")?, call.path("directory")?);
+            call.effect(format!("docker cp {}/. {}:/copy/settings/", directory.display(), copy.tools()))?;
+            let files: Vec<_> = call.world().host.list(&directory)?.into_iter().map(|entry| entry.path).collect();
+            let archive = archive_of(&files, &*call.world().host)?;
+            call.world().clusters.settings(&copy, &mut archive.as_slice())?;
             Ok(Dynamic::UNIT)
         },
     );

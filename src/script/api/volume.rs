@@ -8,6 +8,7 @@ use super::{Namespace, Registrar, ScriptResult, values};
 use crate::script::evidence::Fact;
 use crate::script::{guards, witness};
 use crate::world::container::{Container, ContainerFilter, Volume};
+use crate::world::control::{ControlFile, lsn};
 use crate::world::volume::{Access, Backup, BackupOptions, NewVolume};
 use crate::world::{Error, Result};
 
@@ -83,12 +84,37 @@ fn look(ns: &mut Namespace<'_, '_>) {
         "Major version in the volume's PG_VERSION, read without starting anything; empty without a cluster.",
         |call| Ok(call.world().volumes.pg_version(&call.get::<Volume>("volume")?.name)?.into()),
     );
+    ns.function(
+        "control(volume: Volume, directory: string = \"\") -> any",
+        "What the control file says of the cluster in a directory of the volume, as pg_controldata would, without \
+         starting anything: #{ system_identifier, state, checkpoint, redo, timeline, next_xid }. `state` is \
+         `shut down` after a clean stop. `checkpoint` is text, as the server writes a place in its log; `redo`, in \
+         bytes, and `next_xid`, with its epoch, are numbers. `()` where no cluster can be read.",
+        |call| {
+            let (volume, directory): (Volume, _) = (call.get("volume")?, call.string("directory")?);
+            let found = call.world().volumes.control(&volume.name, &directory)?;
+            Ok(found.map_or(Dynamic::UNIT, control_map))
+        },
+    );
     ns.function("size(volume: Volume) -> int", "Bytes of the regular files in the volume.", |call| {
         Ok((call.world().volumes.size(&call.get::<Volume>("volume")?.name)?.0 as i64).into())
     });
     ns.function("is_empty(volume: Volume) -> bool", "Whether the volume has no entry at all.", |call| {
         Ok((!call.world().volumes.size(&call.get::<Volume>("volume")?.name)?.1).into())
     });
+}
+
+fn control_map(control: ControlFile) -> Dynamic {
+    let number = |number: u64| Dynamic::from(i64::try_from(number).unwrap_or(i64::MAX));
+    let values = [
+        ("system_identifier", control.system_identifier.to_string().into()),
+        ("state", control.state.into()),
+        ("checkpoint", lsn(control.checkpoint).into()),
+        ("redo", number(control.redo)),
+        ("timeline", i64::from(control.timeline).into()),
+        ("next_xid", number(control.next_xid)),
+    ];
+    values.into_iter().map(|(name, value)| (name.into(), value)).collect::<rhai::Map>().into()
 }
 
 fn existing(call: &Call<'_>, name: &str) -> Result<Volume> {

@@ -58,9 +58,15 @@ impl Context {
 pub fn world(context: Context, docker: impl Into<docker::Wish>) -> World {
     let containers = Arc::new(docker::Docker::new(context.clone(), docker.into()));
     let postgres = Arc::new(postgres::Clients::new(context.clone(), containers.clone()));
+    let volumes = Arc::new(volume::Volumes::new(context.clone(), containers.clone()));
     World {
-        volumes: Arc::new(volume::Volumes::new(context.clone(), containers.clone())),
-        clusters: Arc::new(cluster::Clusters::new(context.clone(), containers.clone(), postgres.clone())),
+        clusters: Arc::new(cluster::Clusters::new(
+            context.clone(),
+            containers.clone(),
+            postgres.clone(),
+            volumes.clone(),
+        )),
+        volumes,
         postgres,
         ansible: Arc::new(ansible::AnsiblePrograms::new(context.clone())),
         host: Arc::new(host::Machine::new(context.clone())),

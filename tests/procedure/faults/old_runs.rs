@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::stack::{LITTLE, Stack, run, sh};
+use crate::stack::{Stack, run, sh};
 
 /// The first lines of the journal are those of a run that was killed in the restore.
 const KILLED_IN_THE_RESTORE: usize = 195;
@@ -23,8 +23,7 @@ struct Old {
 
 impl Old {
     fn after(lines: usize) -> Self {
-        let stack = Stack::with(13, &["--seed", "none"]);
-        stack.sql("primero_production", LITTLE);
+        let stack = Stack::up(13);
         stack.deploy_by_command();
         let before = stack.content();
         let mut written = Written::new(&stack);

@@ -48,8 +48,6 @@ pub fn take(clusters: &Clusters, server: &Server, name: &str, options: &CopyOpti
         bytes: cluster.bytes,
         cluster,
     };
-    let empty = "rm -rf \"$1\" && mkdir -m 700 \"$1\" && chown \"$2\" \"$1\"";
-    clusters.sh(&copy.image_id, "0:0", vec![volume(&copy.volume)], empty, &[OLD, &copy.owner])?;
     let helper = Helper::start(
         &clusters.context,
         &clusters.containers,
@@ -62,6 +60,10 @@ pub fn take(clusters: &Clusters, server: &Server, name: &str, options: &CopyOpti
             ..ContainerSpec::default()
         },
     )?;
+    let empty = "rm -rf \"$1\" && mkdir -m 700 \"$1\" && chown \"$2\" \"$1\"";
+    let argv = ["sh", "-c", empty, "sh", OLD, &copy.owner].map(str::to_owned).to_vec();
+    let as_root = ExecSpec { argv, user: Some("0:0".into()), ..ExecSpec::default() };
+    succeeded(helper.engine.exec_output(&helper.id, &as_root)?)?;
     base_backup(clusters, &helper, server, &copy, options)?;
     read_back(&helper, &copy)?;
     Ok(copy)

@@ -8,7 +8,7 @@ mod programs;
 mod standby;
 mod upgrade;
 
-use std::collections::BTreeMap;
+use std::io::Read;
 use std::sync::Arc;
 
 use super::Context;
@@ -16,6 +16,7 @@ use crate::world::cluster::*;
 use crate::world::container::{ContainerEngine, ContainerSpec, Mount, Output};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{Postgres, Server, own_password};
+use crate::world::volume::VolumeArchive;
 
 /// Where a container of ours sees the volume with the copy.
 const ROOT: &str = "/pgscript-cluster";
@@ -31,11 +32,17 @@ pub struct Clusters {
     context: Context,
     containers: Arc<dyn ContainerEngine>,
     postgres: Arc<dyn Postgres>,
+    volumes: Arc<dyn VolumeArchive>,
 }
 
 impl Clusters {
-    pub fn new(context: Context, containers: Arc<dyn ContainerEngine>, postgres: Arc<dyn Postgres>) -> Self {
-        Self { context, containers, postgres }
+    pub fn new(
+        context: Context,
+        containers: Arc<dyn ContainerEngine>,
+        postgres: Arc<dyn Postgres>,
+        volumes: Arc<dyn VolumeArchive>,
+    ) -> Self {
+        Self { context, containers, postgres, volumes }
     }
 
     /// Runs a shell script to its end in a container of an image that sees the volume; `arguments` are its `$1`, `$2`
@@ -67,10 +74,10 @@ impl Clusters {
         env
     }
 
-    /// Why `pg_controldata` would be asked: the state, and where the last checkpoint is.
-    fn state(&self, copy: &ClusterCopy) -> Result<String> {
-        let control = self.control(&copy.image_id, &copy.volume, ROOT, OLD)?;
-        Ok(control.get("Database cluster state").cloned().unwrap_or_default())
+    /// In which state the copy is.
+    fn state(&self, copy: &ClusterCopy) -> Result<&'static str> {
+        let control = self.volumes.control(&copy.volume, OLD.trim_start_matches(ROOT).trim_start_matches('/'))?;
+        Ok(control.map_or("not to be read", |control| control.state))
     }
 }
 
@@ -96,22 +103,6 @@ fn succeeded(output: Output) -> Result<String> {
 }
 
 impl ClusterFiles for Clusters {
-    fn control(&self, image: &str, volume: &str, mounted: &str, directory: &str) -> Result<BTreeMap<String, String>> {
-        let spec = ContainerSpec {
-            image: Some(image.to_owned()),
-            entrypoint: Some(vec!["pg_controldata".into()]),
-            command: Some(vec![directory.to_owned()]),
-            env: vec!["LC_ALL=C".into()],
-            mounts: vec![mount(volume, mounted, true)],
-            network: Some("none".into()),
-            ..ContainerSpec::default()
-        };
-        let output = self.containers.run(&spec)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line = |line: &str| line.split_once(':').map(|(label, value)| (label.to_owned(), value.trim().to_owned()));
-        Ok(if output.exit_code == 0 { text.lines().filter_map(line).collect() } else { BTreeMap::new() })
-    }
-
     fn can_replicate(&self, server: &Server) -> Result<()> {
         copy::can_replicate(self, server)
     }
@@ -152,8 +143,12 @@ impl ClusterFiles for Clusters {
         programs::fill(self, image, volume)
     }
 
-    fn initdb(&self, copy: &ClusterCopy, image: &str) -> Result<()> {
-        upgrade::initdb(self, copy, image)
+    fn initdb(&self, copy: &ClusterCopy, image: &str, programs: &str) -> Result<()> {
+        upgrade::initdb(self, copy, image, programs)
+    }
+
+    fn settings(&self, copy: &ClusterCopy, files: &mut (dyn Read + Send)) -> Result<()> {
+        upgrade::settings(self, copy, files)
     }
 
     fn check_upgrade(&self, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<()> {

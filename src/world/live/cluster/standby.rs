@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Clusters, OLD, mount, volume};
-use crate::world::cluster::{COPY, ClusterCopy, Stopped, slot_of};
-use crate::world::container::{Container, ContainerSpec, LABEL_HELPER};
+use crate::world::cluster::{COPY, ClusterCopy, Stopped, slot_of, tools_of};
+use crate::world::container::{Container, ContainerSpec, ExecSpec, LABEL_HELPER};
+use crate::world::control::SHUT_DOWN;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{Binding, Server};
 
@@ -133,7 +134,7 @@ fn of(copy: &ClusterCopy, container: &Container) -> Server {
     }
 }
 
-fn existing(clusters: &Clusters, name: &str) -> Result<Option<Container>> {
+pub fn existing(clusters: &Clusters, name: &str) -> Result<Option<Container>> {
     match clusters.containers.container(name) {
         Ok(container) => Ok(Some(container)),
         Err(error) if error.code == "docker.not_found" => Ok(None),
@@ -205,33 +206,42 @@ pub fn caught_up(clusters: &Clusters, copy: &ClusterCopy, checkpoint: &str) -> R
 }
 
 pub fn promote(clusters: &Clusters, copy: &ClusterCopy, stopped: &Stopped) -> Result<()> {
+    let mut may_have_unlogged = true;
     if let Some(container) = existing(clusters, &copy.name)? {
-        let is_clean = !container.is_running() && clusters.state(copy)? == "shut down";
+        let is_clean = !container.is_running() && clusters.state(copy)? == SHUT_DOWN;
         if !is_clean {
             let standby = start_again(clusters, copy, &container)?;
             if recovering(clusters, &standby)? {
                 value(clusters, &standby, "SELECT pg_catalog.pg_promote(true, 120) AS p", &[])?;
             }
+            may_have_unlogged = has_unlogged(clusters, &container)?;
             clusters.containers.stop(&[&container.id], Duration::from_secs(300))?;
         }
         clusters.containers.remove(&container.id, true)?;
     }
-    let mounts = vec![volume(&copy.volume), mount(&stopped.volume, &stopped.mount, true)];
-    let state = clusters.sh(&copy.image_id, &copy.owner, mounts, UNLOGGED, &[&stopped.directory])?;
-    if state != "shut down" {
+    let state = clusters.state(copy)?;
+    if state != SHUT_DOWN {
         let message = format!("the copy of {} is \"{state}\", not shut down", copy.container_name);
         return Err(Error::failed("basebackup.not_stopped", message));
+    }
+    if may_have_unlogged {
+        let mounts = vec![volume(&copy.volume), mount(&stopped.volume, &stopped.mount, true)];
+        clusters.sh(&copy.image_id, &copy.owner, mounts, UNLOGGED, &[&stopped.directory])?;
     }
     Ok(())
 }
 
-/// Says in which state the copy is, and takes what no standby has. Each relation that is not logged has an empty
-/// beginning, `_init`, from which a standby makes it anew.
+/// Each relation that is not logged has an empty beginning, `_init`, from which a standby makes it anew.
+fn has_unlogged(clusters: &Clusters, container: &Container) -> Result<bool> {
+    let base = format!("{OLD}/base");
+    let argv = ["find", &base, "-name", "[0-9]*_init"].map(str::to_owned).to_vec();
+    let found = clusters.containers.exec_output(&container.id, &ExecSpec { argv, ..ExecSpec::default() })?;
+    Ok(found.exit_code != 0 || !found.stdout.is_empty())
+}
+
+/// Takes the rows of unlogged relations from the files of the server.
 const UNLOGGED: &str = r#"set -e
 cd /pgscript-cluster/old
-state=$(pg_controldata . | sed -n 's/^Database cluster state: *//p')
-printf '%s\n' "$state"
-[ "$state" = 'shut down' ] || exit 0
 find base -name '[0-9]*_init' | while read -r beginning; do
     relation=${beginning%_init}
     for file in "$1/$relation" "$1/$relation".[0-9]* "$1/${relation}_fsm" "$1/${relation}_vm"; do
@@ -252,12 +262,14 @@ const DROP: &str = "SELECT pg_catalog.pg_drop_replication_slot(slot_name)
     FROM pg_catalog.pg_replication_slots WHERE slot_name = :'slot' AND NOT active";
 const LEFT: &str = "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_replication_slots WHERE slot_name = :'slot'";
 
-/// Removes the container in which a copy follows.
+/// Removes the containers of a copy.
 pub fn end(clusters: &Clusters, name: &str) -> Result<()> {
-    match existing(clusters, name)?.filter(|c| c.labels.contains_key(LABEL_HELPER)) {
-        Some(container) => clusters.containers.remove(&container.id, true),
-        None => Ok(()),
+    for name in [name.to_owned(), tools_of(name)] {
+        if let Some(container) = existing(clusters, &name)?.filter(|c| c.labels.contains_key(LABEL_HELPER)) {
+            clusters.containers.remove(&container.id, true)?;
+        }
     }
+    Ok(())
 }
 
 pub fn discard(clusters: &Clusters, server: &Server, name: &str) -> Result<()> {

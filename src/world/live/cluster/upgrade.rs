@@ -1,12 +1,14 @@
 //! The copy brought to the new version, by the new image's `pg_upgrade` with the old version's own programs.
 
+use std::collections::BTreeMap;
+use std::io::Read;
+
 use super::programs::{PROGRAMS, WRAPPERS};
-use super::{BESIDE, Clusters, NEW, OLD, ROOT, mount, succeeded, volume};
+use super::{Clusters, NEW, OLD, ROOT, mount, standby, succeeded, volume};
 use crate::event::Event;
-use crate::world::cluster::{ClusterCopy, Transfer, UpgradeOptions, Upgraded};
-use crate::world::container::{ContainerSpec, ExecSpec, Streams};
+use crate::world::cluster::{COPY, ClusterCopy, Transfer, UpgradeOptions, Upgraded};
+use crate::world::container::{ContainerSpec, ExecSpec, LABEL_HELPER, Streams};
 use crate::world::error::{Error, Result};
-use crate::world::live::helper::Helper;
 use crate::world::live::lines::Lines;
 use crate::world::postgres::{Binding, Row, Server};
 use crate::world::session::{self, Purpose};
@@ -17,54 +19,84 @@ const PROVIDERS: u32 = 15;
 const ICU_RULES: u32 = 16;
 const CHECKSUMS_BY_DEFAULT: u32 = 18;
 
-fn helper(
-    clusters: &Clusters,
-    copy: &ClusterCopy,
-    image: &str,
-    programs: Option<&str>,
-    cpu_shares: Option<u64>,
-) -> Result<Helper> {
-    let mounts = [volume(&copy.volume)].into_iter().chain(programs.map(|name| mount(name, PROGRAMS, true)));
-    let spec = ContainerSpec {
-        image: Some(image.to_owned()),
-        mounts: mounts.collect(),
-        network: Some("none".into()),
-        user: Some(copy.owner.clone()),
-        cpu_shares,
-        ..ContainerSpec::default()
-    };
-    Helper::start(&clusters.context, &clusters.containers, spec)
+/// The container with the programs of both versions, which sees the copy's volume: it stays until the upgrade is done,
+/// so that nothing has to be started for that in the outage.
+struct Tools<'a> {
+    clusters: &'a Clusters,
+    id: String,
 }
 
-fn run_in(helper: &Helper, argv: &[String]) -> Result<String> {
-    run_with(helper, argv, vec!["LC_ALL=C".into()])
-}
+impl<'a> Tools<'a> {
+    fn of(clusters: &'a Clusters, copy: &ClusterCopy, image: &str, programs: &str) -> Result<Self> {
+        let name = copy.tools();
+        let container = match standby::existing(clusters, &name)? {
+            Some(container) => container,
+            None => clusters.containers.create(&ContainerSpec {
+                name: Some(name),
+                image: Some(image.to_owned()),
+                entrypoint: Some(vec!["sleep".into()]),
+                command: Some(vec!["2147483647".into()]),
+                labels: Some(BTreeMap::from([(LABEL_HELPER.to_owned(), COPY.to_owned())])),
+                mounts: vec![volume(&copy.volume), mount(programs, PROGRAMS, true)],
+                network: Some("none".into()),
+                user: Some(copy.owner.clone()),
+                restart_policy: Some("no".into()),
+                ..ContainerSpec::default()
+            })?,
+        };
+        if !container.is_running() {
+            clusters.containers.start(&container.id)?;
+        }
+        Ok(Self { clusters, id: container.id })
+    }
 
-fn run_with(helper: &Helper, argv: &[String], env: Vec<String>) -> Result<String> {
-    let spec = ExecSpec { argv: argv.to_vec(), env, ..ExecSpec::default() };
-    succeeded(helper.engine.exec_output(&helper.id, &spec)?)
+    fn run(&self, argv: Vec<String>) -> Result<String> {
+        self.exec(ExecSpec { argv, env: vec!["LC_ALL=C".into()], ..ExecSpec::default() })
+    }
+
+    fn run_as_root(&self, argv: Vec<String>) -> Result<String> {
+        self.exec(ExecSpec { argv, user: Some("0:0".into()), ..ExecSpec::default() })
+    }
+
+    fn exec(&self, spec: ExecSpec) -> Result<String> {
+        succeeded(self.clusters.containers.exec_output(&self.id, &spec)?)
+    }
 }
 
 fn sh(script: &str, arguments: &[&str]) -> Vec<String> {
     ["sh", "-c", script, "sh"].into_iter().chain(arguments.iter().copied()).map(str::to_owned).collect()
 }
 
-fn major(helper: &Helper) -> Result<u32> {
-    let text = run_in(helper, &["postgres", "--version"].map(str::to_owned))?;
+fn major(tools: &Tools<'_>) -> Result<u32> {
+    let text = tools.run(["postgres", "--version"].map(str::to_owned).to_vec())?;
     session::major_of(&text)
         .ok_or_else(|| Error::failed("postgres.no_server", format!("no version of PostgreSQL: {text}")))
 }
 
-pub fn initdb(clusters: &Clusters, copy: &ClusterCopy, image: &str) -> Result<()> {
+pub fn initdb(clusters: &Clusters, copy: &ClusterCopy, image: &str, programs: &str) -> Result<()> {
+    let tools = Tools::of(clusters, copy, image, programs)?;
     let clear = "rm -rf \"$1\" && mkdir -m 700 \"$1\" && chown \"$2\" \"$1\" \"$3\"";
-    clusters.sh(image, "0:0", vec![volume(&copy.volume)], clear, &[NEW, &copy.owner, ROOT])?;
-    let helper = helper(clusters, copy, image, None, Some(BESIDE))?;
-    if run_in(&helper, &["id".into(), "-un".into()]).is_err() {
+    tools.run_as_root(sh(clear, &[NEW, &copy.owner, ROOT]))?;
+    if tools.run(vec!["id".into(), "-un".into()]).is_err() {
         let message = format!("image {image} does not know the user {} to whom the cluster belongs", copy.owner);
         return Err(Error::refused("pg_upgrade.no_user", message).hint("the strategy `dump` needs no such user"));
     }
     // Under the image's own locale, as its entry point does it: messages and formats go by that.
-    run_with(&helper, &options_of_initdb(copy, major(&helper)?), Vec::new()).map(|_| ())
+    let argv = options_of_initdb(copy, major(&tools)?);
+    tools.exec(ExecSpec { argv, ..ExecSpec::default() }).map(|_| ())
+}
+
+/// Where files wait that come into the new cluster.
+const SETTINGS: &str = "/pgscript-cluster/settings";
+
+pub fn settings(clusters: &Clusters, copy: &ClusterCopy, files: &mut (dyn Read + Send)) -> Result<()> {
+    let name = copy.tools();
+    let Some(tools) = standby::existing(clusters, &name)? else {
+        return Err(Error::failed("docker.not_found", format!("there is no container {name}: call initdb first")));
+    };
+    let tools = Tools { clusters, id: tools.id };
+    tools.run_as_root(sh("rm -rf \"$1\" && mkdir -m 700 \"$1\"", &[SETTINGS]))?;
+    clusters.containers.copy_in(&tools.id, SETTINGS, files)
 }
 
 /// A cluster that can take the place of the copy's: of the same superuser, encoding, locale and form of files.
@@ -100,11 +132,12 @@ fn options_of_initdb(copy: &ClusterCopy, to: u32) -> Vec<String> {
     argv
 }
 
-/// Socket and rules of both servers that `pg_upgrade` starts: only it speaks to them.
+/// Socket and rules of both servers that `pg_upgrade` starts: only it speaks to them. Says where its programs are.
 const WORK: &str = "/tmp/pgscript-upgrade";
 const RULES: &str = r#"umask 077; mkdir -p /tmp/pgscript-upgrade && cd /tmp/pgscript-upgrade
 printf 'local all all trust\n' >hba.conf; : >ident.conf
-find /pgscript-cluster/old/base -type f -exec stat -c %i {} + | sort -k 1,1 >old.inodes"#;
+find /pgscript-cluster/old/base -type f -exec stat -c %i {} + | sort -k 1,1 >old.inodes
+dirname "$(readlink -f "$(command -v pg_upgrade)")""#;
 /// Nothing of the site's runs in them, and they write nowhere else.
 const SERVER: &str = "-c hba_file=/tmp/pgscript-upgrade/hba.conf -c ident_file=/tmp/pgscript-upgrade/ident.conf \
                       -c external_pid_file= -c archive_mode=off -c ssl=off -c logging_collector=off";
@@ -114,30 +147,30 @@ const ANOTHER_PORT: u16 = 50432;
 
 /// Asks `pg_upgrade` what is in its way, while the copy follows: it takes the server that it finds for the old one.
 pub fn check(clusters: &Clusters, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<()> {
-    let helper = helper(clusters, copy, &options.image, Some(&options.programs), Some(BESIDE))?;
-    let mut argv = arguments(&helper, copy, options)?;
+    let tools = Tools::of(clusters, copy, &options.image, &options.programs)?;
+    let mut argv = arguments(&tools, copy, options)?;
     argv.extend(["--check".to_owned(), format!("--new-port={ANOTHER_PORT}")]);
-    upgrade(clusters, &helper, copy, argv)
+    upgrade(&tools, copy, argv)
 }
 
 pub fn run(clusters: &Clusters, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<Upgraded> {
-    let helper = helper(clusters, copy, &options.image, Some(&options.programs), None)?;
-    let argv = arguments(&helper, copy, options)?;
-    upgrade(clusters, &helper, copy, argv)?;
-    let found = run_in(&helper, &sh(FILES, &[]))?;
+    let tools = Tools::of(clusters, copy, &options.image, &options.programs)?;
+    let argv = arguments(&tools, copy, options)?;
+    upgrade(&tools, copy, argv)?;
+    let found = tools.run(sh(FILES, &[]))?;
     let mut found = found.lines().map(str::to_owned);
-    let system_identifier = found.next().unwrap_or_default();
     let same = found.next().and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or_default();
-    let place =
-        ExecSpec { argv: sh(PLACE, &[&options.place, &copy.owner]), user: Some("0:0".into()), ..ExecSpec::default() };
-    succeeded(helper.engine.exec_output(&helper.id, &place)?)?;
-    Ok(Upgraded { same, others: found.collect(), system_identifier })
+    let others = found.collect();
+    tools.run_as_root(sh(PLACE, &[&options.place, &copy.owner]))?;
+    clusters.containers.remove(&tools.id, true)?;
+    let control = clusters.volumes.control(&copy.volume, &options.place)?;
+    let system_identifier = control.map(|control| control.system_identifier.to_string()).unwrap_or_default();
+    Ok(Upgraded { same, others, system_identifier })
 }
 
 /// What `pg_upgrade` is called with; what it needs beside that is laid ready.
-fn arguments(helper: &Helper, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<Vec<String>> {
-    run_in(helper, &sh(RULES, &[]))?;
-    let bin = run_in(helper, &sh("dirname \"$(readlink -f \"$(command -v pg_upgrade)\")\"", &[]))?;
+fn arguments(tools: &Tools<'_>, copy: &ClusterCopy, options: &UpgradeOptions) -> Result<Vec<String>> {
+    let bin = tools.run(sh(RULES, &[]))?;
     let transfer = match options.transfer {
         Transfer::Link => "--link",
         Transfer::Swap => "--swap",
@@ -158,10 +191,9 @@ fn arguments(helper: &Helper, copy: &ClusterCopy, options: &UpgradeOptions) -> R
     ])
 }
 
-/// The new cluster's number; how many files of the site's relations, which have numbers from 16384 on, are those of the
+/// How many files of the site's relations, which have numbers from 16384 on, are those of the
 /// copy; then the others.
 const FILES: &str = r#"cd /tmp/pgscript-upgrade
-pg_controldata /pgscript-cluster/new | sed -n 's/^Database system identifier: *//p'
 find /pgscript-cluster/new/base -type f -exec stat -c '%i %n' {} + | sed 's/\/pgscript-cluster\/new\/base\///' |
 while read -r inode name; do
     number=${name##*/}; number=${number%%[!0-9]*}
@@ -197,10 +229,22 @@ pub fn made_anew(clusters: &Clusters, server: &Server, files: &[String]) -> Resu
     Ok(side_by_side(&ask(&server.database, DATABASES, &[])?, of_database)?.concat())
 }
 
-/// What of the copy is left goes, and the new cluster comes where its server looks for it.
+/// What of the copy is left goes; the new cluster gets what waits for it, and comes where its server looks for it.
 const PLACE: &str = r#"set -e
 cd /pgscript-cluster
 rm -rf old
+if [ -d settings ]; then
+    cd settings
+    for file in *; do
+        case "$file" in
+        *.added) cat "$file" >>"../new/${file%.added}" ;;
+        '*') ;;
+        *) cp "$file" ../new/ && chown "$2" "../new/$file" && chmod 600 "../new/$file" ;;
+        esac
+    done
+    cd ..
+    rm -rf settings
+fi
 if [ -z "$1" ]; then
     mv new pgscript-new
     for entry in pgscript-new/* pgscript-new/.[!.]*; do [ ! -e "$entry" ] || mv "$entry" .; done
@@ -214,27 +258,28 @@ else
 fi
 sync"#;
 
-fn upgrade(clusters: &Clusters, helper: &Helper, copy: &ClusterCopy, argv: Vec<String>) -> Result<()> {
+fn upgrade(tools: &Tools<'_>, copy: &ClusterCopy, argv: Vec<String>) -> Result<()> {
+    let context = &tools.clusters.context;
     // Its programs connect to both servers. A role or a time limit that the site has set for one is not theirs.
     let settings = session::options(Purpose::Writing, Some(copy.cluster.major));
     let env = vec!["LC_ALL=C".into(), format!("PGOPTIONS={settings}")];
     let is_check = argv.iter().any(|word| word == "--check");
     let spec = ExecSpec { argv, env, working_dir: Some(WORK.into()), ..ExecSpec::default() };
     let mut said = Vec::new();
-    let mut lines = Lines::new(&clusters.context.redactor, |line: &str| {
+    let mut lines = Lines::new(&context.redactor, |line: &str| {
         // What is done; what is wrong comes with the error.
         if let Some(done) = line.trim_end().strip_suffix(" ok") {
-            clusters.context.emit(Event::Output { source: "pg_upgrade".into(), line: done.trim_end().to_owned() });
+            context.emit(Event::Output { source: "pg_upgrade".into(), line: done.trim_end().to_owned() });
         }
         said.push(line.to_owned());
     });
     let streams = Streams { stdout: Some(&mut lines), ..Streams::default() };
-    let code = helper.engine.exec(&helper.id, &spec, streams)?;
+    let code = tools.clusters.containers.exec(&tools.id, &spec, streams)?;
     lines.finish();
     if code == 0 {
         return Ok(());
     }
-    let logs = run_in(helper, &sh(LOGS, &[])).unwrap_or_default();
+    let logs = tools.run(sh(LOGS, &[])).unwrap_or_default();
     let message = format!(
         "pg_upgrade {}of the copy of {} ended with exit code {code}:\n  {}",
         if is_check { "--check " } else { "" },

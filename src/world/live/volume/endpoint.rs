@@ -1,13 +1,13 @@
 //! Archives through the engine's endpoint: streamed from and to a container that is never started.
 
-use std::io;
+use std::io::{self, Read};
 use std::thread;
 
 use super::access::{Helper, MOUNT_NAME, MOUNT_PARENT};
 use super::copy::CopyError;
-use super::member::{Member, Members, write_header};
+use super::member::{Kind, Member, Members, write_header};
 use super::pipe::{BROKEN, PipeReader, PipeWriter, pipe, stream_error};
-use super::tally::VersionFinder;
+use super::tally::first_line;
 use crate::world::Cancel;
 use crate::world::error::{Error, Result};
 
@@ -70,26 +70,36 @@ pub fn pg_version(helper: &Helper<'_>, cancel: &Cancel) -> Result<String> {
         std::iter::once("PG_VERSION".to_owned()).chain(MAJORS.rev().map(|m| format!("{m}/docker/PG_VERSION")));
     for candidate in candidates {
         cancel.check()?;
-        let mut archive = Vec::new();
-        let path = format!("{MOUNT_PARENT}{MOUNT_NAME}/{candidate}");
-        match helper.engine.copy_out(&helper.container, &path, &mut archive) {
-            Ok(_) => return lone_file(&archive).map_err(|e| Error::io("read", path, &e)),
-            Err(e) if e.code == "docker.not_found" => {}
-            Err(e) => return Err(e),
+        if let Some(bytes) = file(helper, &candidate)? {
+            return Ok(first_line(&bytes));
         }
     }
     Ok(String::new())
 }
 
-/// The version that an archive of one file alone tells.
-fn lone_file(archive: &[u8]) -> io::Result<String> {
+/// A small file of the volume; `None` where there is none.
+pub fn file(helper: &Helper<'_>, path: &str) -> Result<Option<Vec<u8>>> {
+    let path = format!("{MOUNT_PARENT}{MOUNT_NAME}/{path}");
+    let mut archive = Vec::new();
+    match helper.engine.copy_out(&helper.container, &path, &mut archive) {
+        Ok(_) => lone_file(&archive).map_err(|e| Error::io("read", path, &e)),
+        Err(e) if e.code == "docker.not_found" => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The content of an archive of one file alone.
+fn lone_file(archive: &[u8]) -> io::Result<Option<Vec<u8>>> {
     let mut whole = Vec::new();
     write_header(&mut whole, "./", &Member::root())?;
     whole.extend_from_slice(archive);
     let mut members = Members::new(whole.as_slice());
-    let mut finder = VersionFinder::default();
     while let Some(member) = members.next()? {
-        finder.read(&member, &mut members)?;
+        if member.kind == Kind::File {
+            let mut bytes = Vec::new();
+            members.read_to_end(&mut bytes)?;
+            return Ok(Some(bytes));
+        }
     }
-    Ok(finder.version().to_owned())
+    Ok(None)
 }

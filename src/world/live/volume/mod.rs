@@ -40,6 +40,7 @@ use super::Context;
 use super::host::now;
 use super::progress::Progress;
 use crate::world::container::{Container, ContainerEngine, Volume};
+use crate::world::control::{self, ControlFile};
 use crate::world::error::{Error, Result};
 use crate::world::volume::*;
 
@@ -115,6 +116,20 @@ impl VolumeArchive for Volumes {
             Route::MountPoint(dir) => pg_version_in(&dir),
             Route::Endpoint(helper) => endpoint::pg_version(&helper, &self.context.cancel),
         }
+    }
+
+    fn control(&self, volume: &str, directory: &str) -> Result<Option<ControlFile>> {
+        let described = self.volume(volume)?;
+        let info = self.containers.info()?;
+        if access::is_without_directory(&described, &info) {
+            return Ok(None);
+        }
+        let path = Path::new(directory).join(control::PATH);
+        let bytes = match self.route(&described, &BackupOptions::default(), &info, None)? {
+            Route::MountPoint(dir) => file_in(&dir, &path)?,
+            Route::Endpoint(helper) => endpoint::file(&helper, &path.to_string_lossy())?,
+        };
+        Ok(bytes.and_then(|bytes| ControlFile::parse(&bytes)))
     }
 
     fn size(&self, volume: &str) -> Result<(u64, bool)> {
@@ -351,6 +366,20 @@ fn pg_version_in(dir: &Path) -> Result<String> {
         }
     }
     Ok(String::new())
+}
+
+/// A file of a volume; `None` where it is none, or not within the volume.
+fn file_in(dir: &Path, path: &Path) -> Result<Option<Vec<u8>>> {
+    let real = |path: &Path| match path.canonicalize() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some).map_err(|e| Error::io("read", path.display(), &e)),
+    };
+    match (real(dir)?, real(&dir.join(path))?) {
+        (Some(dir), Some(file)) if file.starts_with(&dir) && file.is_file() => {
+            fs::read(&file).map(Some).map_err(|e| Error::io("read", file.display(), &e))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn version_file(path: &Path) -> Result<Option<String>> {
