@@ -3,8 +3,10 @@
 //! Only what is certain is a finding. A method whose name is also a key of some map is let pass, because a map
 //! can hold functions; types of arguments are not followed.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
+use std::panic::resume_unwind;
 
 use rhai::{AST, Engine, EvalAltResult, ParseError, Position};
 
@@ -38,7 +40,6 @@ pub struct File {
 /// Reads scripts and their modules.
 pub struct Checker<'l> {
     language: &'l Language,
-    natives: Natives,
     files: BTreeMap<String, File>,
     /// What the trees were read from. Taking it apart takes time, which is the caller's to spend or not.
     compiled: Vec<AST>,
@@ -47,29 +48,27 @@ pub struct Checker<'l> {
 
 impl<'l> Checker<'l> {
     pub fn new(language: &'l Language) -> Self {
-        let natives = Natives::new(language);
-        Self { natives, language, files: BTreeMap::new(), compiled: Vec::new(), findings: Vec::new() }
+        Self { language, files: BTreeMap::new(), compiled: Vec::new(), findings: Vec::new() }
     }
 
     /// Everything found in a script and in what it imports, directly or not.
     pub fn check(&mut self, script: &Source) -> Vec<Finding> {
         self.read(script);
         let files = std::mem::take(&mut self.files);
-        let keys: BTreeSet<_> = files.values().flat_map(|f| f.tree.keys.iter().map(String::as_str)).collect();
         self.aliases(&files, &script.id);
         for file in files.values() {
             self.shadowed(file);
             self.steps(file);
-            let calls = Calls { natives: &self.natives, language: self.language, files: &files, keys: &keys, file };
-            let wrong = file.tree.calls.iter().filter_map(|call| Some((call.position, calls.wrong(call)?)));
-            let unknown = file.tree.variables.iter().filter_map(|v| Some((v.position, calls.wrong_variable(v)?)));
-            let found: Vec<_> = wrong.chain(unknown).collect();
-            for (position, error) in found {
-                self.find(&file.source, position, error, false);
-            }
         }
-        for (source, position, error) in durability::warnings(&Flow::new(&files, &script.id, &self.language.reference))
-        {
+        let language = self.language;
+        let (wrong, warnings) = std::thread::scope(|scope| {
+            let warnings = scope.spawn(|| durability::warnings(&Flow::new(&files, &script.id, &language.reference)));
+            (wrong_names(language, &files), warnings.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        for (source, position, error) in wrong {
+            self.find(source, position, error, false);
+        }
+        for (source, position, error) in warnings {
             self.find(source, position, error, true);
         }
         self.files = files;
@@ -88,11 +87,14 @@ impl<'l> Checker<'l> {
 
     /// Reads a source and what it imports, directly or not, each once.
     fn read(&mut self, source: &Source) {
+        let mut ahead = compile_all(&self.language.engine, self.expected(source));
         let mut found = vec![source.clone()];
         while !found.is_empty() {
-            found.iter().for_each(|source| self.language.sources.add(source));
-            let compiled = compile_all(&self.language.engine, &found);
-            for (source, compiled) in found.iter().zip(compiled) {
+            let missing = found.iter().filter(|source| !ahead.contains_key(&source.id)).cloned().collect();
+            ahead.extend(compile_all(&self.language.engine, missing));
+            for source in &found {
+                self.language.sources.add(source);
+                let Some(compiled) = ahead.remove(&source.id) else { continue };
                 match compiled {
                     Ok((ast, tree)) => {
                         self.compiled.push(ast);
@@ -110,6 +112,23 @@ impl<'l> Checker<'l> {
         for id in self.files.values_mut().flat_map(|file| file.imports.values_mut()) {
             *id = id.take().filter(|id| read.contains(id));
         }
+    }
+
+    /// A script and its modules as the lines of their texts tell them: which they are is known for sure when a text has
+    /// been read, and to wait for that would leave processors idle.
+    fn expected(&self, script: &Source) -> Vec<Source> {
+        let mut found = vec![script.clone()];
+        let mut read = 0;
+        while let Some(source) = found.get(read).cloned() {
+            read += 1;
+            let names = source.text.lines().filter_map(|line| Some(line.strip_prefix("import \"")?.split_once('"')?.0));
+            for module in names.filter_map(|name| self.language.places.module(Some(&source), name).ok()) {
+                if found.iter().all(|known| known.id != module.id) {
+                    found.push(module);
+                }
+            }
+        }
+        found
     }
 
     fn unreadable(&mut self, source: &Source, error: ParseError) {
@@ -184,19 +203,23 @@ impl<'l> Checker<'l> {
     }
 }
 
-/// How many sources are read at the same time.
-const READERS: usize = 4;
+type Compiled = Result<(AST, Tree), ParseError>;
 
-/// Reads sources, on several processors: nothing else of a check takes as long.
-fn compile_all(engine: &Engine, sources: &[Source]) -> Vec<Result<(AST, Tree), ParseError>> {
+/// Reads sources, on several processors: nothing else of a check takes as long. Gives what came of each by its id.
+fn compile_all(engine: &Engine, mut sources: Vec<Source>) -> HashMap<String, Compiled> {
+    // The longest first, so that none is left for the end.
+    sources.sort_by_key(|source| Reverse(source.text.len()));
     let compile = |source: &Source| {
         let ast = engine.compile(&*source.text)?;
         let tree = Tree::new(&ast);
         Ok((ast, tree))
     };
-    let Ok(read) = up_to(READERS, sources, |_, source| Ok::<_, Infallible>(compile(source)));
-    read
+    let Ok(read) = up_to(READERS, &sources, |_, source| Ok::<_, Infallible>(compile(source)));
+    sources.into_iter().map(|source| source.id).zip(read).collect()
 }
+
+/// How many sources are read at the same time.
+const READERS: usize = 4;
 
 /// Whether a call is that of a global primitive.
 pub fn is_global(call: &Call, name: &str) -> bool {
@@ -253,6 +276,21 @@ impl Natives {
         }
         natives
     }
+}
+
+/// The calls and variables that mean nothing.
+fn wrong_names<'f>(language: &Language, files: &'f BTreeMap<String, File>) -> Vec<(&'f Source, Position, Error)> {
+    let natives = Natives::new(language);
+    let keys: BTreeSet<_> = files.values().flat_map(|f| f.tree.keys.iter().map(String::as_str)).collect();
+    let mut found = Vec::new();
+    for file in files.values() {
+        let calls = Calls { natives: &natives, language, files, keys: &keys, file };
+        let wrong = file.tree.calls.iter().filter_map(|call| Some((&file.source, call.position, calls.wrong(call)?)));
+        let variables = file.tree.variables.iter();
+        let unknown = variables.filter_map(|v| Some((&file.source, v.position, calls.wrong_variable(v)?)));
+        found.extend(wrong.chain(unknown));
+    }
+    found
 }
 
 /// Judges the calls of one file.

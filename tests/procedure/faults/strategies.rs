@@ -94,6 +94,31 @@ fn a_server_that_nobody_may_follow_is_refused_as_a_strategy_or_dumped() {
     refused_or_dumped(&stack, &format!("{}-postgres-1 lets nobody replicate", stack.name));
 }
 
+/// Nobody reads the rows of a copy: a page that can't be read is what it was, and no reason to stay down.
+#[test]
+fn damaged_page() {
+    let stack = Stack::up(13);
+    stack.sql(
+        "primero_production",
+        "CREATE TABLE holed AS SELECT i AS id, repeat('x', 500) AS v FROM generate_series(1, 1000) i",
+    );
+    stack.sql("primero_production", "CHECKPOINT");
+    let file = stack.sql("primero_production", "SELECT pg_relation_filepath('holed')");
+    let damage = format!("dd if=/dev/urandom of=\"$PGDATA/{file}\" bs=8192 seek=10 count=1 conv=notrunc");
+    stack.docker(&["exec", &stack.container("postgres"), "sh", "-ec", &damage]);
+    stack.docker(&["restart", &stack.container("postgres")]);
+    stack.writes();
+    stack.inventory_version(17);
+    stack.deploy_by_command();
+    let said = [
+        "planner statistics can't be gathered: ERROR: invalid page in block 10",
+        "runs on PostgreSQL 17",
+        "step `gather statistics` is left open",
+    ];
+    stack.upgrade(17, &["--set", "strategy=pg_upgrade"]).expect(0, &said);
+    assert_eq!(stack.sql("primero_production", "SELECT v FROM holed WHERE id = 1 LIMIT 1"), "x".repeat(500));
+}
+
 /// Settings, rules and files of the old cluster, by either strategy; what the new version does not know is named.
 #[test]
 fn config_lost_and_removed_setting() {
