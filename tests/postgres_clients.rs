@@ -623,8 +623,10 @@ fn kill_beside(server: &Server, program: &str) {
     while helper.is_empty() {
         helper = helpers_beside(server);
     }
+    // One that has ended meanwhile, which asked for less, is not killed: then the next one is waited for.
     let script = format!(
-        "while ! f=$(grep -lsx {program} /proc/[0-9]*/comm); do :; done; sleep 0.2; p=${{f#/proc/}}; kill -9 ${{p%%/*}}"
+        "while ! f=$(grep -lsx {program} /proc/[0-9]*/comm); do :; done; sleep 0.2; p=${{f#/proc/}}; p=${{p%%/*}}; \
+         grep -q '^State:.[^Z]' /proc/$p/status && kill -9 $p"
     );
     let begun = Instant::now();
     // The helper is created first and started then.

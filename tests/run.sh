@@ -15,7 +15,7 @@ count() {
 code=0
 # Started in the background, or by nohup, all of this would ignore the Ctrl-C that tests type.
 PGSCRIPT_TEST_KILLS="$kills" PGSCRIPT_TEST_CHAOS="$chaos" env --default-signal=INT \
-    cargo test --locked --no-fail-fast "$@" -- --test-threads="${PGSCRIPT_TEST_THREADS:-6}" 2>&1 | tee "$log" || code=$?
+    cargo test --locked --no-fail-fast "$@" -- --test-threads="${PGSCRIPT_TEST_THREADS:-4}" 2>&1 | tee "$log" || code=$?
 sed 's/^\([0-9]*\) \([0-9]*\) \(.*\)/kills: \3: \1 survived of \2/' "$kills"
 [ "$code" -eq 0 ] || exit "$code"
 read -ra kill_figures < <(count)

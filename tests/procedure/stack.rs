@@ -14,6 +14,10 @@ use terminal::Seat;
 pub mod terminal;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
+/// One of every kind of object, in several databases; a dump of it takes its time and room.
+// Others than the tests of the procedure take little data.
+#[allow(dead_code)]
+pub const SMALL: &[&str] = &["--seed", "small"];
 /// Of an upgrade whose deploy is Ansible's where [`Stack::deploy_by_command`] was said.
 pub const ANSIBLE: [&str; 2] = ["--set", "deploy=ansible"];
 

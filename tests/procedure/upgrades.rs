@@ -1,9 +1,6 @@
 //! The whole way, between majors.
 
-use crate::stack::{Run, Stack};
-
-/// One of every kind of object, in several databases.
-const SMALL: &[&str] = &["--seed", "small"];
+use crate::stack::{Run, SMALL, Stack};
 
 /// Upgrades, looks at everything, goes on living, and cleans up.
 fn upgrade(from: u32, to: u32) {

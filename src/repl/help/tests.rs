@@ -124,6 +124,8 @@ fn a_handle_has_properties_methods_and_origin() {
       .holders()                Containers, in any state, that mount the volume
       .pg_version()             Major version in the volume's PG_VERSION, read
                                 without starting anything; empty without a cluster
+      .control(directory)       What pg_controldata would say of a cluster, read
+                                without starting anything
       .size()                   Bytes of the regular files in the volume
       .is_empty()               Whether the volume has no entry at all
       .remove() $               Removes a volume and everything in it

@@ -86,8 +86,8 @@ fn look(ns: &mut Namespace<'_, '_>) {
     );
     ns.function(
         "control(volume: Volume, directory: string = \"\") -> any",
-        "What the control file says of the cluster in a directory of the volume, as pg_controldata would, without \
-         starting anything: #{ system_identifier, state, checkpoint, redo, timeline, next_xid }. `state` is \
+        "What pg_controldata would say of a cluster, read without starting anything. It is in a directory of the \
+         volume, or in its root: #{ system_identifier, state, checkpoint, redo, timeline, next_xid }. `state` is \
          `shut down` after a clean stop. `checkpoint` is text, as the server writes a place in its log; `redo`, in \
          bytes, and `next_xid`, with its epoch, are numbers. `()` where no cluster can be read.",
         |call| {

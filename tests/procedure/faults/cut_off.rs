@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::after::Site;
 use super::before::{Before, walk};
 use super::{SmallDisk, edited, fill, run_edited, upgrade};
-use crate::stack::{Stack, Watched, run};
+use crate::stack::{SMALL, Stack, Watched, run};
 
 /// Kills the first process of this name that runs in a helper beside the stack's database.
 #[track_caller]
@@ -54,7 +54,7 @@ fn kill_beside(pid: &str, program: &str) -> bool {
 
 #[test]
 fn pg_dump_killed() {
-    let stack = Stack::up(13);
+    let stack = Stack::with(13, SMALL);
     let before = Before::of(&stack);
     let mut watched = Watched::start(upgrade(&stack, &[]));
     watched.until("$ pg_dumpall");
@@ -68,7 +68,7 @@ fn pg_dump_killed() {
 
 #[test]
 fn pg_dumpall_killed() {
-    let stack = Stack::up(13);
+    let stack = Stack::with(13, SMALL);
     let before = Before::of(&stack);
     let script = edited(
         &stack,
@@ -84,7 +84,7 @@ fn pg_dumpall_killed() {
 
 #[test]
 fn disk_full_during_the_backup() {
-    let mut stack = Stack::up(13);
+    let mut stack = Stack::with(13, SMALL);
     let disk = SmallDisk::new(&stack, 400);
     stack.base = disk.0.join("artefacts");
     let before = Before::of(&stack);
@@ -128,7 +128,7 @@ fn run_to_end(site: &Site, verb: &str) {
 
 #[test]
 fn disk_full_during_the_dump() {
-    let mut stack = Stack::up(13);
+    let mut stack = Stack::with(13, SMALL);
     let disk = SmallDisk::new(&stack, 400);
     stack.base = disk.0.join("artefacts");
     let before = Before::of(&stack);
@@ -159,7 +159,7 @@ fn of_stopped_volume(stack: &Stack, path: &Path) -> String {
 
 #[test]
 fn what_was_cut_off_never_has_its_final_name() {
-    let stack = Stack::up(13);
+    let stack = Stack::with(13, SMALL);
     let disk = SmallDisk::new(&stack, 400);
     let (dump, plain) = (disk.0.join("dump"), disk.0.join("dump.sql"));
     let left = || walk(&disk.0).into_iter().filter(|p| !p.ends_with("somebody-else's.log")).collect::<Vec<PathBuf>>();

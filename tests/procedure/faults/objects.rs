@@ -57,7 +57,8 @@ impl Drop for Variant {
 
 #[test]
 fn extension_missing_on_the_target() {
-    let stack = Stack::up(13);
+    let stack = Stack::with(13, &["--seed", "none"]);
+    stack.sql("primero_production", "CREATE EXTENSION pg_trgm");
     let image = Variant(format!("pgscript-test/without-pg-trgm:{}", stack.name));
     let dir = stack.dir.join("image");
     std::fs::create_dir(&dir).unwrap();
