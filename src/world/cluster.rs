@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::error::Result;
 use super::postgres::Server;
 
-/// Value of [`LABEL_HELPER`](super::container::LABEL_HELPER) on the containers of a copy: the one in which it follows its
-/// server, and its [tools](ClusterCopy::tools). They outlive the process that made them.
+/// Value of [`LABEL_HELPER`](super::container::LABEL_HELPER) on the containers of a copy: the one in which it follows
+/// its server, and its [tools](ClusterCopy::tools). They outlive the process that made them.
 pub const COPY: &str = "copy";
 
 /// A copy of a cluster, in a volume of its own.
@@ -162,8 +162,8 @@ pub trait ClusterFiles: Send + Sync {
     /// came.
     fn caught_up(&self, copy: &ClusterCopy, checkpoint: &str) -> Result<String>;
 
-    /// Makes a cluster of its own of the copy, and stops it cleanly. What no standby has, the rows of unlogged tables, is
-    /// taken from the files of the server, which has stopped cleanly.
+    /// Makes a cluster of its own of the copy, and stops it cleanly. What no standby has, the rows of unlogged tables,
+    /// is taken from the files of the server, which has stopped cleanly.
     fn promote(&self, copy: &ClusterCopy, stopped: &Stopped) -> Result<()>;
 
     /// Ends the copy of that name; where its server runs, what that kept for it goes, too.
@@ -175,8 +175,8 @@ pub trait ClusterFiles: Send + Sync {
     /// Makes an empty cluster beside the copy, for [`ClusterFiles::upgrade`]. `programs`: see there.
     fn initdb(&self, copy: &ClusterCopy, image: &str, programs: &str) -> Result<()>;
 
-    /// Lays files ready, a tar stream of them, that come into that cluster when it is upgraded: in the place of those of
-    /// their names, or, of one called `NAME.added`, at the end of `NAME`.
+    /// Lays files ready, a tar stream of them, that come into that cluster when it is upgraded: in the place of those
+    /// of their names, or, of one called `NAME.added`, at the end of `NAME`.
     fn settings(&self, copy: &ClusterCopy, files: &mut (dyn Read + Send)) -> Result<()>;
 
     /// Asks whether the copy, which runs and follows, could be upgraded into that cluster.

@@ -1,5 +1,5 @@
-//! A cluster's control file, `global/pg_control`, as `pg_controldata` reads it: in which state the cluster is, without a
-//! program of its version.
+//! A cluster's control file, `global/pg_control`, as `pg_controldata` reads it: in which state the cluster is, without
+//! a program of its version.
 
 /// Where it is below the data directory.
 pub const PATH: &str = "global/pg_control";
@@ -42,8 +42,8 @@ pub struct ControlFile {
 }
 
 impl ControlFile {
-    /// Of a cluster of version 9.3 or later; `None` unless the checksum, which stands behind whatever fields the version
-    /// has, is that of what is before it.
+    /// Of a cluster of version 9.3 or later; `None` unless the checksum, which stands behind whatever fields the
+    /// version has, is that of what is before it.
     ///
     /// Source: PostgreSQL's `src/include/catalog/pg_control.h`.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
@@ -86,8 +86,11 @@ fn long(bytes: &[u8], at: usize) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// Where a field is, and its bytes.
+    type Field<'b> = (usize, &'b [u8]);
+
     /// A file with these fields, and a checksum at `end`.
-    fn file(version: u32, fields: &[(usize, &[u8])], end: usize) -> Vec<u8> {
+    fn file(version: u32, fields: &[Field<'_>], end: usize) -> Vec<u8> {
         let mut bytes = vec![0; 8192];
         bytes[VERSION_AT..VERSION_AT + 4].copy_from_slice(&version.to_le_bytes());
         for (at, value) in fields {
@@ -104,22 +107,21 @@ mod tests {
         let (checkpoint, redo) = (0x2_0000_0060_u64.to_le_bytes(), 0x2_0000_0028_u64.to_le_bytes());
         let (timeline, xid) = (3_u32.to_le_bytes(), (5_u64 << 32 | 77).to_le_bytes());
         let (epoch, low) = (5_u32.to_le_bytes(), 77_u32.to_le_bytes());
-        let head: [(usize, &[u8]); 3] = [(0, &id), (16, &state), (32, &checkpoint)];
-        let old: [(usize, &[u8]); 4] = [(48, &redo), (56, &timeline), (68, &epoch), (72, &low)];
-        let eleven: [(usize, &[u8]); 4] = [(40, &redo), (48, &timeline), (60, &epoch), (64, &low)];
-        let new: [(usize, &[u8]); 3] = [(40, &redo), (48, &timeline), (64, &xid)];
-        let cases: [(u32, &[(usize, &[u8])]); 4] = [(1002, &old), (1100, &eleven), (1300, &new), (1800, &new)];
-        for (version, fields) in cases {
-            let found = ControlFile::parse(&file(version, &[head.as_slice(), fields].concat(), 292)).unwrap();
-            let expected = ControlFile {
-                system_identifier: 7_000_000_000_000_000_001,
-                state: "shut down",
-                checkpoint: 0x2_0000_0060,
-                redo: 0x2_0000_0028,
-                timeline: 3,
-                next_xid: 5 << 32 | 77,
-            };
-            assert_eq!(found, expected, "{version}");
+        let head: [Field<'_>; 3] = [(0, &id), (16, &state), (32, &checkpoint)];
+        let old: [Field<'_>; 4] = [(48, &redo), (56, &timeline), (68, &epoch), (72, &low)];
+        let eleven: [Field<'_>; 4] = [(40, &redo), (48, &timeline), (60, &epoch), (64, &low)];
+        let new: [Field<'_>; 3] = [(40, &redo), (48, &timeline), (64, &xid)];
+        let expected = ControlFile {
+            system_identifier: 7_000_000_000_000_000_001,
+            state: SHUT_DOWN,
+            checkpoint: 0x2_0000_0060,
+            redo: 0x2_0000_0028,
+            timeline: 3,
+            next_xid: 5 << 32 | 77,
+        };
+        for (version, fields) in [(1002, &old[..]), (1100, &eleven), (1300, &new), (1800, &new)] {
+            let found = ControlFile::parse(&file(version, &[&head, fields].concat(), 292));
+            assert_eq!(found.as_ref(), Some(&expected), "{version}");
         }
     }
 

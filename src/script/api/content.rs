@@ -50,8 +50,8 @@ pub fn functions(ns: &mut Namespace<'_, '_>) {
         "Whether a cluster holds all that another held. Extension versions may rise, and what only `after` has is no \
          loss. Gives #{ rows, differences, proven }: a row per database with old and new numbers (database, tables, \
          rows, sequences, extensions, large objects, roles); every difference in words; and whether that proves that \
-         nothing is missing: there were tables to compare, nothing differs, rows were counted or the files are those of \
-         the other cluster, and neither content is from a file.",
+         nothing is missing: there were tables to compare, nothing differs, rows were counted or the files are those \
+         of the other cluster, and neither content is from a file.",
         compare,
     );
     ns.function(

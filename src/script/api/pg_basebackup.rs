@@ -74,8 +74,8 @@ fn functions(ns: &mut Namespace<'_, '_>) {
     });
     ns.effect(
         "copy_stopped(copy: ClusterCopy, container: Container)",
-        "Takes the copy anew, of the files of its server in `container`, which has stopped cleanly: where the copy that \
-         followed is spent. It takes as long as copying takes.\n\n\
+        "Takes the copy anew, of the files of its server in `container`, which has stopped cleanly: where the copy \
+         that followed is spent. It takes as long as copying takes.\n\n\
          Errors: `basebackup.not_stopped`, `basebackup.other_cluster`, `host.disk_full`.",
         |call| {
             let (copy, container): (ClusterCopy, Container) = (call.get("copy")?, call.get("container")?);

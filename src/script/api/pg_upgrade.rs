@@ -54,8 +54,8 @@ fn functions(ns: &mut Namespace<'_, '_>) {
     );
     ns.effect(
         "settings(copy: ClusterCopy, directory: string)",
-        "Lays the files of a directory of this machine ready, after `initdb`: `upgrade` puts them into the new cluster, \
-         in the place of those of their names, or, of one called `NAME.added`, at the end of `NAME`.",
+        "Lays the files of a directory of this machine ready, after `initdb`: `upgrade` puts them into the new \
+         cluster, in the place of those of their names, or, of one called `NAME.added`, at the end of `NAME`.",
         |call| {
             let (copy, directory): (ClusterCopy, _) = (call.get("copy")?, call.path("directory")?);
             call.effect(format!("docker cp {}/. {}:/copy/settings/", directory.display(), copy.tools()))?;

@@ -15,8 +15,8 @@ use crate::world::postgres::{Binding, Server};
 /// The socket's directory of the images. It is the copy's own, and only containers of ours get to it.
 const SOCKETS: &str = "/var/run/postgresql";
 
-/// Starts the copy as its data's owner; the image's entry point wants an environment that it does not have. Only its own
-/// socket leads to it, and that one trusts.
+/// Starts the copy as its data's owner; the image's entry point wants an environment that it does not have. Only its
+/// own socket leads to it, and that one trusts.
 const START: &str = r#"umask 077
 printf 'local all all trust\n' >/var/run/postgresql/hba.conf
 : >/var/run/postgresql/ident.conf
