@@ -86,8 +86,8 @@ impl Site {
     /// `status` of a killed run says where the data is and what to type.
     #[track_caller]
     pub fn status_answers(&self) {
-        run(&mut self.stack.pgscript(&["status", &self.run_name()]))
-            .expect(0, &["Your data is safe", "pgscript resume upgrade-", "pgscript rollback upgrade-"]);
+        let said = ["Your data is safe", "pgscript resume upgrade-", "pgscript rollback upgrade-"];
+        self.stack.status_of(&self.run_name()).expect(0, &said);
     }
 
     /// The journal's lines.

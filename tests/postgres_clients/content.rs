@@ -93,6 +93,22 @@ fn all_that_a_cluster_holds_is_counted() {
     }
 }
 
+/// Where texts are bytes of no encoding, so are names.
+#[test]
+fn names_of_sql_ascii_stay_apart() {
+    let stage = Stage::new();
+    let server = stage.server(15);
+    stage.site(&server, PRODUCTION, "CREATE DATABASE legacy TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'");
+    let sql = r#"DO $$ BEGIN EXECUTE E'CREATE TABLE "caf\xe9" ()'; EXECUTE E'CREATE TABLE "caf\xe8" ()'; END $$"#;
+    stage.site(&server, "legacy", sql);
+    let content = stage.look(&server);
+    let tables: Vec<_> = content.databases["legacy"].tables.keys().collect();
+    assert_eq!(tables, ["public.\"caf\u{e8}\"", "public.\"caf\u{e9}\""]);
+    let sql = "SELECT relname FROM pg_class WHERE relname ~ '^caf' ORDER BY 1";
+    let rows = stage.pg().query(&server, "legacy", sql, &[]).unwrap();
+    assert_eq!((&rows[0]["relname"], &rows[1]["relname"]), (&"caf\u{e8}".into(), &"caf\u{e9}".into()));
+}
+
 #[test]
 fn a_restored_cluster_is_equal_and_every_loss_is_found() {
     let stage = Stage::new();

@@ -153,15 +153,16 @@ impl Round<'_> {
         };
         let script = format!("{CONTENT}{tables}{wait}{COUNTERS}");
         let mut answer = Collected::default();
-        Psql::new(self.client, name).purpose(Purpose::Reading).run(&mut script.as_bytes(), &mut answer)?;
-        read(&answer.0).map_err(|why| unreadable(self.client, name, &why))
+        let session = Psql::new(self.client, name).any_text().purpose(Purpose::Reading);
+        session.run(&mut script.as_bytes(), &mut answer)?;
+        read(&rows::text_of(&answer.0)).map_err(|why| unreadable(self.client, name, &why))
     }
 }
 
-fn read(answer: &[u8]) -> std::result::Result<DatabaseContent, String> {
+fn read(answer: &str) -> std::result::Result<DatabaseContent, String> {
     let mut content = DatabaseContent::default();
     let mut is_whole = false;
-    for line in serde_json::Deserializer::from_slice(answer).into_iter::<Line>() {
+    for line in serde_json::Deserializer::from_str(answer).into_iter::<Line>() {
         match line.map_err(|e| e.to_string())? {
             Line::Facts { sequences, extensions, large_objects } => {
                 content = DatabaseContent { sequences, extensions, large_objects, ..content };
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_answer_is_read_line_by_line() {
-        let content = read(ANSWER.as_bytes()).unwrap();
+        let content = read(ANSWER).unwrap();
         assert_eq!(content.tables["public.cases"], 12);
         assert_eq!(content.sequences["public.s"], "3");
         assert_eq!((content.large_objects, content.statistics.tables["public.cases"].oid), (1, 16384));
@@ -201,7 +202,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_cut_off_is_not_taken_for_less_content() {
         for end in [0, ANSWER.find("{\"table").unwrap(), ANSWER.find("{\"stat").unwrap(), ANSWER.len() - 3] {
-            assert!(read(&ANSWER.as_bytes()[..end]).is_err(), "{end}");
+            assert!(read(&ANSWER[..end]).is_err(), "{end}");
         }
     }
 }

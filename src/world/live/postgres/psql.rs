@@ -45,6 +45,15 @@ impl<'a> Psql<'a> {
         self
     }
 
+    /// In a database whose texts are bytes of no encoding (SQL_ASCII) names come as they are, not only those that are
+    /// UTF-8; [`text_of`](super::rows::text_of) reads them.
+    pub fn any_text(self) -> Self {
+        self.preamble("SELECT pg_catalog.current_setting('server_encoding') = 'SQL_ASCII' AS has_bytes \\gset")
+            .preamble("\\if :has_bytes")
+            .preamble("\\encoding LATIN1")
+            .preamble("\\endif")
+    }
+
     /// The input begins with so many lines that are not the caller's own.
     pub fn wrapped(mut self, lines: u64) -> Self {
         self.wrapped = lines;

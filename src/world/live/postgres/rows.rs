@@ -1,5 +1,6 @@
 //! The answers of psql: rows of a query as JSON objects, command tags of statements.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -22,6 +23,7 @@ pub fn query(client: &Client<'_>, database: &str, sql: &str, bindings: &[Binding
     let wrapped = format!("SELECT pg_catalog.row_to_json(pgscript_row) FROM (\n{sql}\n) pgscript_row;\n");
     let mut answer = Collected::default();
     Psql::new(client, database)
+        .any_text()
         .bind(bindings)?
         .wrapped(1)
         .purpose(Purpose::Reading)
@@ -42,10 +44,19 @@ fn explain(error: Error) -> Error {
 }
 
 fn parse_rows(answer: &[u8]) -> Result<Vec<Map<String, Value>>> {
-    let rows = serde_json::Deserializer::from_slice(answer).into_iter::<Row>();
+    let text = text_of(answer);
+    let rows = serde_json::Deserializer::from_str(&text).into_iter::<Row>();
     rows.map(|row| row.map(|row| row.0)).collect::<std::result::Result<_, _>>().map_err(|e| {
         Error::failed("psql.failed", format!("the rows cannot be read: {e}")).hint("give each column a name of its own")
     })
+}
+
+/// An answer as text. Where it is no UTF-8, each byte is a character, so that two names stay two.
+pub fn text_of(answer: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(answer) {
+        Ok(text) => text.into(),
+        Err(_) => answer.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
+    }
 }
 
 /// A JSON object in which no name comes twice: `SELECT 1, 2` has two columns `?column?`, and one would be lost.
@@ -81,6 +92,7 @@ pub fn execute(client: &Client<'_>, database: &str, sql: &str, bindings: &[Bindi
     let marks = Marks::new()?;
     let mut output = Collected::default();
     Psql::new(client, database)
+        .any_text()
         .bind(bindings)?
         .preamble("\\pset tuples_only off")
         .preamble(&format!("\\pset recordsep '{}'", marks.record))
