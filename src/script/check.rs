@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
 
 use rhai::{AST, Engine, EvalAltResult, ParseError, Position};
 
@@ -41,6 +42,8 @@ pub struct File {
 pub struct Checker<'l> {
     language: &'l Language,
     files: BTreeMap<String, File>,
+    /// What was found under a name, by the directory that it was looked for in first: most modules are imported often.
+    modules: HashMap<(Option<PathBuf>, String), Source>,
     /// What the trees were read from. Taking it apart takes time, which is the caller's to spend or not.
     compiled: Vec<AST>,
     findings: Vec<Finding>,
@@ -48,7 +51,8 @@ pub struct Checker<'l> {
 
 impl<'l> Checker<'l> {
     pub fn new(language: &'l Language) -> Self {
-        Self { language, files: BTreeMap::new(), compiled: Vec::new(), findings: Vec::new() }
+        let (files, modules) = Default::default();
+        Self { language, files, modules, compiled: Vec::new(), findings: Vec::new() }
     }
 
     /// Everything found in a script and in what it imports, directly or not.
@@ -116,19 +120,30 @@ impl<'l> Checker<'l> {
 
     /// A script and its modules as the lines of their texts tell them: which they are is known for sure when a text has
     /// been read, and to wait for that would leave processors idle.
-    fn expected(&self, script: &Source) -> Vec<Source> {
+    fn expected(&mut self, script: &Source) -> Vec<Source> {
         let mut found = vec![script.clone()];
         let mut read = 0;
         while let Some(source) = found.get(read).cloned() {
             read += 1;
             let names = source.text.lines().filter_map(|line| Some(line.strip_prefix("import \"")?.split_once('"')?.0));
-            for module in names.filter_map(|name| self.language.places.module(Some(&source), name).ok()) {
+            for module in names.filter_map(|name| self.module(&source, name).ok()) {
                 if found.iter().all(|known| known.id != module.id) {
                     found.push(module);
                 }
             }
         }
         found
+    }
+
+    /// The module that a source means by a name.
+    fn module(&mut self, importer: &Source, name: &str) -> Result<Source, Error> {
+        let key = (importer.directory().map(Path::to_owned), name.to_owned());
+        if let Some(module) = self.modules.get(&key) {
+            return Ok(module.clone());
+        }
+        let module = self.language.places.module(Some(importer), name)?;
+        self.modules.insert(key, module.clone());
+        Ok(module)
     }
 
     fn unreadable(&mut self, source: &Source, error: ParseError) {
@@ -144,7 +159,7 @@ impl<'l> Checker<'l> {
         let mut known = BTreeMap::new();
         let mut unread = Vec::new();
         for (name, alias, position) in imports {
-            let module = name.map(|name| self.language.places.module(Some(source), &name)).transpose();
+            let module = name.map(|name| self.module(source, &name)).transpose();
             let module = module.unwrap_or_else(|error| {
                 self.find(source, position, error, false);
                 None
