@@ -6,7 +6,6 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use rhai::{AST, Engine, EvalAltResult, ParseError, Position};
@@ -51,7 +50,7 @@ pub struct Checker<'l> {
 
 impl<'l> Checker<'l> {
     pub fn new(language: &'l Language) -> Self {
-        let (files, modules) = Default::default();
+        let (files, modules) = (BTreeMap::new(), HashMap::new());
         Self { language, files, modules, compiled: Vec::new(), findings: Vec::new() }
     }
 
@@ -64,15 +63,11 @@ impl<'l> Checker<'l> {
             self.shadowed(file);
             self.steps(file);
         }
-        let language = self.language;
-        let (wrong, warnings) = std::thread::scope(|scope| {
-            let warnings = scope.spawn(|| durability::warnings(&Flow::new(&files, &script.id, &language.reference)));
-            (wrong_names(language, &files), warnings.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        });
-        for (source, position, error) in wrong {
+        for (source, position, error) in wrong_names(self.language, &files) {
             self.find(source, position, error, false);
         }
-        for (source, position, error) in warnings {
+        for (source, position, error) in durability::warnings(&Flow::new(&files, &script.id, &self.language.reference))
+        {
             self.find(source, position, error, true);
         }
         self.files = files;

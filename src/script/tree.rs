@@ -137,19 +137,16 @@ pub struct Tree {
     pub keys: BTreeSet<String>,
 }
 
-/// Sees each node, as the end of a path; `false` would end the walk.
-type Look<'l> = dyn FnMut(&[ASTNode<'_>]) -> bool + 'l;
-
 impl Tree {
     pub fn new(ast: &AST) -> Self {
         let mut tree = Self { doc: doc_text(ast.doc(), "//!"), ..Self::default() };
         tree.functions = ast.iter_functions().map(|f| function(&f)).collect();
-        tree.collect(|look| ast.statements().iter().all(|statement| statement.walk(&mut Vec::new(), look)), None);
+        tree.collect(&ast.clone_statements_only(), None);
         for (index, definition) in ast.iter_fn_def().enumerate() {
             // The engine walks whole scripts only: to it, each function is one of its own.
             let mut alone = Module::new();
             alone.set_script_fn(definition.clone());
-            tree.collect(|look| AST::new_from_module(alone).walk(look), Some(index));
+            tree.collect(&AST::new_from_module(alone), Some(index));
         }
         tree.calls.sort_by_key(|call| call.position);
         tree.changes.sort_by_key(|change| change.position);
@@ -161,9 +158,9 @@ impl Tree {
         self.functions.iter().position(|f| f.name == name)
     }
 
-    fn collect(&mut self, walk: impl FnOnce(&mut Look<'_>) -> bool, owner: Option<usize>) {
+    fn collect(&mut self, part: &AST, owner: Option<usize>) {
         let mut seen = HashMap::new();
-        walk(&mut |path| {
+        part.walk(&mut |path| {
             match path.last() {
                 Some(ASTNode::Expr(expr)) => self.expression(expr, path, owner, &mut seen),
                 Some(ASTNode::Stmt(statement)) => self.statement(statement, path, owner, &mut seen),

@@ -69,6 +69,11 @@ impl ControlFile {
     }
 }
 
+/// In which state a cluster is, for a person.
+pub fn state_of(control: Option<&ControlFile>) -> &'static str {
+    control.map_or("not to be read", |control| control.state)
+}
+
 /// A place in the log, as the server writes it.
 pub fn lsn(place: u64) -> String {
     format!("{:X}/{:X}", place >> 32, place & 0xFFFF_FFFF)

@@ -34,7 +34,7 @@ pub fn up_to<T: Sync, R: Send, E: Send>(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, items.len().max(1)) {
+        for _ in 0..jobs.min(items.len()) {
             scope.spawn(work);
         }
     });

@@ -159,9 +159,8 @@ fn stopped(call: &Call<'_>, copy: &ClusterCopy, container: &Container) -> Result
     let directory = witness::pgdata(&now).to_owned();
     let below = directory.strip_prefix(&mount.destination).unwrap_or_default().trim_start_matches('/');
     let control = call.world().volumes.control(&mount.name, below)?;
-    let state = control.as_ref().map_or("not to be read", |control| control.state);
-    let Some(control) = control.filter(|control| !now.is_running() && control.state == SHUT_DOWN) else {
-        let state = if now.is_running() { "running" } else { state };
+    let state = if now.is_running() { "running" } else { control::state_of(control.as_ref()) };
+    let Some(control) = control.filter(|_| state == SHUT_DOWN) else {
         let message = format!("the cluster of {} is \"{state}\", not shut down", container.name);
         return Err(Error::failed("basebackup.not_stopped", message).hint("stop it cleanly first"));
     };

@@ -18,17 +18,21 @@ pub struct Helper {
 impl Helper {
     /// Starts one of the image, user, mounts and network of `spec`.
     pub fn start(context: &Context, engine: &Arc<dyn ContainerEngine>, spec: ContainerSpec) -> Result<Self> {
-        let spec = ContainerSpec {
-            entrypoint: Some(vec!["sleep".into()]),
-            command: Some(vec!["2147483647".into()]),
-            labels: Some(BTreeMap::from([(LABEL_HELPER.to_owned(), "client".to_owned())])),
-            restart_policy: Some("no".into()),
-            ..spec
-        };
-        let id = engine.create(&spec)?.id;
+        let id = engine.create(&sleeping("client", spec))?.id;
         let helper = Self { context: context.clone(), engine: engine.clone(), id };
         helper.engine.start(&helper.id)?;
         Ok(helper)
+    }
+}
+
+/// A container that does nothing but hold the programs of its image; `purpose` is the value of its label.
+pub fn sleeping(purpose: &str, spec: ContainerSpec) -> ContainerSpec {
+    ContainerSpec {
+        entrypoint: Some(vec!["sleep".into()]),
+        command: Some(vec!["2147483647".into()]),
+        labels: Some(BTreeMap::from([(LABEL_HELPER.to_owned(), purpose.to_owned())])),
+        restart_policy: Some("no".into()),
+        ..spec
     }
 }
 

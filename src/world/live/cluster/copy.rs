@@ -1,6 +1,6 @@
 //! A copy of a running server's cluster, by `pg_basebackup`.
 
-use super::{BESIDE, Clusters, OLD, ROOT, facts, mount, standby, succeeded, volume};
+use super::{BESIDE, Clusters, OLD, ROOT, facts, mount, sh, standby, succeeded, volume};
 use crate::world::cluster::{ClusterCopy, ClusterFacts, CopyOptions, Stopped};
 use crate::world::container::{ContainerSpec, ExecSpec, Streams};
 use crate::world::error::{Error, Result};
@@ -61,7 +61,7 @@ pub fn take(clusters: &Clusters, server: &Server, name: &str, options: &CopyOpti
         },
     )?;
     let empty = "rm -rf \"$1\" && mkdir -m 700 \"$1\" && chown \"$2\" \"$1\"";
-    let argv = ["sh", "-c", empty, "sh", OLD, &copy.owner].map(str::to_owned).to_vec();
+    let argv = sh(empty, &[OLD, &copy.owner]);
     let as_root = ExecSpec { argv, user: Some("0:0".into()), ..ExecSpec::default() };
     succeeded(helper.engine.exec_output(&helper.id, &as_root)?)?;
     base_backup(clusters, &helper, server, &copy, options)?;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use super::Context;
 use crate::world::cluster::*;
 use crate::world::container::{ContainerEngine, ContainerSpec, Mount, Output};
+use crate::world::control::state_of;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{Postgres, Server, own_password};
 use crate::world::volume::VolumeArchive;
@@ -53,10 +54,9 @@ impl Clusters {
     }
 
     fn sh_in(&self, spec: ContainerSpec, image: &str, script: &str, arguments: &[&str]) -> Result<String> {
-        let argv = ["sh", "-c", script, "sh"].into_iter().chain(arguments.iter().copied());
         let spec = ContainerSpec {
             image: Some(image.to_owned()),
-            entrypoint: Some(argv.map(str::to_owned).collect()),
+            entrypoint: Some(sh(script, arguments)),
             command: Some(Vec::new()),
             env: vec!["LC_ALL=C".into()],
             network: Some("none".into()),
@@ -77,8 +77,13 @@ impl Clusters {
     /// In which state the copy is.
     fn state(&self, copy: &ClusterCopy) -> Result<&'static str> {
         let control = self.volumes.control(&copy.volume, OLD.trim_start_matches(ROOT).trim_start_matches('/'))?;
-        Ok(control.map_or("not to be read", |control| control.state))
+        Ok(state_of(control.as_ref()))
     }
+}
+
+/// The command that runs a shell script; `arguments` are its `$1`, `$2` …
+fn sh(script: &str, arguments: &[&str]) -> Vec<String> {
+    ["sh", "-c", script, "sh"].into_iter().chain(arguments.iter().copied()).map(str::to_owned).collect()
 }
 
 /// The volume, writable, where our containers see it.

@@ -1,14 +1,14 @@
 //! The copy brought to the new version, by the new image's `pg_upgrade` with the old version's own programs.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 
 use super::programs::{PROGRAMS, WRAPPERS};
-use super::{Clusters, NEW, OLD, ROOT, mount, standby, succeeded, volume};
+use super::{Clusters, NEW, OLD, ROOT, mount, sh, standby, succeeded, volume};
 use crate::event::Event;
 use crate::world::cluster::{COPY, ClusterCopy, Transfer, UpgradeOptions, Upgraded};
-use crate::world::container::{ContainerSpec, ExecSpec, LABEL_HELPER, Streams};
+use crate::world::container::{ContainerSpec, ExecSpec, Streams};
 use crate::world::error::{Error, Result};
+use crate::world::live::helper::sleeping;
 use crate::world::live::lines::Lines;
 use crate::world::postgres::{Binding, Row, Server};
 use crate::world::session::{self, Purpose};
@@ -31,18 +31,17 @@ impl<'a> Tools<'a> {
         let name = copy.tools();
         let container = match standby::existing(clusters, &name)? {
             Some(container) => container,
-            None => clusters.containers.create(&ContainerSpec {
-                name: Some(name),
-                image: Some(image.to_owned()),
-                entrypoint: Some(vec!["sleep".into()]),
-                command: Some(vec!["2147483647".into()]),
-                labels: Some(BTreeMap::from([(LABEL_HELPER.to_owned(), COPY.to_owned())])),
-                mounts: vec![volume(&copy.volume), mount(programs, PROGRAMS, true)],
-                network: Some("none".into()),
-                user: Some(copy.owner.clone()),
-                restart_policy: Some("no".into()),
-                ..ContainerSpec::default()
-            })?,
+            None => {
+                let spec = ContainerSpec {
+                    name: Some(name),
+                    image: Some(image.to_owned()),
+                    mounts: vec![volume(&copy.volume), mount(programs, PROGRAMS, true)],
+                    network: Some("none".into()),
+                    user: Some(copy.owner.clone()),
+                    ..ContainerSpec::default()
+                };
+                clusters.containers.create(&sleeping(COPY, spec))?
+            }
         };
         if !container.is_running() {
             clusters.containers.start(&container.id)?;
@@ -61,10 +60,6 @@ impl<'a> Tools<'a> {
     fn exec(&self, spec: ExecSpec) -> Result<String> {
         succeeded(self.clusters.containers.exec_output(&self.id, &spec)?)
     }
-}
-
-fn sh(script: &str, arguments: &[&str]) -> Vec<String> {
-    ["sh", "-c", script, "sh"].into_iter().chain(arguments.iter().copied()).map(str::to_owned).collect()
 }
 
 fn major(tools: &Tools<'_>) -> Result<u32> {
