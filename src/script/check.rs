@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
-use rhai::{AST, Engine, EvalAltResult, ParseError, Position};
+use rhai::{Engine, EvalAltResult, ParseError, Position};
 
 use super::api::nearest;
 use super::durability;
@@ -43,27 +43,31 @@ pub struct Checker<'l> {
     files: BTreeMap<String, File>,
     /// What was found under a name, by the directory that it was looked for in first: most modules are imported often.
     modules: HashMap<(Option<PathBuf>, String), Source>,
-    /// What the trees were read from. Taking it apart takes time, which is the caller's to spend or not.
-    compiled: Vec<AST>,
     findings: Vec<Finding>,
 }
 
 impl<'l> Checker<'l> {
     pub fn new(language: &'l Language) -> Self {
         let (files, modules) = (BTreeMap::new(), HashMap::new());
-        Self { language, files, modules, compiled: Vec::new(), findings: Vec::new() }
+        Self { language, files, modules, findings: Vec::new() }
     }
 
     /// Everything found in a script and in what it imports, directly or not.
     pub fn check(&mut self, script: &Source) -> Vec<Finding> {
-        self.read(script);
+        let language = self.language;
+        // What the engine knows takes a while to list: meanwhile the sources are read.
+        let natives = std::thread::scope(|scope| {
+            let natives = scope.spawn(|| Natives::new(language));
+            self.read(script);
+            natives.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
         let files = std::mem::take(&mut self.files);
         self.aliases(&files, &script.id);
         for file in files.values() {
             self.shadowed(file);
             self.steps(file);
         }
-        for (source, position, error) in wrong_names(self.language, &files) {
+        for (source, position, error) in wrong_names(language, &natives, &files) {
             self.find(source, position, error, false);
         }
         for (source, position, error) in durability::warnings(&Flow::new(&files, &script.id, &self.language.reference))
@@ -86,17 +90,16 @@ impl<'l> Checker<'l> {
 
     /// Reads a source and what it imports, directly or not, each once.
     fn read(&mut self, source: &Source) {
-        let mut ahead = compile_all(&self.language.engine, self.expected(source));
+        let mut ahead = read_all(&self.language.engine, self.expected(source));
         let mut found = vec![source.clone()];
         while !found.is_empty() {
             let missing = found.iter().filter(|source| !ahead.contains_key(&source.id)).cloned().collect();
-            ahead.extend(compile_all(&self.language.engine, missing));
+            ahead.extend(read_all(&self.language.engine, missing));
             for source in &found {
                 self.language.sources.add(source);
-                let Some(compiled) = ahead.remove(&source.id) else { continue };
-                match compiled {
-                    Ok((ast, tree)) => {
-                        self.compiled.push(ast);
+                let Some(tree) = ahead.remove(&source.id) else { continue };
+                match tree {
+                    Ok(tree) => {
                         let file = File { source: source.clone(), tree, imports: BTreeMap::new() };
                         self.files.insert(source.id.clone(), file);
                     }
@@ -213,23 +216,18 @@ impl<'l> Checker<'l> {
     }
 }
 
-type Compiled = Result<(AST, Tree), ParseError>;
-
-/// Reads sources, on several processors: nothing else of a check takes as long. Gives what came of each by its id.
-fn compile_all(engine: &Engine, mut sources: Vec<Source>) -> HashMap<String, Compiled> {
+/// Reads sources; gives what came of each by its id.
+fn read_all(engine: &Engine, mut sources: Vec<Source>) -> HashMap<String, Result<Tree, ParseError>> {
     // The longest first, so that none is left for the end.
     sources.sort_by_key(|source| Reverse(source.text.len()));
-    let compile = |source: &Source| {
-        let ast = engine.compile(&*source.text)?;
-        let tree = Tree::new(&ast);
-        Ok((ast, tree))
-    };
-    let Ok(read) = up_to(READERS, &sources, |_, source| Ok::<_, Infallible>(compile(source)));
-    sources.into_iter().map(|source| source.id).zip(read).collect()
+    let read = |source: &Source| engine.compile(&*source.text).map(|ast| Tree::new(&ast));
+    let Ok(trees) = up_to(READERS, &sources, |_, source| Ok::<_, Infallible>(read(source)));
+    sources.into_iter().map(|source| source.id).zip(trees).collect()
 }
 
-/// How many sources are read at the same time.
-const READERS: usize = 4;
+/// How many sources are read at the same time: nothing else of a check takes as long. With more, the memory of each
+/// thread costs what they gain.
+const READERS: usize = 2;
 
 /// Whether a call is that of a global primitive.
 pub fn is_global(call: &Call, name: &str) -> bool {
@@ -289,12 +287,15 @@ impl Natives {
 }
 
 /// The calls and variables that mean nothing.
-fn wrong_names<'f>(language: &Language, files: &'f BTreeMap<String, File>) -> Vec<(&'f Source, Position, Error)> {
-    let natives = Natives::new(language);
+fn wrong_names<'f>(
+    language: &Language,
+    natives: &Natives,
+    files: &'f BTreeMap<String, File>,
+) -> Vec<(&'f Source, Position, Error)> {
     let keys: BTreeSet<_> = files.values().flat_map(|f| f.tree.keys.iter().map(String::as_str)).collect();
     let mut found = Vec::new();
     for file in files.values() {
-        let calls = Calls { natives: &natives, language, files, keys: &keys, file };
+        let calls = Calls { natives, language, files, keys: &keys, file };
         let wrong = file.tree.calls.iter().filter_map(|call| Some((&file.source, call.position, calls.wrong(call)?)));
         let variables = file.tree.variables.iter();
         let unknown = variables.filter_map(|v| Some((&file.source, v.position, calls.wrong_variable(v)?)));
