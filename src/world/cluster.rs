@@ -167,7 +167,7 @@ pub trait ClusterFiles: Send + Sync {
     fn promote(&self, copy: &ClusterCopy, stopped: &Stopped) -> Result<()>;
 
     /// Ends the copy of that name; where its server runs, what that kept for it goes, too.
-    fn discard(&self, server: &Server, name: &str) -> Result<()>;
+    fn discard(&self, name: &str, server: Option<&Server>) -> Result<()>;
 
     /// Fills a volume with the programs of an image, such that they run in a container of another one.
     fn programs(&self, image: &str, volume: &str) -> Result<()>;

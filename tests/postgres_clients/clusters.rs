@@ -199,7 +199,7 @@ fn upgraded(from: u32, to: u32, transfer: Transfer) {
     docker(&["start", &server.container]);
     stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
     stage.assert_same_content(&before, &server);
-    place.clusters().discard(&server, &copy.name).unwrap();
+    place.clusters().discard(&copy.name, Some(&server)).unwrap();
     assert_eq!(slots(&stage, &server), "");
 }
 

@@ -110,13 +110,15 @@ fn functions(ns: &mut Namespace<'_, '_>) {
         promote,
     );
     ns.effect(
-        "discard(server: Server, name: string)",
-        "Ends the copy of that name: its container goes, and, where the server runs, what that kept for it. Its volume \
-         stays. Nothing happens where there is none.",
+        "discard(name: string, server: Server = ())",
+        "Ends the copy of that name: its containers go, and, where its server is given and runs, what that kept for it. \
+         Its volume stays. Nothing happens where there is none.",
         |call| {
-            let (server, name): (Server, _) = (call.get("server")?, call.string("name")?);
-            call.effect(format!("docker rm -f {name}; drop its replication slot on {}", server.container_name))?;
-            call.world().clusters.discard(&server, &name)?;
+            let name = call.string("name")?;
+            let server: Option<Server> = call.has("server").then(|| call.get("server")).transpose()?;
+            let slot = server.iter().map(|server| format!("; drop its replication slot on {}", server.container_name));
+            call.effect(format!("docker rm -f {name}{}", slot.collect::<String>()))?;
+            call.world().clusters.discard(&name, server.as_ref())?;
             Ok(Dynamic::UNIT)
         },
     );

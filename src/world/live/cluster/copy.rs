@@ -35,7 +35,7 @@ pub fn take(clusters: &Clusters, server: &Server, name: &str, options: &CopyOpti
     let cluster = facts::ask(clusters, server)?;
     let container = clusters.containers.container(&server.container)?;
     // What an earlier attempt has left would hold the log back, and the volume.
-    standby::discard(clusters, server, &options.name)?;
+    standby::discard(clusters, &options.name, Some(server))?;
     let copy = ClusterCopy {
         volume: name.to_owned(),
         name: options.name.clone(),

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::programs::{PROGRAMS, WRAPPERS};
-use super::{Clusters, NEW, OLD, ROOT, mount, sh, standby, succeeded, volume};
+use super::{Clusters, NEW, OLD, ROOT, mount, sh, succeeded, volume};
 use crate::event::Event;
 use crate::world::cluster::{COPY, ClusterCopy, Transfer, UpgradeOptions, Upgraded};
 use crate::world::container::{ContainerSpec, ExecSpec, Streams};
@@ -29,7 +29,7 @@ struct Tools<'a> {
 impl<'a> Tools<'a> {
     fn of(clusters: &'a Clusters, copy: &ClusterCopy, image: &str, programs: &str) -> Result<Self> {
         let name = copy.tools();
-        let container = match standby::existing(clusters, &name)? {
+        let container = match clusters.existing(&name)? {
             Some(container) => container,
             None => {
                 let spec = ContainerSpec {
@@ -86,7 +86,7 @@ const SETTINGS: &str = "/pgscript-cluster/settings";
 
 pub fn settings(clusters: &Clusters, copy: &ClusterCopy, files: &mut (dyn Read + Send)) -> Result<()> {
     let name = copy.tools();
-    let Some(tools) = standby::existing(clusters, &name)? else {
+    let Some(tools) = clusters.existing(&name)? else {
         return Err(Error::failed("docker.not_found", format!("there is no container {name}: call initdb first")));
     };
     let tools = Tools { clusters, id: tools.id };
