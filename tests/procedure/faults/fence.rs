@@ -44,7 +44,19 @@ fn wait_until(condition: impl Fn() -> bool) {
 }
 
 #[test]
-fn published_port_reaches_nobody_while_the_server_is_held() {
+fn published_port_reaches_nobody_while_the_server_is_held_for_a_dump() {
+    acknowledged_writes_are_kept("dump", "let before = psql::content(source);");
+}
+
+#[test]
+fn published_port_reaches_nobody_while_the_server_is_held_for_a_copy() {
+    acknowledged_writes_are_kept("pg_upgrade", "// The copy takes along whatever comes until the server has stopped");
+}
+
+/// A client outside counts in the database, again and again, through a published port. The upgrade pauses before a line
+/// of the script, while the server is held: then the port reaches nobody, and what was acknowledged before is there
+/// after the upgrade.
+fn acknowledged_writes_are_kept(strategy: &str, line: &str) {
     let stack = Stack::with(13, &["--password", "pw"]);
     let port = free_port();
     with_override(&stack, &format!("services: {{postgres: {{ports: ['127.0.0.1:{port}:5432']}}}}"));
@@ -57,9 +69,9 @@ fn published_port_reaches_nobody_while_the_server_is_held() {
     docker(&[&outside[..], &counts.each_ref().map(String::as_str)].concat());
     wait_until(|| last_acknowledged(&name) >= 3);
 
-    let line = "let before = psql::content(source);";
     let script = edited(&stack, line, &format!("{}\n    {line}", pause(&stack)));
-    let mut watched = Watched::start(run_edited_as(&stack, &script, &stack.upgrade_command(17, &[])));
+    let upgrade = stack.upgrade_command(17, &["--set", &format!("strategy={strategy}")]);
+    let mut watched = Watched::start(run_edited_as(&stack, &script, &upgrade));
     watched.until("paused");
     assert_eq!(stack.inspect("postgres", "{{.State.Running}}"), "true");
     let held = last_acknowledged(&name);
