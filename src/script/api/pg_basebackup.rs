@@ -111,8 +111,8 @@ fn functions(ns: &mut Namespace<'_, '_>) {
     );
     ns.effect(
         "discard(name: string, server: Server = ())",
-        "Ends the copy of that name: its containers go, and, where its server is given and runs, what that kept for it. \
-         Its volume stays. Nothing happens where there is none.",
+        "Ends the copy of that name: its containers go, and, where its server is given and runs, what that kept for \
+         it. Its volume stays. Nothing happens where there is none.",
         |call| {
             let name = call.string("name")?;
             let server: Option<Server> = call.has("server").then(|| call.get("server")).transpose()?;
