@@ -106,7 +106,8 @@ fn disk_full_during_the_backup_afterwards() {
     site.stack.base = disk.0.join("runs");
     let run = site.upgrade_until("15 start the application");
     let log = fill(&disk.0, 1 << 20);
-    let said = ["step `back up the volume` is left open", "volume.tar.zst", "pgscript resume upgrade-1"];
+    let kept = "Kept of version 13: dump, old volume (";
+    let said = ["step `back up the volume` is left open", "volume.tar.zst", kept, "pgscript resume upgrade-1"];
     site.is_upgraded(run.end().expect(0, &said));
     let status = site.stack.status();
     assert!(status.contains("upgrade-1: done") && status.contains("left open    back up the volume"), "{status}");
