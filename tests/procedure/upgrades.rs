@@ -81,8 +81,15 @@ fn from_13_to_17_without_analyze_one_by_one() {
 }
 
 #[test]
-fn from_15_to_17() {
-    upgrade(15, 17);
+fn from_15_to_17_with_locales_of_icu() {
+    let stack = Stack::with(15, SMALL);
+    let database = "CREATE DATABASE icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-u-kn-true' LOCALE 'C'";
+    stack.sql("postgres", database);
+    stack.sql("icu", "CREATE COLLATION \"Num's\" (PROVIDER = icu, LOCALE = 'en-u-kn-true', DETERMINISTIC = false)");
+    upgrade_stack(&stack, 15, 17, &[]);
+    let spelt = "SELECT datlocale FROM pg_database WHERE datname = 'icu'
+                 UNION ALL SELECT colllocale FROM pg_collation WHERE oid >= 16384";
+    assert_eq!(stack.sql("icu", spelt), "de-u-kn-true\nen-u-kn-true");
 }
 
 #[test]
