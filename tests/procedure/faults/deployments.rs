@@ -185,6 +185,9 @@ fn background_writer() {
         assert_eq!(done.text.contains(anew), strategy == "strategy=dump", "{}", done.text);
         let most = "SELECT setting::int FROM pg_settings WHERE name = 'max_worker_processes'";
         assert_eq!(stack.sql("postgres", &format!("{workers} UNION ALL {most}")), "1\n8", "{strategy}");
+        // Where it was, though a newer pg_cron is created elsewhere.
+        let schema = "SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'pg_cron'";
+        assert_eq!(stack.sql("primero_production", schema), "public", "{strategy}");
         run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
         assert_eq!(stack.sql("postgres", workers), "1");
     }
