@@ -68,11 +68,8 @@ pub fn take(world: &World, stack: &str, claim: &Claim) -> Result<Option<Holder>>
 
 /// Who has the lock.
 pub fn holder(world: &World, stack: &str) -> Result<Option<Holder>> {
-    match world.containers.container(&name(stack)) {
-        Ok(container) => Ok(Some(read(&container.id, &container.labels))),
-        Err(error) if error.code == "docker.not_found" => Ok(None),
-        Err(error) => Err(error),
-    }
+    let lock = world.containers.existing(&name(stack))?;
+    Ok(lock.map(|container| read(&container.id, &container.labels)))
 }
 
 /// Gives back every lock that a run has.

@@ -403,6 +403,14 @@ pub trait ContainerEngine: Send + Sync {
     fn names(&self) -> Result<Names>;
     fn containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>>;
     fn container(&self, container: &str) -> Result<Container>;
+    /// The same; `None` where there is none.
+    fn existing(&self, name: &str) -> Result<Option<Container>> {
+        match self.container(name) {
+            Ok(container) => Ok(Some(container)),
+            Err(error) if error.code == "docker.not_found" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
     fn create(&self, spec: &ContainerSpec) -> Result<Container>;
     fn start(&self, container: &str) -> Result<()>;
     /// Sends each, at the same time, its image's stop signal, then SIGKILL after `timeout`. Stopped already: nothing

@@ -137,11 +137,7 @@ fn find(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "exists(name: string) -> bool",
         "Whether a container with this name or id exists, in any state.",
-        |call| match call.world().containers.container(&call.string("name")?) {
-            Ok(_) => Ok(true.into()),
-            Err(e) if e.code == "docker.not_found" => Ok(false.into()),
-            Err(e) => Err(e.into()),
-        },
+        |call| Ok(call.world().containers.existing(&call.string("name")?)?.is_some().into()),
     );
     ns.function(
         "env(container: Container, name: string) -> any",

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::Context;
 use crate::world::cluster::*;
-use crate::world::container::{Container, ContainerEngine, ContainerSpec, Mount, Output};
+use crate::world::container::{ContainerEngine, ContainerSpec, Mount, Output};
 use crate::world::control::state_of;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{Postgres, Server, own_password};
@@ -44,15 +44,6 @@ impl Clusters {
         volumes: Arc<dyn VolumeArchive>,
     ) -> Self {
         Self { context, containers, postgres, volumes }
-    }
-
-    /// A container by its name or id, where there is one.
-    fn existing(&self, name: &str) -> Result<Option<Container>> {
-        match self.containers.container(name) {
-            Ok(container) => Ok(Some(container)),
-            Err(error) if error.code == "docker.not_found" => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Runs a shell script to its end in a container of an image that sees the volume; `arguments` are its `$1`, `$2`

@@ -49,7 +49,7 @@ const SETTINGS: [&str; 15] = [
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn start(clusters: &Clusters, copy: &ClusterCopy, server: &Server) -> Result<Server> {
-    let container = match clusters.existing(&copy.name)? {
+    let container = match clusters.containers.existing(&copy.name)? {
         Some(container) => container,
         None => create(clusters, copy, server)?,
     };
@@ -113,7 +113,7 @@ fn create(clusters: &Clusters, copy: &ClusterCopy, server: &Server) -> Result<Co
         tmpfs: BTreeMap::from([(SOCKETS.to_owned(), format!("uid={uid},gid={gid},mode=700"))]),
         log_driver: Some("json-file".into()),
         // One whose server has stopped has nobody to follow.
-        network: Some(match clusters.existing(&copy.container)?.is_some_and(|server| server.is_running()) {
+        network: Some(match clusters.containers.existing(&copy.container)?.is_some_and(|server| server.is_running()) {
             true => format!("container:{}", copy.container),
             false => "none".into(),
         }),
@@ -135,7 +135,7 @@ fn of(copy: &ClusterCopy, container: &Container) -> Server {
 }
 
 fn running(clusters: &Clusters, copy: &ClusterCopy) -> Result<Server> {
-    let container = clusters.existing(&copy.name)?.filter(Container::is_running);
+    let container = clusters.containers.existing(&copy.name)?.filter(Container::is_running);
     container.map(|container| of(copy, &container)).ok_or_else(|| {
         let message = format!("the copy of {} does not run: container {}", copy.container_name, copy.name);
         Error::failed("basebackup.failed", message).hint(format!("docker logs {}", copy.name))
@@ -143,7 +143,7 @@ fn running(clusters: &Clusters, copy: &ClusterCopy) -> Result<Server> {
 }
 
 pub fn follows(clusters: &Clusters, copy: &ClusterCopy) -> Result<bool> {
-    match clusters.existing(&copy.name)?.filter(Container::is_running) {
+    match clusters.containers.existing(&copy.name)?.filter(Container::is_running) {
         Some(container) => recovering(clusters, &of(copy, &container)),
         None => Ok(false),
     }
@@ -199,7 +199,7 @@ pub fn caught_up(clusters: &Clusters, copy: &ClusterCopy, checkpoint: &str) -> R
 
 pub fn promote(clusters: &Clusters, copy: &ClusterCopy, stopped: &Stopped) -> Result<()> {
     let mut may_have_unlogged = true;
-    if let Some(container) = clusters.existing(&copy.name)? {
+    if let Some(container) = clusters.containers.existing(&copy.name)? {
         let is_clean = !container.is_running() && clusters.state(copy)? == SHUT_DOWN;
         if !is_clean {
             let standby = start_again(clusters, copy, &container)?;
@@ -257,7 +257,7 @@ const LEFT: &str = "SELECT pg_catalog.count(*) AS n FROM pg_catalog.pg_replicati
 /// Removes the containers of a copy.
 pub fn end(clusters: &Clusters, name: &str) -> Result<()> {
     for name in [name.to_owned(), tools_of(name)] {
-        if let Some(container) = clusters.existing(&name)?.filter(|c| c.labels.contains_key(LABEL_HELPER)) {
+        if let Some(container) = clusters.containers.existing(&name)?.filter(|c| c.labels.contains_key(LABEL_HELPER)) {
             clusters.containers.remove(&container.id, true)?;
         }
     }
@@ -267,7 +267,7 @@ pub fn end(clusters: &Clusters, name: &str) -> Result<()> {
 pub fn discard(clusters: &Clusters, name: &str, server: Option<&Server>) -> Result<()> {
     end(clusters, name)?;
     let Some(server) = server else { return Ok(()) };
-    if !clusters.existing(&server.container)?.is_some_and(|container| container.is_running()) {
+    if !clusters.containers.existing(&server.container)?.is_some_and(|container| container.is_running()) {
         return Ok(());
     }
     let slot = binding("slot", &slot_of(name));

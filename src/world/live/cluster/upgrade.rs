@@ -29,7 +29,7 @@ struct Tools<'a> {
 impl<'a> Tools<'a> {
     fn of(clusters: &'a Clusters, copy: &ClusterCopy, image: &str, programs: &str) -> Result<Self> {
         let name = copy.tools();
-        let container = match clusters.existing(&name)? {
+        let container = match clusters.containers.existing(&name)? {
             Some(container) => container,
             None => {
                 let spec = ContainerSpec {
@@ -86,7 +86,7 @@ const SETTINGS: &str = "/pgscript-cluster/settings";
 
 pub fn settings(clusters: &Clusters, copy: &ClusterCopy, files: &mut (dyn Read + Send)) -> Result<()> {
     let name = copy.tools();
-    let Some(tools) = clusters.existing(&name)? else {
+    let Some(tools) = clusters.containers.existing(&name)? else {
         return Err(Error::failed("docker.not_found", format!("there is no container {name}: call initdb first")));
     };
     let tools = Tools { clusters, id: tools.id };
