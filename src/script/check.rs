@@ -70,8 +70,7 @@ impl<'l> Checker<'l> {
         for (source, position, error) in wrong_names(language, &natives, &files) {
             self.find(source, position, error, false);
         }
-        for (source, position, error) in durability::warnings(&Flow::new(&files, &script.id, &self.language.reference))
-        {
+        for (source, position, error) in durability::warnings(&Flow::new(&files, &script.id, &language.reference)) {
             self.find(source, position, error, true);
         }
         self.files = files;

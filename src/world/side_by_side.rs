@@ -34,7 +34,7 @@ pub fn up_to<T: Sync, R: Send, E: Send>(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..jobs.min(items.len()) {
+        for _ in 0..jobs.max(1).min(items.len()) {
             scope.spawn(work);
         }
     });
@@ -57,6 +57,11 @@ mod tests {
         });
         assert_eq!(doubled.unwrap(), items.iter().map(|i| i * 2).collect::<Vec<_>>());
         assert!(side_by_side(&[] as &[u8], |_, _| Ok(())).unwrap().is_empty());
+    }
+
+    #[test]
+    fn no_jobs_at_all_do_not_pass_for_work_that_is_done() {
+        assert_eq!(up_to(0, &[1, 2], |_, item| Ok::<_, Error>(*item)).unwrap(), [1, 2]);
     }
 
     #[test]
