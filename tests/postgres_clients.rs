@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pgscript::event::{Event, Listener};
+use pgscript::world::content::Level;
 use pgscript::world::live::{self, Context};
 use pgscript::world::postgres::*;
 use pgscript::world::{Cancel, Error, Kind, Redactor, Secret, World};
@@ -608,7 +609,10 @@ fn still_starting() {
     again();
     assert_eq!(count("postgres").unwrap()[0]["n"], 150_000);
     again();
-    assert_eq!(stage.pg().content(&server, true).unwrap().databases["postgres"].tables["public.big"], 150_000);
+    assert_eq!(
+        stage.pg().content(&server, Level::Content, 2).unwrap().databases["postgres"].tables["public.big"],
+        150_000
+    );
     again();
     stage.pg().execute(&server, "postgres", "DROP TABLE public.big", &[]).unwrap();
     docker(&["kill", &server.container]);

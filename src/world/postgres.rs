@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::container::{Container, ContainerEngine, ExecSpec};
-use super::content::Content;
+use super::content::{Content, Definition, Level};
 use super::error::Result;
 use super::secret::Secret;
 use super::writes::WriteCounts;
@@ -211,9 +211,12 @@ pub trait Postgres: Send + Sync {
     /// see [`ContainerEngine::terminal`](super::container::ContainerEngine::terminal). Gives its exit code.
     fn terminal(&self, server: &Server, database: &str) -> Result<i64>;
 
-    /// Everything the cluster holds; rows counted exactly, or not at all. Reads only, but counts every table in one
-    /// snapshot a database.
-    fn content(&self, server: &Server, counting: bool) -> Result<Content>;
+    /// Everything the cluster holds, as closely as `level` says. Reads only, each database in one snapshot; a large one
+    /// by `jobs` sessions.
+    fn content(&self, server: &Server, level: Level, jobs: usize) -> Result<Content>;
+
+    /// How the server writes SQL text that it is given to read; `None` for what it can't read. Nothing of it stays.
+    fn written(&self, server: &Server, database: &str, definitions: &[Definition]) -> Result<Vec<Option<String>>>;
 
     /// What the server has counted of writes, in all databases that can be connected to, except `template0`.
     fn write_counts(&self, server: &Server) -> Result<WriteCounts>;

@@ -15,6 +15,8 @@ pub enum Purpose {
     /// Statements and dumps.
     #[default]
     Writing,
+    /// Statements of which nothing stays: no event trigger acts on them.
+    Trying,
     /// A restore. What is computed in it (rows of materialized views, checks) is computed under the site's own time
     /// zone and styles, as its sessions compute it.
     Loading,
@@ -103,10 +105,14 @@ const STYLES: [Setting; 8] = [
 /// container shares with others. `default` means: as if not set.
 pub const VARIABLES: [&str; 4] = ["PGTZ=default", "PGDATESTYLE=default", "PGGEQO=default", "PGHOSTADDR="];
 
+/// What is only tried is no error of the server's.
+const QUIET: [Setting; 2] = [("log_min_messages", "fatal", 0), ("log_min_error_statement", "panic", 0)];
+
 /// `PGOPTIONS` for a session on a server of this major version; without one only what every server knows.
 pub fn options(purpose: Purpose, major: Option<u32>) -> String {
     let groups: &[&[Setting]] = match purpose {
         Purpose::Reading => &[&RIGHTS, &LOOKING, &MEANING, &MONEY, &STYLES],
+        Purpose::Trying => &[&RIGHTS, &CHANGING, &MEANING, &MONEY, &STYLES, &QUIET],
         Purpose::Writing => &[&RIGHTS, &CHANGING, &MEANING, &MONEY, &STYLES],
         Purpose::Loading => &[&RIGHTS, &CHANGING, &MEANING, &MONEY],
         Purpose::LoadingForeign => &[&RIGHTS, &CHANGING, &MEANING],
@@ -114,8 +120,8 @@ pub fn options(purpose: Purpose, major: Option<u32>) -> String {
     };
     let is_known = |setting: &&Setting| setting.2 <= major.unwrap_or(0);
     let mut words: Vec<_> = groups.iter().flat_map(|group| group.iter()).filter(is_known).map(word).collect();
-    let is_loading = matches!(purpose, Purpose::Loading | Purpose::LoadingForeign);
-    if is_loading && major.is_some_and(|major| major < EVENT_TRIGGERS) {
+    let is_without_triggers = matches!(purpose, Purpose::Trying | Purpose::Loading | Purpose::LoadingForeign);
+    if is_without_triggers && major.is_some_and(|major| major < EVENT_TRIGGERS) {
         words.push(word(&AS_REPLICA));
     }
     words.join(" ")

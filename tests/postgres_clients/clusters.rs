@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pgscript::world::cluster::*;
-use pgscript::world::content::{Content, compare};
+use pgscript::world::content::Content;
 use pgscript::world::control::{ControlFile, SHUT_DOWN, STATES, lsn};
 
 use super::*;
@@ -148,7 +148,7 @@ fn taken(place: &Place<'_>, server: &Server, to: u32, transfer: Transfer, meanwh
     let begun = Instant::now();
     while place.clusters().lag(&copy, server).unwrap() > 0 && begun.elapsed() < Duration::from_secs(30) {}
     assert_eq!(place.clusters().lag(&copy, server).unwrap(), 0);
-    let told = stage.pg().content(&standby, false).unwrap();
+    let told = stage.pg().content(&standby, Level::Files, 2).unwrap();
     place.clusters().programs(&copy.image_id, &place.programs).unwrap();
     place.clusters().programs(&copy.image_id, &place.programs).unwrap();
     place.clusters().initdb(&copy, &image(to), &place.programs).unwrap();
@@ -189,10 +189,10 @@ fn upgraded(from: u32, to: u32, transfer: Transfer) {
     let sql = "SELECT current_setting('work_mem') AS s, pg_read_file('pg_ident.conf') AS file";
     let row = &stage.pg().query(&new, "postgres", sql, &[]).unwrap()[0];
     assert_eq!((row["s"].as_str(), row["file"].as_str()), (Some("7MB"), Some("m a primero\n")));
-    let content = stage.pg().content(&new, false).unwrap();
+    let content = stage.pg().content(&new, Level::Files, 2).unwrap();
     assert_eq!(content.system_identifier, done.system_identifier);
     assert_ne!(content.system_identifier, told.system_identifier);
-    let found = compare(&told, &content);
+    let found = stage.compared(&told, &content, &new);
     assert!(found.is_equal(), "{:?}", found.differences);
     stage.assert_same_content(&before, &new);
     // The old one is what it was.
@@ -228,7 +228,7 @@ fn search_path_superuser_and_pg_upgrade() {
         let place = Place::new(&stage);
         let Became { told, new, .. } = taken(&place, &server, to, Transfer::Link, || ());
         stage.assert_ours(&new);
-        let found = compare(&told, &stage.pg().content(&new, false).unwrap());
+        let found = stage.compared(&told, &stage.pg().content(&new, Level::Files, 2).unwrap(), &new);
         assert!(found.is_equal(), "{from} to {to}: {:?}", found.differences);
     }
 }

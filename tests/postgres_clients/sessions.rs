@@ -1,7 +1,5 @@
 //! Our sessions are ours, whatever a role, a database or the whole cluster sets, and whoever plants something.
 
-use pgscript::world::content::compare;
-
 use super::*;
 
 const PRODUCTION: &str = "primero_production";
@@ -115,7 +113,7 @@ fn search_path_superuser() {
         let (source, target) = (stage.server(from), stage.server(to));
         stage.plant(&source, from);
         stage.assert_ours(&source);
-        let before = stage.pg().content(&source, true).unwrap();
+        let before = stage.pg().content(&source, Level::Content, 2).unwrap();
         assert_eq!(before.databases[PRODUCTION].tables["public.t"], 200_000);
 
         for format in [Format::Directory, Format::Plain] {
@@ -124,12 +122,15 @@ fn search_path_superuser() {
             stage.pg().restore(&dump, &target, &restore_options(Some(to))).unwrap();
             // What the dump brings along acts on the sessions that restore it.
             stage.assert_ours(&target);
-            let after = stage.pg().content(&target, true).unwrap();
-            assert_eq!(compare(&before, &after).differences, [""; 0], "{from} to {to}, {format:?}");
+            let after = stage.pg().content(&target, Level::Content, 2).unwrap();
+            assert_eq!(stage.compared(&before, &after, &target).differences, [], "{from} to {to}, {format:?}");
         }
         stage.pg().set_password(&source, "app", &Secret::new("another")).unwrap();
         assert_eq!(
-            stage.pg().content(&source, true).unwrap().databases[PRODUCTION].tables.get("public.logins").unwrap_or(&0),
+            stage.pg().content(&source, Level::Content, 2).unwrap().databases[PRODUCTION]
+                .tables
+                .get("public.logins")
+                .unwrap_or(&0),
             &0
         );
     }

@@ -2,15 +2,15 @@
 //!
 //! [`client`] is where programs run, [`psql`] and [`messages`] how psql is fed and read. A dump is made by [`dump`] or
 //! [`plain`], read by [`archive`] and [`plain_scan`], checked by [`verify`]; [`restore`] and [`transfer`] fill a
-//! cluster, and [`classify`] knows which of their errors are no loss. [`content`] looks at what a cluster holds;
+//! cluster, and [`classify`] knows which of their errors are no loss. [`fingerprint`] looks at what a cluster holds;
 //! [`replace`] knows what of earlier attempts may go.
 
 mod archive;
 mod classify;
 mod client;
-mod content;
 mod databases;
 mod dump;
+mod fingerprint;
 mod globals;
 mod messages;
 mod pinned;
@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use super::Context;
 use crate::world::container::ContainerEngine;
-use crate::world::content::Content;
+use crate::world::content::{Content, Definition, Level};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::*;
 use crate::world::secret::Secret;
@@ -120,8 +120,12 @@ impl Postgres for Clients {
         psql::on_terminal(&client::Client::inside(self, server), database)
     }
 
-    fn content(&self, server: &Server, counting: bool) -> Result<Content> {
-        ready::when_up(self, server, || content::collect(self, server, counting))
+    fn content(&self, server: &Server, level: Level, jobs: usize) -> Result<Content> {
+        ready::when_up(self, server, || fingerprint::collect(self, server, level, jobs))
+    }
+
+    fn written(&self, server: &Server, database: &str, definitions: &[Definition]) -> Result<Vec<Option<String>>> {
+        fingerprint::written(self, server, database, definitions)
     }
 
     fn write_counts(&self, server: &Server) -> Result<WriteCounts> {

@@ -1,0 +1,139 @@
+//! Looking at everything a cluster holds: its catalogs by [`catalogs`], its rows by [`tables`]; [`definitions`] has
+//! SQL text read and written by a server. All of a database is of one snapshot, however many sessions look at it.
+
+mod catalogs;
+mod definitions;
+mod gathered;
+mod tables;
+mod talk;
+
+pub use definitions::written;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::client::Client;
+use super::psql::Psql;
+use super::rows::{self, Collected};
+use super::{Clients, ready};
+use crate::world::content::{Content, Facts, Level, Name, Objects};
+use crate::world::error::{Error, Result};
+use crate::world::postgres::Server;
+use crate::world::session::Purpose;
+use crate::world::side_by_side::side_by_side;
+use tables::Round;
+
+/// From here on a server has all that the catalogs and hashes are read with. Of older ones rows are counted.
+const READABLE: u32 = 12;
+
+/// Everything in the cluster at this level, asked over the server's own socket; `jobs` sessions read a large database.
+pub fn collect(clients: &Clients, server: &Server, level: Level, jobs: usize) -> Result<Content> {
+    let begun = Instant::now();
+    let (version, reachable) = ready::reach(clients, server)?;
+    let client = Client::inside(clients, server);
+    let is_readable = version.major >= READABLE;
+    let level = if is_readable { level } else { level.min(Level::Counts) };
+    let cluster = Cluster::ask(&client, &reachable, version.major)?;
+    let round = Round { client: &client, server_major: version.major, is_readable, level, jobs: jobs.max(1), begun };
+    let databases = side_by_side(&cluster.names, |_, name| round.database(name))?;
+    Ok(Content {
+        system_identifier: cluster.system_identifier,
+        server_major: version.major,
+        container: server.container.clone(),
+        user: server.user.clone(),
+        roles: cluster.roles,
+        objects: cluster.objects,
+        keywords: cluster.keywords,
+        databases: cluster.names.into_iter().zip(databases).collect(),
+        from_file: false,
+        level,
+        seconds: begun.elapsed().as_secs_f64(),
+    })
+}
+
+fn unreadable(client: &Client<'_>, database: &str, why: &str) -> Error {
+    let message = format!("what psql in {} says of database {database:?} cannot be read: {why}", client.label);
+    Error::failed("psql.failed", message)
+}
+
+/// What is not in one of the databases.
+struct Cluster {
+    system_identifier: String,
+    names: Vec<String>,
+    keywords: BTreeSet<String>,
+    objects: Objects,
+    roles: BTreeMap<String, String>,
+}
+
+/// The cluster's number, the databases that hold something of the site (all but `template0`), and the words that the
+/// server quotes where they are names.
+const CLUSTER: &str = "
+    SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+        (SELECT json_agg(datname ORDER BY datname) FROM pg_database
+          WHERE datname <> 'template0' AND datallowconn AND datconnlimit <> -2) AS names,
+        (SELECT json_agg(word) FROM pg_get_keywords() WHERE catcode <> 'U') AS keywords;
+";
+
+#[derive(Deserialize)]
+struct Head {
+    system_identifier: String,
+    names: Vec<String>,
+    keywords: BTreeSet<String>,
+}
+
+impl Cluster {
+    fn ask(client: &Client<'_>, database: &str, major: u32) -> Result<Self> {
+        let mut script =
+            format!("SELECT row_to_json(q)::jsonb FROM ({}) AS q;\n", CLUSTER.trim().trim_end_matches(';'));
+        for statement in catalogs::of_cluster().iter().filter(|of| major >= of.since.max(READABLE)) {
+            script += &statement.sql(0, 1);
+        }
+        let mut answer = Collected::default();
+        let session = Psql::new(client, database).any_text().purpose(Purpose::Reading);
+        session.run(&mut script.as_bytes(), &mut answer)?;
+        let text = rows::text_of(&answer.0);
+        let bad = |e: serde_json::Error| unreadable(client, database, &e.to_string());
+        let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        let head: Head = serde_json::from_str(first).map_err(bad)?;
+        let mut found = Found::default();
+        rest.lines().try_for_each(|line| found.object(line)).map_err(bad)?;
+        let roles = found.0.get("role").into_iter().flatten().map(|(name, facts)| (name.join("."), in_words(facts)));
+        let roles = roles.collect();
+        let objects = found.packed()?;
+        let Head { system_identifier, names, keywords } = head;
+        Ok(Self { system_identifier, names, keywords, objects, roles })
+    }
+}
+
+/// What kind of role it is: `superuser inherit login`.
+fn in_words(facts: &Facts) -> String {
+    let attributes = facts.iter().filter(|(_, value)| **value == Value::Bool(true)).map(|(name, _)| name.as_str());
+    attributes.collect::<Vec<_>>().join(" ")
+}
+
+/// Objects as they are told, by kind.
+#[derive(Default)]
+struct Found(BTreeMap<String, BTreeMap<Name, Facts>>);
+
+impl Found {
+    /// Takes a line of kind, name and facts.
+    fn object(&mut self, line: &str) -> serde_json::Result<()> {
+        let (kind, name, facts): (String, Vec<Option<String>>, Facts) = serde_json::from_str(line)?;
+        self.take(kind, name, facts);
+        Ok(())
+    }
+
+    fn take(&mut self, kind: String, name: Vec<Option<String>>, facts: Facts) {
+        let name = name.into_iter().map(Option::unwrap_or_default).collect();
+        self.0.entry(kind).or_default().insert(name, facts);
+    }
+
+    fn packed(self) -> Result<Objects> {
+        let mut packed = Objects::default();
+        self.0.iter().try_for_each(|(kind, objects)| packed.put(kind, objects))?;
+        Ok(packed)
+    }
+}
