@@ -5,6 +5,8 @@
 mod clusters;
 #[path = "postgres_clients/content.rs"]
 mod content;
+#[path = "postgres_clients/differences.rs"]
+mod differences;
 #[path = "postgres_clients/replace.rs"]
 mod replace;
 #[path = "postgres_clients/sessions.rs"]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ratios of pgscript against the documented commands and against plain tools, on a database of more than 1 GB.
 
-    bench.py BINARY [check|shell|small|backup|outage|growth|slowdown]...
+    bench.py BINARY [check|shell|small|backup|content|outage|growth|slowdown]...
 
 Prints each figure beside its target, writes them to target/figures.json, and ends with 1 where a target is missed. What
 is compared takes turns on the same machine in the same run: only the ratios mean anything. Nothing stays behind.
@@ -31,6 +31,7 @@ FROM, TO = 15, 17
 TARGETS = {
     "backup_vs_documented": 0.15,
     "backup_vs_host_tar": 1.5,
+    "content_vs_pg_dump": 0.8,
     "outage_vs_documented": 0.12,
     "outage_dump_vs_documented": 0.2,
     "outage_vs_as_written": 0.2,
@@ -47,7 +48,7 @@ TARGETS = {
 }
 # Of these a higher figure is the better one.
 AT_LEAST = {"application_slowdown"}
-PARTS = ("check", "shell", "small", "backup", "outage", "growth", "slowdown")
+PARTS = ("check", "shell", "small", "backup", "content", "outage", "growth", "slowdown")
 
 
 def say(text):
@@ -161,6 +162,25 @@ class Bench:
         say("backup against tar and zstd on the host …")
         taken = interleaved({"host": lambda: timed(host_tar), "ours": lambda: timed(ours)}, 5)
         self.ratio("backup_vs_host_tar", taken["ours"], taken["host"])
+
+    def content(self, stack):
+        """The hash of all rows against pg_dump of the same database, which writes into memory what nobody reads."""
+        client, jobs = f"{stack.name}-pgscript-bench", 2
+        docker("run", "-d", "--name", client, "--network", f"container:{stack.container('postgres')}", "--tmpfs",
+               "/nowhere", "-e", "PGHOST=127.0.0.1", "-e", "PGUSER=primero", "--entrypoint", "sleep",
+               f"pgscript-test/postgres:{TO}", "infinity")
+
+        def dump():
+            command = f"pg_dump -Fd -j{jobs} --compress=0 -f /nowhere/dump primero_production; rm -r /nowhere/dump"
+            docker("exec", client, "sh", "-ec", command)
+
+        def ours():
+            self.pgscript(HERE / "content.rhai", {"project": stack.name, "jobs": jobs})
+
+        say("content of the cluster against pg_dump of its database to nowhere …")
+        taken = interleaved({"pg_dump": lambda: seconds(dump), "ours": lambda: seconds(ours)}, 3)
+        docker("rm", "-f", client)
+        self.ratio("content_vs_pg_dump", taken["ours"], taken["pg_dump"])
 
     def outage(self, stack, stack_as_meant, stack_as_written):
         """Stack after stack: each is removed when it has served."""
@@ -345,13 +365,15 @@ def measure(bench, parts):
         bench.shell()
     if "small" in parts:
         bench.small()
-    if {"backup", "outage", "growth", "slowdown"} & set(parts):
+    if {"backup", "content", "outage", "growth", "slowdown"} & set(parts):
         stacks = bench.equal_stacks(3 if "outage" in parts else 1)
         if "backup" in parts:
             bench.backup(stacks[0])
             bench.streams(stacks[0])
         for stack in stacks:
             stack.start()
+        if "content" in parts:
+            bench.content(stacks[0])
         if "outage" in parts:
             bench.outage(*stacks)
         if "growth" in parts:

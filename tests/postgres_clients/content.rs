@@ -72,8 +72,8 @@ impl Drop for Session {
     }
 }
 
-/// What counting must heed: rows of a parent are not those of its children, what has no content has no rows, and what
-/// belongs to one session goes with it.
+/// What counting must heed: rows of a parent are not those of its children, those of a materialized view are others',
+/// and what belongs to one session goes with it.
 const AWKWARD: &str = r#"
     CREATE TABLE parent (a int); CREATE TABLE child () INHERITS (parent);
     INSERT INTO parent VALUES (1); INSERT INTO child VALUES (2), (3);
@@ -102,20 +102,15 @@ fn all_that_a_cluster_holds_is_counted() {
         assert_eq!(content.databases.keys().collect::<Vec<_>>(), ["postgres", PRODUCTION, "template1"]);
         let production = &content.databases[PRODUCTION];
         let tables: Vec<(&str, u64)> = production.tables.iter().map(|(name, rows)| (name.as_str(), *rows)).collect();
-        let expected = [
-            (r#""it's"."a :'b' %L \gexec""#, 0),
-            ("public.child", 2),
-            ("public.filled", 3),
-            ("public.parent", 1),
-            ("public.split_1", 2),
-        ];
+        let expected =
+            [(r#""it's"."a :'b' %L \gexec""#, 0), ("public.child", 2), ("public.parent", 1), ("public.split", 2)];
         assert_eq!(tables, expected);
-        assert_eq!((content.tables(), content.rows()), (5, 8));
+        assert_eq!((content.tables(), content.rows()), (4, 5));
         let sequences: Vec<_> = production.sequences.iter().collect();
-        assert_eq!(sequences, [(&"public.never_called".to_owned(), &"not called".to_owned())]);
+        assert_eq!(sequences, [(&"public.never_called".to_owned(), &"not called, begins with 1".to_owned())]);
         assert_eq!(production.extensions.keys().collect::<Vec<_>>(), ["plpgsql"]);
         assert_eq!(production.large_objects, 1);
-        assert!(content.roles["primero"].starts_with("superuser inherit"), "{:?}", content.roles);
+        assert!(content.roles["primero"].contains("superuser"), "{:?}", content.roles);
     }
 }
 
@@ -159,17 +154,17 @@ fn a_restored_cluster_is_equal_and_every_loss_is_found() {
     };
     let sql = "DELETE FROM \"Täble\" WHERE id = 3";
     loses(ODD, sql, "Öther \"Db\": rows of public.\"Täble\": 3 before, 2 after");
-    loses(ODD, "DROP TABLE \"Täble\"", "Öther \"Db\": rows of public.\"Täble\": missing");
+    loses(ODD, "DROP TABLE \"Täble\"", "Öther \"Db\": table public.\"Täble\": missing");
     let sql = "DROP SEQUENCE seq_called";
     loses(PRODUCTION, sql, "primero_production: sequence public.seq_called: missing");
     let sql = "SELECT setval('seq_not_called', 4)";
-    loses(PRODUCTION, sql, "sequence public.seq_not_called: not called before, 4 after");
+    loses(PRODUCTION, sql, "sequence public.seq_not_called: not called, begins with ");
     loses(PRODUCTION, "DROP EXTENSION pg_trgm CASCADE", "primero_production: extension pg_trgm: missing");
-    loses(PRODUCTION, "SELECT lo_unlink(70003)", "primero_production: large objects: ");
-    loses("postgres", "ALTER ROLE reporting RESET search_path", "role reporting: inherit login limit 3 until ");
-    loses("postgres", "REVOKE readers FROM editors", "role editors: ");
+    loses(PRODUCTION, "SELECT lo_unlink(70003)", "primero_production: large object 70003: missing");
+    loses("postgres", "ALTER ROLE reporting RESET search_path", "setting search_path of role reporting: missing");
+    loses("postgres", "REVOKE readers FROM editors", "membership of editors in readers: missing");
     loses("postgres", "DROP ROLE expired", "role expired: missing");
-    loses("postgres", "DROP DATABASE nothing_in_it", "database nothing_in_it is missing");
+    loses("postgres", "DROP DATABASE nothing_in_it", "database nothing_in_it: missing");
     assert_eq!(stage.differences(&before, &from), [""; 0]);
 }
 

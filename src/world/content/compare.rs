@@ -279,7 +279,13 @@ impl<'a> Round<'a> {
         let numbers = [
             pair(old.tables.len(), kept(&old.tables, &now.tables).count()),
             match is_counted {
-                true => pair(old.tables.values().sum::<u64>(), kept(&old.tables, &now.tables).sum()),
+                true => {
+                    let is_read = |table: &&String| !old.unread.contains(*table) && !now.unread.contains(*table);
+                    let sum = |of: &DatabaseContent| -> u64 {
+                        old.tables.keys().filter(is_read).filter_map(|table| of.tables.get(table)).sum()
+                    };
+                    pair(sum(old), sum(now))
+                }
                 false => "not counted".into(),
             },
             pair(old.sequences.len(), kept(&old.sequences, &now.sequences).count()),
@@ -381,14 +387,15 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// A setting that the old cluster's files made must be in force, unless the new server's command line says
-    /// otherwise: that is the site's own, and comes with its container.
+    /// What the files of either cluster say must be in force in both, unless a server's command line says otherwise:
+    /// that is the site's own, and comes with its container.
     fn compare_settings(&mut self, old: &BTreeMap<Name, Facts>, now: &BTreeMap<Name, Facts>) {
-        for (name, facts) in old.iter().filter(|(_, facts)| is("file", facts, "is told by")) {
+        for (name, facts) in old {
             let known = name.first().map(String::as_str).unwrap_or_default();
             // The new version does not know a name that is not there: who brings settings along names those.
             let Some(after) = now.get(name).filter(|_| !HELD_OTHERWISE.contains(&known)) else { continue };
-            if facts.get("value") != after.get("value") && !is("command line", after, "is told by") {
+            let is_told = |by: &str| [facts, after].iter().any(|facts| is(by, facts, "is told by"));
+            if is_told("file") && !is_told("command line") && facts.get("value") != after.get("value") {
                 let (before, after) = (words::value(facts.get("value")), words::value(after.get("value")));
                 self.differ("", "setting", words::object("setting", name), &before, &after);
             }
@@ -432,9 +439,12 @@ impl<'a> Round<'a> {
         }
         for (name, facts) in now.iter().filter(|(name, _)| !old.contains_key(*name)) {
             let object = words::object(kind, name);
+            if is_versions_own(kind, name, facts) || gone.after.takes(kind, name, facts) {
+                continue;
+            }
             if made.is_some_and(|made| made.get(name) == Some(facts)) {
                 self.found.made_by_image.push(in_database(database, &object));
-            } else if !is_versions_own(kind, name, facts) && !gone.after.takes(kind, name, facts) {
+            } else {
                 self.differ(database, kind, object, MISSING, &self.shown(kind, facts));
             }
         }

@@ -241,3 +241,150 @@ fn a_database_that_came_or_went_shows_by_its_tables() {
     let came = written_since(&now, &cluster()).tables;
     assert_eq!(came.iter().map(|t| (t.before, t.now)).collect::<Vec<_>>(), [(None, Some(10)), (None, Some(3))]);
 }
+
+/// A cluster whose catalogs were read, with one table in its database.
+fn with_catalogs(major: u32, facts: serde_json::Value) -> Content {
+    let mut content = cluster();
+    (content.server_major, content.level) = (major, Level::Content);
+    put(&mut content.objects, "database", &["production"], serde_json::json!({"owner": "primero"}));
+    content.databases.remove("template1");
+    let production = content.databases.get_mut("production").unwrap();
+    for table in ["cases", "users"] {
+        production.hashes.insert(format!("public.{table}"), table.into());
+        let name = ["public", table];
+        let mut tables = production.objects.of("table").unwrap();
+        tables.insert(name.map(str::to_owned).to_vec(), facts.as_object().unwrap().clone());
+        production.objects.put("table", &tables).unwrap();
+    }
+    content
+}
+
+fn put(objects: &mut Objects, kind: &str, name: &[&str], facts: serde_json::Value) {
+    let mut all = objects.of(kind).unwrap();
+    all.insert(name.iter().map(|part| (*part).to_owned()).collect(), facts.as_object().unwrap().clone());
+    objects.put(kind, &all).unwrap();
+}
+
+/// What differs when `after` has one more object, or another one.
+fn differs_by(kind: &str, name: &[&str], old: Option<serde_json::Value>, now: Option<serde_json::Value>) -> Comparison {
+    let facts = serde_json::json!({"owner": "primero", "rights": ["primero=arwdDxt/primero"]});
+    let (mut before, mut after) = (with_catalogs(13, facts.clone()), with_catalogs(17, facts));
+    for (content, facts) in [(&mut before, old), (&mut after, now)] {
+        let objects = &mut content.databases.get_mut("production").unwrap().objects;
+        facts.into_iter().for_each(|facts| put(objects, kind, name, facts));
+    }
+    compared(&before, &after)
+}
+
+#[test]
+fn facts_of_objects_are_compared() {
+    let json = |text: &str| Some(serde_json::from_str(text).unwrap());
+    let found = differs_by("sequence", &["public", "s"], json(r#"{"cache": 1}"#), json(r#"{"cache": 5}"#));
+    assert_eq!(said(&found), ["production: sequence public.s: cache: 1 before, 5 after"]);
+    let found = differs_by("sequence", &["public", "s"], json("{}"), None);
+    assert_eq!(said(&found), ["production: sequence public.s: missing"]);
+    let found = differs_by("sequence", &["public", "s"], None, json("{}"));
+    assert_eq!(said(&found), ["production: sequence public.s: was not there before"]);
+    let acl = |acl: &str| json(&format!(r#"{{"rights": ["primero=arwdDxt{acl}"#));
+    let found = differs_by(
+        "view",
+        &["public", "v"],
+        acl(r#"/primero", "app=r/primero"]}"#),
+        acl(r#"m/primero", "=r/primero"]}"#),
+    );
+    let rights = ["rights of PUBLIC: none before, SELECT after", "rights of app: SELECT before, none after"];
+    assert_eq!(said(&found), rights.map(|right| format!("production: view public.v: {right}")));
+}
+
+#[test]
+fn what_nothing_brings_along_is_no_difference() {
+    let json = |text: &str| Some(serde_json::from_str(text).unwrap());
+    let index = differs_by("index", &["public", "i"], json(r#"{"valid": "no", "table": "cases"}"#), None);
+    assert!(index.is_equal() && index.left_behind[0].contains("REINDEX INDEX CONCURRENTLY public.i"), "{index:?}");
+    let function = differs_by("function", &["pg_catalog", "f", "integer"], json("{}"), None);
+    assert!(function.is_equal() && function.left_behind[0].contains("pg_catalog.f(integer)"), "{function:?}");
+    let valid = differs_by("index", &["public", "i"], json(r#"{"valid": "yes", "table": "cases"}"#), None);
+    assert!(!valid.is_equal());
+}
+
+#[test]
+fn what_is_in_a_missing_table_is_not_told_one_by_one() {
+    let facts = serde_json::json!({"owner": "primero"});
+    let (mut before, mut after) = (with_catalogs(13, facts.clone()), with_catalogs(17, facts));
+    let objects = &mut before.databases.get_mut("production").unwrap().objects;
+    put(objects, "column", &["public", "users", "id"], serde_json::json!({"type": "integer"}));
+    put(objects, "index", &["public", "users_pkey"], serde_json::json!({"table": "users"}));
+    put(objects, "sequence", &["public", "users_id_seq"], serde_json::json!({"owned by": ["public", "users", "id"]}));
+    let production = after.databases.get_mut("production").unwrap();
+    let mut tables = production.objects.of("table").unwrap();
+    tables.retain(|name, _| name[1] != "users");
+    production.objects.put("table", &tables).unwrap();
+    production.tables.remove("public.users");
+    assert_eq!(said(&compared(&before, &after)), ["production: table public.users: missing"]);
+}
+
+/// Reads as a server would that writes everything in capitals.
+struct Capitals;
+
+impl Reader for Capitals {
+    fn written(
+        &self,
+        _: &str,
+        definitions: &[Definition],
+    ) -> std::result::Result<Vec<Option<String>>, crate::world::Error> {
+        let written = definitions.iter().map(|definition| match definition {
+            Definition::Expression { sql, .. } if sql.contains("broken") => None,
+            Definition::Expression { sql, .. } => Some(sql.to_uppercase()),
+            other => panic!("{other:?}"),
+        });
+        Ok(written.collect())
+    }
+}
+
+#[test]
+fn what_the_newer_server_writes_alike_is_no_difference() {
+    let facts = serde_json::json!({"owner": "primero"});
+    let (mut before, mut after) = (with_catalogs(13, facts.clone()), with_catalogs(17, facts));
+    let mut check = |name: &str, old: &str, now: &str| {
+        for (content, text) in [(&mut before, old), (&mut after, now)] {
+            let objects = &mut content.databases.get_mut("production").unwrap().objects;
+            put(objects, "constraint", &["public", "cases", name], serde_json::json!({"check": text}));
+        }
+    };
+    check("alike", "a > 0", "A > 0");
+    check("other", "a > 0", "A > 1");
+    check("unreadable", "broken", "BROKEN");
+    let beside = Beside { reader: Some(&Capitals), ..Beside::default() };
+    let found = compare(&before, &after, beside).unwrap();
+    let said: Vec<_> = found.differences.iter().map(|d| d.object.as_str()).collect();
+    assert_eq!(said, ["constraint other of public.cases", "constraint unreadable of public.cases"]);
+    let unread = compared(&before, &after);
+    assert!(unread.is_equal() && unread.not_looked_at[0].contains("3 definitions"), "{unread:?}");
+}
+
+#[test]
+fn values_that_changed_are_found_by_their_hash() {
+    let facts = serde_json::json!({"owner": "primero"});
+    let (before, mut after) = (with_catalogs(13, facts.clone()), with_catalogs(17, facts));
+    assert!(compared(&before, &after).is_equal());
+    let hashes = &mut after.databases.get_mut("production").unwrap().hashes;
+    hashes.insert("public.cases".into(), "another".into());
+    let words = "production: content of public.cases: not the same (10 rows before and after)";
+    assert_eq!(said(&compared(&before, &after)), [words]);
+    after.level = Level::Counts;
+    let counted = compared(&before, &after);
+    assert!(counted.is_equal() && counted.not_looked_at == ["what is in the rows, and in large objects"]);
+}
+
+#[test]
+fn what_the_image_makes_is_no_difference() {
+    let facts = serde_json::json!({"owner": "primero"});
+    let (before, mut after) = (with_catalogs(13, facts.clone()), with_catalogs(17, facts.clone()));
+    let mut made = with_catalogs(17, facts);
+    let role = || serde_json::json!({"login": true});
+    put(&mut after.objects, "role", &["reporting"], role());
+    put(&mut made.objects, "role", &["reporting"], role());
+    assert_eq!(said(&compared(&before, &after)), ["role reporting: was not there before"]);
+    let found = compare(&before, &after, Beside { made: Some(&made), ..Beside::default() }).unwrap();
+    assert!(found.is_equal() && found.made_by_image == ["role reporting"], "{found:?}");
+}

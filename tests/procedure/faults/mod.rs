@@ -7,6 +7,7 @@ mod as_before;
 mod before;
 mod cancelled;
 mod clock;
+mod comparison;
 mod crashes;
 mod cut_off;
 mod daily_cleanup;

@@ -64,9 +64,12 @@ FROM pg_settings s LEFT JOIN (
 WHERE NOT pg_is_in_recovery() AND context <> 'internal'
     AND s.name NOT IN ('config_file', 'data_directory', 'external_pid_file', 'hba_file', 'ident_file')
 
+-- Images of one version ask for a password by md5, those of another by SCRAM: a role that this shuts out is named
+-- elsewhere.
 -- @kind client authentication
 SELECT json_build_array('pg_hba.conf'), json_build_object('rules', (SELECT json_agg(concat_ws(' ', type, database::text,
-        user_name::text, address, netmask, auth_method, options::text) ORDER BY line_number) FROM pg_hba_file_rules))
+        user_name::text, address, netmask,
+        CASE WHEN auth_method IN ('md5', 'scram-sha-256') THEN 'password' ELSE auth_method END, options::text) ORDER BY line_number) FROM pg_hba_file_rules))
 WHERE NOT pg_is_in_recovery() AND current_setting('hba_file') = current_setting('data_directory') || '/pg_hba.conf'
 
 -- @kind user name map

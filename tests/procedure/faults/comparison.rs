@@ -1,0 +1,148 @@
+//! What the comparison of old and new server finds, what it knows to be no difference, and what is named because nothing
+//! brings it along.
+
+use super::before::Before;
+use super::fence::with_override;
+use crate::stack::{Run, Stack, run};
+
+/// A stack with something of the site's in its database.
+fn stack_with(from: u32, sql: &str) -> Stack {
+    let stack = Stack::with(from, &["--seed", "none"]);
+    stack.sql("primero_production", sql);
+    stack
+}
+
+#[track_caller]
+fn is_upgraded(stack: &Stack, to: u32, strategy: &str) -> Run {
+    let done = stack.upgrade(to, &["--set", strategy]).expect(0, &["is done", "catalogs and all rows"]);
+    assert_eq!(stack.major(), to.to_string(), "{strategy}");
+    stack.writes();
+    done
+}
+
+/// What no dump and no pg_upgrade brings along.
+const SILENT: &str = "
+    CREATE TABLE information_schema.site_codes (id int PRIMARY KEY);
+    INSERT INTO information_schema.site_codes VALUES (1), (2);
+    CREATE FUNCTION pg_catalog.my_helper(int) RETURNS int LANGUAGE sql AS 'SELECT $1 + 1';
+    CREATE TABLE t (id int PRIMARY KEY, v text);
+    INSERT INTO t SELECT i, 'v' || i % 5 FROM generate_series(1, 100) i;
+    CREATE INDEX t_v ON t (v); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'public.t_v'::regclass;
+    SELECT pg_replication_origin_create('site_origin');
+    CREATE ROLE ext_owner SUPERUSER; SET ROLE ext_owner; CREATE EXTENSION hstore; RESET ROLE;
+    ALTER ROLE ext_owner NOSUPERUSER;
+    ALTER ROLE ALL SET statement_timeout = '30s'; ALTER ROLE ALL SET search_path = public, pg_catalog;";
+
+/// Names that only the new version quotes, and rows that are computed at a time of their own.
+const NO_DIFFERENCE: &str = "
+    CREATE TABLE system_user (json int); INSERT INTO system_user VALUES (1); CREATE TABLE json (id int);
+    CREATE SEQUENCE json_value; CREATE TABLE json_table (id int, k varchar(9) CHECK (k IN ('a', 'b')));
+    CREATE TABLE orders (id int, amount int); INSERT INTO orders SELECT i, i FROM generate_series(1, 100) i;
+    CREATE MATERIALIZED VIEW nightly AS SELECT * FROM orders;
+    CREATE MATERIALIZED VIEW total AS SELECT sum(amount) FROM orders;
+    INSERT INTO orders VALUES (101, 101); UPDATE orders SET amount = amount * 2;
+    ALTER SYSTEM SET quote_all_identifiers = on; SELECT pg_reload_conf();";
+
+fn silent_keyword_stale(strategy: &str) {
+    let stack = stack_with(13, SILENT);
+    stack.sql("primero_production", NO_DIFFERENCE);
+    stack.inventory_version(17);
+    let said = is_upgraded(&stack, 17, strategy).text;
+    let (before, after) = said.split_once("stop the application").unwrap();
+    let (_, end) = after.split_once("open work:").unwrap();
+    for word in ["site_codes", "my_helper", "t_v", "site_origin", "ext_owner"] {
+        assert!(before.contains(word) && end.contains(word), "{word} is not named, before and at the end:\n{said}");
+    }
+    let kept = "SELECT setconfig FROM pg_db_role_setting WHERE setrole = 0 AND setdatabase = 0";
+    assert_eq!(stack.sql("postgres", kept), "{statement_timeout=30s,\"search_path=public, pg_catalog\"}");
+}
+
+#[test]
+fn silent_in_dump_keyword_name_and_stale_matview() {
+    silent_keyword_stale("strategy=dump");
+}
+
+#[test]
+fn silent_in_dump_keyword_name_and_stale_matview_by_a_copy() {
+    silent_keyword_stale("strategy=pg_upgrade");
+}
+
+/// A restore computes what is stored, by a function that was replaced since. A copy has what is stored.
+#[test]
+fn generated_recomputed() {
+    let stack = stack_with(
+        15,
+        "CREATE FUNCTION fee(a numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT a * 0.10';
+         CREATE TABLE orders (id int PRIMARY KEY, a numeric, f numeric GENERATED ALWAYS AS (fee(a)) STORED);
+         INSERT INTO orders (id, a) SELECT i, i FROM generate_series(1, 100) i;
+         CREATE OR REPLACE FUNCTION fee(a numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT a * 0.19';",
+    );
+    stack.inventory_version(17);
+    let before = Before::of(&stack);
+    run(&mut stack.upgrade_command(17, &["--set", "strategy=dump"]))
+        .expect(1, &["content of public.orders: not the same (100 rows before and after)", "everything is back"]);
+    before.is_back(&stack);
+    is_upgraded(&stack, 17, "strategy=pg_upgrade");
+    assert_eq!(stack.sql("primero_production", "SELECT sum(f) = sum(a) * 0.10 FROM orders"), "t");
+}
+
+/// Sessions of ours wake no trigger; those of others are shut out when the servers are looked at.
+#[test]
+fn login_trigger_writes() {
+    let stack = stack_with(
+        17,
+        "CREATE TABLE login_log (at timestamptz, app text);
+         CREATE FUNCTION on_login() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+             INSERT INTO public.login_log VALUES (now(), current_setting('application_name')); END $$;
+         CREATE EVENT TRIGGER logins ON login EXECUTE FUNCTION on_login();
+         ALTER EVENT TRIGGER logins ENABLE ALWAYS;",
+    );
+    stack.inventory_version_from(17, 18);
+    is_upgraded(&stack, 18, "strategy=dump");
+}
+
+/// The new image's first start makes a role as it once was; and a role, a setting and a database that nobody had.
+#[test]
+fn role_made_by_image() {
+    let stack = stack_with(13, "CREATE TABLE cases AS SELECT 1 AS id");
+    let init = "CREATE ROLE reporting LOGIN CREATEDB; ALTER ROLE reporting SET search_path = x;
+                GRANT pg_monitor TO reporting; CREATE ROLE of_the_image; CREATE DATABASE of_the_image;";
+    std::fs::create_dir(stack.dir.join("initdb.d")).unwrap();
+    std::fs::write(stack.dir.join("initdb.d/90-roles.sql"), init).unwrap();
+    let mounts = "volumes: [\"database:${PRIMERO_POSTGRES_MOUNT}\", \"./initdb.d:/docker-entrypoint-initdb.d:ro\"]";
+    with_override(&stack, &format!("services: {{postgres: {{{mounts}}}}}"));
+    stack.sql("postgres", "CREATE ROLE reporting LOGIN");
+    stack.inventory_version(17);
+    let said = is_upgraded(&stack, 17, "strategy=dump");
+    let made = ["setting search_path of role reporting", "membership of reporting", "role of_the_image"];
+    for made in made.map(|made| format!("made by the new image: {made}")) {
+        assert!(said.text.contains(&made), "{made}:\n{}", said.text);
+    }
+}
+
+/// More relations than a server locks in one transaction, with default settings.
+#[cfg(feature = "full-matrix")]
+#[test]
+fn many_tables() {
+    let stack = stack_with(
+        15,
+        "DO $$ BEGIN FOR i IN 1..5000 LOOP
+             EXECUTE format('CREATE TABLE t%s (id int PRIMARY KEY, v text UNIQUE)', i);
+             IF i % 500 = 0 THEN COMMIT; END IF; END LOOP; END $$",
+    );
+    stack.inventory_version(17);
+    is_upgraded(&stack, 17, "strategy=dump");
+    run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
+    is_upgraded(&stack, 17, "strategy=pg_upgrade");
+}
+
+/// Nothing was there to be compared, which is known before.
+#[test]
+fn empty_cluster() {
+    let stack = stack_with(15, "SELECT 1");
+    stack.docker(&["stop", &stack.container("application"), &stack.container("worker")]);
+    stack.sql("primero_production", "DROP TABLE heartbeat");
+    let before = Before::containers_of(&stack);
+    run(&mut stack.upgrade_command(17, &["--set", "deploy=manual"])).expect(3, &["has a table"]);
+    before.is_untouched(&stack);
+}
