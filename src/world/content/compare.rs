@@ -165,6 +165,11 @@ fn why_uncarried(kind: &str, name: &Name, facts: &Facts) -> Option<String> {
 
 const SWITCHED_OFF: &str = "triggers switched off";
 
+/// Whether a table lies in one of the system's schemas.
+fn is_of_system(table: &str) -> bool {
+    ["pg_catalog.", "information_schema."].iter().any(|schema| table.starts_with(schema))
+}
+
 fn has_schema(kind: &str) -> bool {
     !matches!(
         kind,
@@ -275,19 +280,16 @@ impl<'a> Round<'a> {
             let (old, now) = (old.large_objects.to_string(), now.large_objects.to_string());
             self.differ(name, "large object", "large objects".into(), &old, &now);
         }
-        let is_counted = self.found.level >= Level::Counts;
+        // What nothing brings along is said, and what could not be read is not compared.
+        let is_left = |table: &str| is_of_system(table) && !now.tables.contains_key(table);
+        let names: Vec<&String> = old.tables.keys().filter(|table| !is_left(table)).collect();
+        let rows = |of: &DatabaseContent| -> u64 {
+            let is_read = |table: &&&String| !old.unread.contains(**table) && !now.unread.contains(**table);
+            names.iter().filter(is_read).filter_map(|table| of.tables.get(*table)).sum()
+        };
         let numbers = [
-            pair(old.tables.len(), kept(&old.tables, &now.tables).count()),
-            match is_counted {
-                true => {
-                    let is_read = |table: &&String| !old.unread.contains(*table) && !now.unread.contains(*table);
-                    let sum = |of: &DatabaseContent| -> u64 {
-                        old.tables.keys().filter(is_read).filter_map(|table| of.tables.get(table)).sum()
-                    };
-                    pair(sum(old), sum(now))
-                }
-                false => "not counted".into(),
-            },
+            pair(names.len(), names.iter().filter(|table| now.tables.contains_key(**table)).count()),
+            if self.found.level >= Level::Counts { pair(rows(old), rows(now)) } else { "not counted".into() },
             pair(old.sequences.len(), kept(&old.sequences, &now.sequences).count()),
             pair(old.extensions.len(), kept(&old.extensions, &now.extensions).count()),
             pair(old.large_objects, now.large_objects),
@@ -302,8 +304,8 @@ impl<'a> Round<'a> {
         for (table, count) in &old.tables {
             let object = format!("rows of {table}");
             let Some(rows) = now.tables.get(table) else {
-                let is_system = ["pg_catalog.", "information_schema."].iter().any(|schema| table.starts_with(schema));
-                let is_said = self.is_said_missing(database, "table", table) || is_system && self.before.has_objects();
+                let is_left = is_of_system(table) && self.before.has_objects();
+                let is_said = self.is_said_missing(database, "table", table) || is_left;
                 if !is_said {
                     self.differ(database, "rows", object, "", MISSING);
                 }
@@ -430,9 +432,9 @@ impl<'a> Round<'a> {
         for (name, facts) in old {
             match now.get(name) {
                 Some(after) => self.facts(database, kind, name, [facts, after], doubts),
+                None if gone.before.takes(kind, name, facts) => {}
                 None => match why_uncarried(kind, name, facts) {
                     Some(why) => self.found.left_behind.push(in_database(database, &why)),
-                    None if gone.before.takes(kind, name, facts) => {}
                     None => self.differ(database, kind, words::object(kind, name), &self.shown(kind, facts), MISSING),
                 },
             }
