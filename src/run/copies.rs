@@ -2,6 +2,7 @@
 //! server.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -48,6 +49,8 @@ struct Volumes {
 pub const UNTOUCHED: &str = "the server's own";
 const OLD: &str = "the data of before the run";
 const NEW: &str = "what came in its place";
+/// The old data, too, but not the original.
+const UNPACKED: &str = "unpacked from a backup";
 
 impl Volumes {
     /// A name that is met for the first time holds the old data, unless that has left it.
@@ -82,7 +85,7 @@ impl Volumes {
                     self.held.insert(volume.clone(), content);
                 }
             }
-            Fact::VolumeRestored { volume, .. } => _ = self.held.insert(volume.clone(), OLD),
+            Fact::VolumeRestored { volume, .. } => _ = self.held.insert(volume.clone(), UNPACKED),
             _ => {}
         }
     }
@@ -95,10 +98,10 @@ pub fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
         volumes.apply(fact);
         add(&mut files, fact, &volumes, &history.facts);
     }
-    let of_volumes = volumes.held.iter().filter(|(_, content)| **content == OLD).map(|(name, _)| Copy {
+    let of_volumes = volumes.held.iter().filter(|(_, content)| **content != NEW).map(|(name, content)| Copy {
         what: "volume".into(),
         place: name.clone(),
-        proof: "the original data itself".into(),
+        proof: if *content == OLD { "the original data itself" } else { UNPACKED }.into(),
         is_complete: true,
         is_there: seen.volumes.as_ref().map(|known| known.contains(name)),
     });
@@ -120,31 +123,47 @@ pub fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
 /// Adds the backup or dump that a fact tells of, as `volumes` were when it was taken. One that was made twice counts
 /// once, with its last proof; one of the new server holds what came in the place of the data, and is no copy of that.
 fn add(copies: &mut Vec<Copy>, fact: &Fact, volumes: &Volumes, facts: &[Fact]) {
-    let proven = |wanted: &dyn Fn(&Fact) -> bool| facts.iter().any(wanted);
-    let (what, path, volume, proof, is_complete) = match fact {
-        Fact::BackupTaken { path, volume, .. } => {
-            let is_read = proven(&|f| matches!(f, Fact::BackupVerified { path: of } if of == path));
-            let proof = if is_read { "read to its end, checksum right" } else { "not read back yet" };
-            ("backup of the volume", path, Some(volume), proof.to_owned(), is_read)
+    let is_new = |volume: Option<&String>| volume.is_some_and(|volume| volumes.held.get(volume) == Some(&NEW));
+    let (what, path, is_new, proof, is_complete) = match fact {
+        Fact::BackupTaken { path, volume, sha256 } => {
+            let is_new = is_new(Some(volume));
+            let (proof, is_read) = backup_proof(path, sha256, is_new, facts);
+            ("backup of the volume", path, is_new, proof.to_owned(), is_read)
         }
-        Fact::DumpTaken { path, volume, tables, system_identifier: cluster, .. } => {
-            let is_compared = proven(&|f| matches!(f, Fact::Compared { system_identifier: of, .. } if of == cluster));
-            let is_read = proven(&|f| matches!(f, Fact::DumpVerified { path: of } if of == path));
-            let proof = match (is_compared, is_read) {
-                (true, _) => "restored, and compared with the original",
-                (false, true) => "read to its end",
-                (false, false) => "complete when it was written",
-            };
-            ("dump of the cluster", path, volume.as_ref(), format!("{tables} tables; {proof}"), *tables > 0)
+        Fact::DumpTaken { path, volume, tables, system_identifier, .. } => {
+            let proof = dump_proof(path, system_identifier, facts);
+            ("dump of the cluster", path, is_new(volume.as_ref()), format!("{tables} tables; {proof}"), *tables > 0)
         }
         _ => return,
     };
-    let is_new = volume.is_some_and(|volume| volumes.held.get(volume) == Some(&NEW));
     let proof = if is_new { format!("{NEW}; {proof}") } else { proof };
     let place = path.display().to_string();
     copies.retain(|copy| copy.place != place);
     let (is_complete, is_there) = (is_complete && !is_new, Some(path.symlink_metadata().is_ok()));
     copies.push(Copy { what: what.into(), place, proof, is_complete, is_there });
+}
+
+/// What was proved of a backup, and whether it was read to its end. Of one of the new server nobody asks for a start.
+fn backup_proof(path: &Path, sha256: &str, is_new: bool, facts: &[Fact]) -> (&'static str, bool) {
+    let is_read = facts.iter().any(|f| matches!(f, Fact::BackupVerified { path: of } if of == path));
+    let is_it = |f: &Fact| matches!(f, Fact::BackupBooted { path: of, sha256: sum, .. } if of == path && sum == sha256);
+    let proof = match (is_read, facts.iter().any(is_it)) {
+        (false, _) => "not read back yet",
+        (true, true) => "read to its end, started, and compared with what was recorded",
+        (true, false) if is_new => "read to its end, checksum right",
+        (true, false) => "read to its end, checksum right; not started yet",
+    };
+    (proof, is_read)
+}
+
+fn dump_proof(path: &Path, cluster: &str, facts: &[Fact]) -> &'static str {
+    let is_compared = facts.iter().any(|f| matches!(f, Fact::Compared { system_identifier: of, .. } if of == cluster));
+    let is_read = facts.iter().any(|f| matches!(f, Fact::DumpVerified { path: of } if of == path));
+    match (is_compared, is_read) {
+        (true, _) => "restored, and compared with the original",
+        (false, true) => "read to its end",
+        (false, false) => "complete when it was written",
+    }
 }
 
 /// The data in the new server: on its volume, wherever that has gone since. A deploy may have made another container.
@@ -245,11 +264,23 @@ mod tests {
             let copy = found.iter().find(|copy| copy.place == place).unwrap();
             (copy.is_complete, copy.proof.as_str())
         };
-        assert_eq!(proof("/old"), (true, "read to its end, checksum right"));
+        assert_eq!(proof("/old"), (true, "read to its end, checksum right; not started yet"));
         assert_eq!(proof("/dump"), (true, "3 tables; restored, and compared with the original"));
         let new = (false, "what came in its place; 3 tables; complete when it was written");
         assert_eq!(proof("/written-since"), new);
         assert_eq!(proof("/replaced"), (false, "what came in its place; read to its end, checksum right"));
+    }
+
+    #[test]
+    fn a_backup_that_was_started_is_told_apart_from_one_that_was_not() {
+        let backup = |sum: &str| Fact::BackupTaken { volume: "db".into(), path: "/b".into(), sha256: sum.into() };
+        let booted = Fact::BackupBooted { path: "/b".into(), sha256: "1".into(), system_identifier: "7".into() };
+        let verified = Fact::BackupVerified { path: "/b".into() };
+        let proof = |facts: Vec<Fact>| of(facts).into_iter().find(|copy| copy.place == "/b").unwrap().proof;
+        let started = "read to its end, started, and compared with what was recorded";
+        assert_eq!(proof(vec![backup("1"), verified.clone(), booted.clone()]), started);
+        let anew = proof(vec![backup("1"), verified, booted, backup("2")]);
+        assert_eq!(anew, "read to its end, checksum right; not started yet");
     }
 
     #[test]

@@ -29,6 +29,18 @@ pub enum Fact {
     BackupVerified {
         path: PathBuf,
     },
+    /// A server was started on what was unpacked from these very bytes of the backup, and it was the cluster that was
+    /// backed up, with all that was recorded of it.
+    BackupBooted {
+        path: PathBuf,
+        sha256: String,
+        system_identifier: String,
+    },
+    /// What a server held was written to a file, which a later run may go by: it is known by its checksum.
+    ContentSaved {
+        path: PathBuf,
+        sha256: String,
+    },
     /// Others may have written to the volume: earlier backups of it are not all of it any more, and it is not ours
     /// only.
     VolumeInUse {
@@ -104,10 +116,12 @@ pub enum Fact {
     VolumeStays {
         volume: String,
     },
-    /// The volume holds the content of the backup.
+    /// The volume holds the content of the backup whose file has this checksum (empty in journals of before).
     VolumeRestored {
         volume: String,
         path: PathBuf,
+        #[serde(default)]
+        sha256: String,
     },
     /// A backup or dump is about to be written: the path is the run's, and what was proved by what it replaces is not
     /// proved any more.

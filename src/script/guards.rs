@@ -46,15 +46,66 @@ pub fn volume_removal(session: &Session, volume: &Volume) -> Result<()> {
         let instead = format!("it can go once {run} is over, done or rolled back: cleanup.rhai does that");
         return Err(refusal("guard.volume_kept", what, instead, "volume", name));
     }
+    let owner = session.record.keeper(name)?;
+    if let Some(owner) = owner.as_ref().filter(|owner| has_served(owner)) {
+        return match unstarted_of(session, name, owner)? {
+            Some(why) => Err(not_started(name, owner, &why)),
+            None => Ok(()),
+        };
+    }
     for place in session.evidence.ask(|ledger| ledger.copies_of(name)) {
         if is_there(&session.world, &place)? {
             return Ok(());
         }
     }
-    match session.record.keeper(name)? {
-        Some(owner) if has_served(&owner) => Ok(()),
-        owner => Err(unproven(session, name, owner.as_ref())),
+    Err(unproven(session, name, owner.as_ref()))
+}
+
+/// Why the old data that a finished run has put aside in a volume must not go yet: no backup of it has been started.
+/// `None` where that is not asked for: the run was rolled back, the operator has named the volume, the volume is
+/// nothing that a run has put aside, or it is refused for another reason.
+pub fn unstarted(session: &Session, volume: &str) -> Result<Option<String>> {
+    if session.evidence.allows_loss("volume", volume) {
+        return Ok(None);
     }
+    match session.record.keeper(volume)? {
+        Some(owner) if has_served(&owner) => unstarted_of(session, volume, &owner),
+        _ => Ok(None),
+    }
+}
+
+/// As [`unstarted`], for the run that keeps the volume. A file is read to its end: it may have been damaged since.
+fn unstarted_of(session: &Session, volume: &str, owner: &Owner) -> Result<Option<String>> {
+    let facts = Ledger::of(&owner.facts);
+    if owner.is_rolled_back || !facts.is_replaced(volume) {
+        return Ok(None);
+    }
+    let mut backups = facts.backups_of(volume);
+    backups.extend(session.evidence.ask(|ledger| ledger.backups_of(volume)));
+    let mut why = format!("run {} has no backup of it that was read to its end", owner.run);
+    for (path, sha256) in backups {
+        let shown = path.display();
+        let is_booted = facts.is_booted(&path, &sha256) || session.evidence.ask(|l| l.is_booted(&path, &sha256));
+        why = match (session.world.host.entry(&path)?, is_booted) {
+            (None, _) => format!("its backup {shown} is not there"),
+            (Some(_), false) => format!("its backup {shown} was never started"),
+            (Some(_), true) if session.world.host.sha256(&path)? != sha256 => {
+                format!("its backup {shown} was started, but is not the same file any more")
+            }
+            _ => return Ok(None),
+        };
+    }
+    Ok(Some(why))
+}
+
+fn not_started(volume: &str, owner: &Owner, why: &str) -> Error {
+    let what = format!("volume {volume} is the old data itself, which run {} has put aside, and {why}", owner.run);
+    let instead = format!(
+        "the volume stays as it is; do what the run has left open (pgscript resume {}), \
+         or start the backup with cleanup.rhai, which does so before it removes anything",
+        owner.run
+    );
+    refusal("guard.backup_not_started", what, instead, "volume", volume)
 }
 
 fn unproven(session: &Session, name: &str, keeper: Option<&Owner>) -> Error {

@@ -20,6 +20,11 @@ pub struct Ledger {
     moving: BTreeMap<String, String>,
     copies: BTreeMap<PathBuf, Copy>,
     begun: BTreeSet<PathBuf>,
+    /// Checksums of the backups that were started, and of the contents that were saved.
+    booted: BTreeMap<PathBuf, String>,
+    contents: BTreeMap<PathBuf, String>,
+    /// The backup that a volume was unpacked from, as nobody has written to it since: its path and checksum.
+    unpacked: BTreeMap<String, (PathBuf, String)>,
     /// The start of a container that is known, by container and volume.
     starts: HashMap<(String, String), String>,
     starting: HashSet<String>,
@@ -172,7 +177,10 @@ impl Ledger {
                     self.come_back(volume, |fence| fence.original == lineage);
                 }
             }
-            Fact::VolumeRestored { volume, path } => self.restore_volume(volume, path),
+            Fact::VolumeRestored { volume, path, sha256 } => {
+                self.restore_volume(volume, path);
+                self.unpacked.insert(volume.clone(), (path.clone(), sha256.clone()));
+            }
             Fact::Holder { container, volume, started_at } => {
                 self.starts.insert((container.clone(), volume.clone()), started_at.clone());
                 self.starting.remove(container);
@@ -194,10 +202,17 @@ impl Ledger {
         match fact {
             Fact::ArtefactBegun { path } => {
                 self.copies.remove(path);
+                self.booted.remove(path);
                 self.begun.insert(path.clone());
             }
-            Fact::ArtefactRemoved { path } => self.copies.retain(|copy, _| !copy.starts_with(path)),
+            Fact::ArtefactRemoved { path } => {
+                self.copies.retain(|copy, _| !copy.starts_with(path));
+                self.booted.retain(|copy, _| !copy.starts_with(path));
+            }
+            Fact::BackupBooted { path, sha256, .. } => _ = self.booted.insert(path.clone(), sha256.clone()),
+            Fact::ContentSaved { path, sha256 } => _ = self.contents.insert(path.clone(), sha256.clone()),
             Fact::BackupTaken { volume, path, sha256 } => {
+                self.booted.remove(path);
                 let content = Some(self.meet(volume).content);
                 let kind = Kind::Backup { sha256: sha256.clone() };
                 self.copies.insert(path.clone(), Copy { content, kind, is_foreign: false, is_verified: false });
@@ -242,6 +257,7 @@ impl Ledger {
 
     fn hold(&mut self, volume: &str, held: Held) {
         self.leaving.remove(volume);
+        self.unpacked.remove(volume);
         self.volumes.insert(volume.to_owned(), held);
     }
 
@@ -262,6 +278,7 @@ impl Ledger {
         // What a deploy writes to our own volume before the data is there is nobody's.
         let is_fenced = self.fences_of(volume).any(|fence| fence.is_up);
         self.leaving.remove(volume);
+        self.unpacked.remove(volume);
         if let Some(held) = self.volumes.get_mut(volume) {
             held.content.version = version;
             held.is_ours &= is_fenced || !by_others;
@@ -281,6 +298,7 @@ impl Ledger {
     fn leave(&mut self, volume: &str) -> Held {
         let held = self.meet(volume);
         self.volumes.remove(volume);
+        self.unpacked.remove(volume);
         self.moving.remove(volume);
         // A copy to try something on goes without anybody's database going.
         let is_scratch = held.is_ours || held.is_clone && held.home == volume;
@@ -464,6 +482,44 @@ impl Ledger {
         let Some(held) = self.held(volume) else { return Vec::new() };
         let content = held.content;
         self.sound_copies(|other| other == content, Some(volume), &[])
+    }
+
+    /// Backups of the very content of the volume, with their checksums.
+    pub fn backups_of(&self, volume: &str) -> Vec<(PathBuf, String)> {
+        let backup = |place| match place {
+            Place::Backup { path, sha256 } => Some((path, sha256)),
+            _ => None,
+        };
+        self.copies_of(volume).into_iter().filter_map(backup).collect()
+    }
+
+    /// Whether a server was started on what was unpacked from this backup, and held what was recorded.
+    pub fn is_booted(&self, path: &Path, sha256: &str) -> bool {
+        self.booted.get(path).is_some_and(|known| known == sha256)
+    }
+
+    /// The checksum of the backup that this run has written at that path.
+    pub fn backup_at(&self, path: &Path) -> Option<&str> {
+        match self.copies.get(path).map(|copy| &copy.kind) {
+            Some(Kind::Backup { sha256 }) => Some(sha256),
+            _ => None,
+        }
+    }
+
+    /// The backup that the volume was unpacked from, path and checksum, as nobody has written to it since.
+    pub fn unpacked_from(&self, volume: &str) -> Option<&(PathBuf, String)> {
+        self.unpacked.get(volume)
+    }
+
+    /// Checksums of the contents that were saved, by file.
+    pub fn contents(&self) -> &BTreeMap<PathBuf, String> {
+        &self.contents
+    }
+
+    /// Whether the volume holds a database in whose place a new server is, which was compared with it.
+    pub fn is_replaced(&self, volume: &str) -> bool {
+        let Some(held) = self.held(volume) else { return false };
+        self.fences.values().any(|fence| fence.is_compared && fence.original == held.content.lineage)
     }
 
     /// Files with an older state of the volume's content, and those that were not read back.

@@ -261,7 +261,12 @@ impl History<'_> {
         for name in names {
             let project = &self.site.stack.name;
             let line = format!("pgscript run cleanup.rhai --yes --set project={project} --set run={name}");
-            let ended = self.site.ask("cleanup", &line);
+            let mut ended = self.site.ask("cleanup", &line);
+            if ended.text.contains("[cleanup.backup_not_started]") {
+                // What was left open is done first, as it says.
+                self.site.ask("resume", &format!("pgscript resume {name} --yes"));
+                ended = self.site.ask("cleanup", &line);
+            }
             if ended.code != Some(0) {
                 self.faults.push(format!("cleanup of {name} ended with {:?}:\n{}", ended.code, ended.text));
             }

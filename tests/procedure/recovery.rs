@@ -45,11 +45,11 @@ fn after_the_volume_was_removed() {
     ] {
         assert!(greeting.contains(said), "{said:?} was not said:\n{greeting}");
     }
-    shell.enter(".copies", &["volume.tar.zst", "read to its end, checksum right"]);
+    shell.enter(".copies", &["volume.tar.zst", "read to its end, checksum", "not started yet"]);
     // The last copies of the data are not for a slip of the finger, at the shell neither.
     shell.enter("host::remove_dir(dir)", &["error[guard.", "--allow-data-loss"]);
     shell.enter("volume::verify(volume::open(dir + \"/volume.tar.zst\")); \"it is whole\"", &["it is whole"]);
-    shell.enter(".next", &["deploy the new version"]);
+    shell.enter(".next", &["deploy the new version", "steps after it: 4"]);
     shell.enter(".step", &["✓ 16 deploy the new version", "stopped before the next step"]);
     shell.enter(".next", &["step `start the application` begins"]);
     shell.goes_on(".resume", DONE, &["upgrade-1 is done now"]);
@@ -66,7 +66,8 @@ fn in_the_middle_of_the_restore() {
 
     let (mut shell, greeting) = open(&site.stack, INTERRUPTED);
     assert!(greeting.contains("Your data is safe") && greeting.contains("cut off"), "{greeting}");
-    shell.enter(".next", &["step `restore the dump` was cut off", "it runs again; it can be run twice"]);
+    let next = ["step `restore the dump` was cut off", "it runs again; it can be run twice", "steps after it: 10"];
+    shell.enter(".next", &next);
     shell.enter("source.database", &["primero"]);
     shell.type_in(&format!(".sql {}", site.new_server()));
     shell.terminal.expect("=#");

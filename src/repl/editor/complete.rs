@@ -355,8 +355,8 @@ mod tests {
             ("c?.nam", "c?.name"),
             (
                 "data.",
-                "backup( | clone( | control( | driver | holders() | is_empty() | keep( | labels | mount_point | move( \
-                       | name | options | pg_version() | remove() | size() | unkeep()",
+                "backup( | backup_not_started() | clone( | control( | driver | holders() | is_empty() | keep( | labels \
+                       | mount_point | move( | name | options | pg_version() | remove() | size() | unkeep()",
             ),
             ("docker::container(\"x\").nam", "docker::container(\"x\").name"),
             ("c.name.to_u", "c.name.to_upper()"),

@@ -135,12 +135,12 @@ mod tests {
         (
             "docker::create",
             "name image entrypoint command env labels mounts network user host_user_namespace restart_policy like \
-             health_check",
+             health_check cpu_shares",
         ),
         (
             "docker::run",
             "name image entrypoint command env labels mounts network user host_user_namespace restart_policy like \
-             health_check",
+             health_check cpu_shares",
         ),
         ("docker::exec", "env user working_dir check"),
         ("docker::terminal", "env user working_dir"),

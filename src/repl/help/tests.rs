@@ -143,6 +143,9 @@ fn a_handle_has_properties_methods_and_origin() {
       .backup(path, options) $  Writes the volume's content to a new private file: a
                                 tar compressed with zstd on all cores, with a
                                 checksum and a …
+      .backup_not_started()     Why `volume::remove` refuses a volume with the old
+                                data, which a finished run has put aside: no backup
+                                of it was …
 
       $ changes something outside
 

@@ -6,7 +6,7 @@ use rhai::{Array, Dynamic, Map};
 use serde::Serialize;
 
 use super::call::Call;
-use super::{Namespace, Registrar, ScriptResult, values};
+use super::{Namespace, Registrar, ScriptResult, booted, values};
 use crate::event::Event;
 use crate::script::evidence::Fact;
 use crate::script::{guards, witness};
@@ -191,6 +191,7 @@ fn files(ns: &mut Namespace<'_, '_>) {
             let (content, path): (Content, _) = (call.get("content")?, call.path("path")?);
             let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
             keep(call, &path, &content, overwrite)?;
+            booted::note_saved(call, &content, &path)?;
             Ok(Dynamic::UNIT)
         },
     );

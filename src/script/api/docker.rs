@@ -391,6 +391,7 @@ const SPEC: &[&str] = &[
     "tmpfs",
     "log_driver",
     "health_check",
+    "cpu_shares",
 ];
 
 fn create(ns: &mut Namespace<'_, '_>) {
@@ -402,7 +403,7 @@ fn create(ns: &mut Namespace<'_, '_>) {
          given is as in that container, networks, aliases and fixed addresses included; where it shares the network of \
          a container that has gone, `replaced` (ids of now by ids of then) says whose to take; \
          `unmount` (destinations) is left out, `tmpfs` (options by destination) is there instead. `log_driver`; \
-         `health_check: false` has none.\n\n\
+         `health_check: false` has none; `cpu_shares: 64` leaves the processors to others (1024 is usual).\n\n\
          Errors: `docker.image_missing`, `docker.conflict`.",
         |call| {
             let spec = container_spec(&call.options("spec", SPEC)?)?;
@@ -494,7 +495,7 @@ fn container_spec(o: &Options) -> Result<ContainerSpec> {
         user: o.string("user")?,
         host_user_namespace: o.bool("host_user_namespace")?.unwrap_or(false),
         restart_policy: o.string("restart_policy")?,
-        ..ContainerSpec::default()
+        cpu_shares: o.int("cpu_shares")?.and_then(|shares| u64::try_from(shares).ok()),
     })
 }
 

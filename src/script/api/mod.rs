@@ -2,6 +2,7 @@
 //! docstring, and from that one place come the call, its argument checks, the reference and `check`.
 
 mod ansible;
+mod booted;
 pub mod call;
 mod content;
 mod docker;

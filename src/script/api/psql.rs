@@ -6,7 +6,7 @@ use std::time::Duration;
 use rhai::{Array, Dynamic, Map};
 
 use super::call::{Call, Options};
-use super::{Namespace, Registrar, ScriptResult, content, values, writes};
+use super::{Namespace, Registrar, ScriptResult, booted, content, values, writes};
 use crate::event::Event;
 use crate::script::witness;
 use crate::world::container::Container;
@@ -31,6 +31,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
         questions(ns);
         content::functions(ns);
         writes::functions(ns);
+        booted::of_server(ns);
         statements(ns);
         passwords(ns);
     });

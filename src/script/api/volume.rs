@@ -4,7 +4,7 @@ use rhai::{Array, Dynamic};
 
 use super::call::{Call, Options};
 use super::docker::text_map;
-use super::{Namespace, Registrar, ScriptResult, values};
+use super::{Namespace, Registrar, ScriptResult, booted, values};
 use crate::script::evidence::Fact;
 use crate::script::{guards, witness};
 use crate::world::container::{Container, ContainerFilter, Volume};
@@ -24,6 +24,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
             rename_and_clone(ns);
             keep(ns);
             backups(ns);
+            booted::of_volume(ns);
         },
     );
 }
@@ -153,8 +154,10 @@ fn change(ns: &mut Namespace<'_, '_>) {
         "remove(volume: Volume)",
         "Removes a volume and everything in it. Refused unless this run has a verified backup or dump of that volume, \
          taken after the last use of it, or made the volume itself and nobody used it, or a finished run has put it \
-         aside, or it is empty, or the operator named it with `--allow-data-loss volume:NAME`.\n\n\
-         Errors: `volume.unproven`, `guard.volume_kept`, `docker.conflict` while a container holds it.",
+         aside and its backup was started (`psql::prove_backup`), or it is empty, or the operator named it with \
+         `--allow-data-loss volume:NAME`.\n\n\
+         Errors: `volume.unproven`, `guard.volume_kept`, `guard.backup_not_started`, `docker.conflict` while a \
+         container holds it.",
         |call| {
             let v: Volume = call.get("volume")?;
             guards::volume_removal(call.session, &v)?;
@@ -302,7 +305,8 @@ fn backups(ns: &mut Namespace<'_, '_>) {
                 call.session.prove(Fact::VolumeCreated { volume: v.name.clone() })?;
             }
             call.world().volumes.restore(&backup, &v.name, &options)?;
-            call.session.prove(Fact::VolumeRestored { volume: v.name, path: guards::absolute(&backup.path) })?;
+            let (path, sha256) = (guards::absolute(&backup.path), backup.manifest.sha256);
+            call.session.prove(Fact::VolumeRestored { volume: v.name, path, sha256 })?;
             Ok(Dynamic::UNIT)
         },
     );

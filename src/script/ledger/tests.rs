@@ -34,7 +34,7 @@ fn removed(volume: &str) -> Fact {
 }
 
 fn restored_volume(volume: &str, path: &str) -> Fact {
-    Fact::VolumeRestored { volume: volume.into(), path: path.into() }
+    Fact::VolumeRestored { volume: volume.into(), path: path.into(), sha256: "5a".into() }
 }
 
 fn dumped(path: &str, volume: &str, tables: u64, fenced: bool) -> Fact {
@@ -370,4 +370,48 @@ fn files_prove_an_upgrade_while_nobody_else_uses_them() {
     // Not a file of the copy is in it.
     let none = [created("copy"), upgraded("copy", 0), holder("fresh", "copy"), proved];
     assert!(!Ledger::of(&none).is_upgrade_of("fresh", "71"));
+}
+
+#[test]
+fn a_backup_that_was_started_is_so_until_it_is_written_anew_or_gone() {
+    let booted = |sha256: &str| Fact::BackupBooted {
+        path: "/a/b".into(),
+        sha256: sha256.into(),
+        system_identifier: "71".into(),
+    };
+    let is_booted = |more: &[Fact]| {
+        ledger(&[&[backed_up("db", "/a/b"), verified("/a/b")], more]).is_booted(Path::new("/a/b"), "5a")
+    };
+    assert!(!is_booted(&[]));
+    assert!(is_booted(&[booted("5a")]));
+    assert!(!is_booted(&[booted("other")]), "it was another file that was started");
+    assert!(!is_booted(&[booted("5a"), Fact::ArtefactBegun { path: "/a/b".into() }]));
+    assert!(!is_booted(&[booted("5a"), Fact::ArtefactRemoved { path: "/a".into() }]));
+    assert!(!is_booted(&[booted("5a"), backed_up("db", "/a/b")]));
+    // Another run's backup.
+    assert!(Ledger::of(&[booted("5a")]).is_booted(Path::new("/a/b"), "5a"));
+}
+
+#[test]
+fn what_was_unpacked_is_a_backup_s_until_somebody_writes_to_it() {
+    let unpacked = |more: &[Fact]| {
+        let facts = [&[created("scratch"), restored_volume("scratch", "/b")], more].concat();
+        Ledger::of(&facts).unpacked_from("scratch").cloned()
+    };
+    assert_eq!(unpacked(&[]), Some(("/b".into(), "5a".into())));
+    for end in [used("scratch"), written("scratch"), removed("scratch"), created("scratch"), moved("scratch", "db")] {
+        assert_eq!(unpacked(std::slice::from_ref(&end)), None, "{end:?}");
+    }
+}
+
+#[test]
+fn the_old_data_is_replaced_once_the_new_server_was_compared_with_it() {
+    let is_replaced = |more: &[Fact], volume: &str| ledger(&[&restored_anew(), more]).is_replaced(volume);
+    assert!(!is_replaced(&[], "kept"));
+    assert!(is_replaced(&[compared("71", "new", 3)], "kept"));
+    assert!(!is_replaced(&[compared("71", "new", 3)], "db"), "that is the new server's");
+    // A way back in a run of its own: what it has put aside is what came in the place of the old data.
+    let back = [of_site("db"), moved("db", "new-data"), moved("kept", "db")];
+    assert!(!Ledger::of(&back).is_replaced("new-data"));
+    assert_eq!(ledger(&[&put_aside()]).backups_of("kept"), [("/b".into(), "5a".into())]);
 }

@@ -5,6 +5,7 @@
 pub mod after;
 mod as_before;
 mod before;
+mod booted;
 mod cancelled;
 mod clock;
 mod comparison;

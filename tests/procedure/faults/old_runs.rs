@@ -29,6 +29,7 @@ impl Old {
         let mut written = Written::new(&stack);
         written.containers(&stack, "before");
         let kept = put_aside(&stack);
+        written.backup(&stack, &kept);
         stack.inventory_version_from(13, 17);
         sh("sh", &["-e", &stack.dir.join("deploy.sh").display().to_string()]);
         stack.writes();
@@ -122,6 +123,21 @@ impl Written {
         }
     }
 
+    /// The backup that the run has made, of the volume as it is now.
+    fn backup(&mut self, stack: &Stack, volume: &str) {
+        let artefacts = stack.base.join("upgrade-1/artefacts");
+        std::fs::create_dir_all(&artefacts).unwrap();
+        let (path, script) = (artefacts.join("volume.tar.zst"), stack.dir.join("backup.rhai"));
+        let text = format!("volume::backup(volume::inspect({volume:?}), {:?})", path.display().to_string());
+        std::fs::write(&script, format!("step(\"back up\", || {text});")).unwrap();
+        // None of the store's runs.
+        let mut command = crate::stack::pgscript(&["run"]);
+        run(command.arg(&script).env("PGSCRIPT_STORE", stack.dir.join("another-store"))).expect(0, &[]);
+        let sum = sh("sha256sum", &[&path.display().to_string()]);
+        let was = "ef59b28bf4108203b0b8b8c7606782a11af616dc973f6f11538d44fcf2f2a853";
+        self.places.push((was.to_owned(), sum.split_whitespace().next().unwrap().to_owned()));
+    }
+
     fn of(&self, text: &str) -> String {
         self.places.iter().fold(text.to_owned(), |text, (was, is)| text.replace(was, is))
     }
@@ -175,7 +191,8 @@ fn a_finished_run_of_before_is_shown_rolled_back_and_cleaned_up() {
 #[test]
 fn a_finished_run_of_before_has_its_cleanup() {
     let old = Old::after(ALL);
-    old.stack.cleanup().expect(0, &["Removed"]);
+    // That program has not started the backup.
+    old.stack.cleanup().expect(0, &["was never started", "volume.tar.zst was started", "Removed"]);
     assert_eq!(old.stack.kept_volumes(), Vec::<String>::new());
     assert_eq!(old.stack.major(), "17");
     old.stack.writes();
