@@ -140,6 +140,7 @@ fn handles() -> Vec<Dynamic> {
         level: Level::Counts,
         user: "primero".into(),
         objects: Objects::default(),
+        is_standby: false,
         keywords: BTreeSet::new(),
         seconds: 0.0,
     };

@@ -12,13 +12,15 @@ use crate::script::evidence::Fact;
 use crate::script::ledger::Ledger;
 use crate::script::{guards, witness};
 use crate::world::container::{Container, Volume};
-use crate::world::content::{self, Content};
+use crate::world::content::{self, Beside, Content, Level};
 use crate::world::postgres::Server;
 use crate::world::volume::Backup;
 use crate::world::{Error, Result};
 
 /// Differences that are told.
 const SHOWN: usize = 20;
+/// Sessions that read it: the application runs beside it.
+const JOBS: usize = 1;
 
 /// Declares the function of the namespace `psql`.
 pub fn of_server(ns: &mut Namespace<'_, '_>) {
@@ -80,7 +82,7 @@ fn prove_backup(call: &mut Call<'_>) -> ScriptResult {
     if before.container == container.id {
         return Err(unproven(format!("what was recorded is of {} itself", container.name)).into());
     }
-    let mut after = call.world().postgres.content(&server, true)?;
+    let after = call.world().postgres.content(&server, Level::Content, JOBS)?;
     if after.system_identifier != before.system_identifier {
         let message = format!(
             "{} holds another cluster (system identifier {}) than the one that was recorded ({})",
@@ -89,9 +91,6 @@ fn prove_backup(call: &mut Call<'_>) -> ScriptResult {
             before.system_identifier
         );
         return Err(Error::failed("backup.other_cluster", message).into());
-    }
-    if !before.is_counted {
-        as_a_copy_has_them(call, &server, &before, &mut after)?;
     }
     check_same(&path, &before, &after)?;
     // Whoever was at it meanwhile would have had to start something.
@@ -157,39 +156,12 @@ fn check_server(call: &Call<'_>, server: &Server, container: &Container) -> Resu
     Ok(())
 }
 
-/// What was recorded without rows is of a copy that followed the server, and there a sequence stands where the server's
-/// log has it: ahead of the last value that was given, by as many as may be given until it is logged again (`log_cnt`).
-/// A sequence whose recorded value lies between the two counts as the same.
-fn as_a_copy_has_them(call: &Call<'_>, server: &Server, before: &Content, after: &mut Content) -> Result<()> {
-    for (database, now) in &mut after.databases {
-        let Some(recorded) = before.databases.get(database) else { continue };
-        for (name, value) in &mut now.sequences {
-            let Some(wanted) = recorded.sequences.get(name).filter(|wanted| *wanted != value) else { continue };
-            // The server itself has written the name so that it can stand in a statement.
-            let sql = format!(
-                "SELECT s.last_value, s.last_value + s.log_cnt * q.seqincrement AS logged \
-                 FROM {name} s JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.tableoid WHERE s.is_called"
-            );
-            let rows = call.world().postgres.query(server, database, &sql, &[])?;
-            let number = |column: &str| rows.first().and_then(|row| row.get(column)?.as_i64());
-            let (Some(last), Some(logged), Ok(then)) = (number("last_value"), number("logged"), wanted.parse::<i64>())
-            else {
-                continue;
-            };
-            if (last.min(logged)..=last.max(logged)).contains(&then) {
-                value.clone_from(wanted);
-            }
-        }
-    }
-    Ok(())
-}
-
 fn check_same(backup: &Path, before: &Content, after: &Content) -> Result<()> {
-    let found = content::compare(before, after);
+    let found = content::compare(before, after, Beside::default())?;
     if found.is_equal() {
         return Ok(());
     }
-    let mut differences = found.differences;
+    let mut differences: Vec<String> = found.differences.iter().map(ToString::to_string).collect();
     if differences.is_empty() {
         differences.push("no table was recorded, so that there is nothing to compare".into());
     }

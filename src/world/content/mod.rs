@@ -62,6 +62,10 @@ pub struct Content {
     /// Objects of the cluster that are in none of its databases.
     #[serde(default)]
     pub objects: Objects,
+    /// The server followed another one. There a sequence stands where the log has it: ahead of the last value that was
+    /// given, by as many as may be given until it is logged again.
+    #[serde(default)]
+    pub is_standby: bool,
     /// Words that this server quotes where they are names, because they mean something to it.
     #[serde(default)]
     pub keywords: BTreeSet<String>,

@@ -39,6 +39,7 @@ fn cluster() -> Content {
         level: Level::Counts,
         user: "primero".into(),
         objects: Objects::default(),
+        is_standby: false,
         keywords: BTreeSet::new(),
         seconds: 0.0,
     }
@@ -387,4 +388,26 @@ fn what_the_image_makes_is_no_difference() {
     assert_eq!(said(&compared(&before, &after)), ["role reporting: was not there before"]);
     let found = compare(&before, &after, Beside { made: Some(&made), ..Beside::default() }).unwrap();
     assert!(found.is_equal() && found.made_by_image == ["role reporting"], "{found:?}");
+}
+
+#[test]
+fn a_sequence_stands_a_little_ahead_where_a_server_follows() {
+    let facts = serde_json::json!({"owner": "primero"});
+    let (mut before, mut after) = (with_catalogs(13, facts.clone()), with_catalogs(13, facts));
+    before.is_standby = true;
+    let set = |content: &mut Content, value: &str| {
+        let sequences = &mut content.databases.get_mut("production").unwrap().sequences;
+        sequences.insert("public.users_id_seq".into(), value.into());
+    };
+    set(&mut before, "35");
+    for (value, is_equal) in
+        [("35", true), ("3", true), ("2", false), ("36", false), ("not called, begins with 1", false)]
+    {
+        set(&mut after, value);
+        assert_eq!(compared(&before, &after).is_equal(), is_equal, "{value}");
+    }
+    // Of what was made of the copy it is known exactly.
+    set(&mut after, "34");
+    after.system_identifier = "7".into();
+    assert!(!compared(&before, &after).is_equal());
 }

@@ -78,7 +78,7 @@ fn generated_recomputed() {
          CREATE OR REPLACE FUNCTION fee(a numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT a * 0.19';",
     );
     stack.inventory_version(17);
-    let before = Before::of(&stack);
+    let before = Before::containers_of(&stack);
     run(&mut stack.upgrade_command(17, &["--set", "strategy=dump"]))
         .expect(1, &["content of public.orders: not the same (100 rows before and after)", "everything is back"]);
     before.is_back(&stack);

@@ -46,6 +46,7 @@ pub fn collect(clients: &Clients, server: &Server, level: Level, jobs: usize) ->
         user: server.user.clone(),
         roles: cluster.roles,
         objects: cluster.objects,
+        is_standby: cluster.is_standby,
         keywords: cluster.keywords,
         databases: cluster.names.into_iter().zip(databases).collect(),
         from_file: false,
@@ -63,6 +64,7 @@ fn unreadable(client: &Client<'_>, database: &str, why: &str) -> Error {
 struct Cluster {
     system_identifier: String,
     names: Vec<String>,
+    is_standby: bool,
     keywords: BTreeSet<String>,
     objects: Objects,
     roles: BTreeMap<String, String>,
@@ -74,13 +76,14 @@ const CLUSTER: &str = "
     SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
         (SELECT json_agg(datname ORDER BY datname) FROM pg_database
           WHERE datname <> 'template0' AND datallowconn AND datconnlimit <> -2) AS names,
-        (SELECT json_agg(word) FROM pg_get_keywords() WHERE catcode <> 'U') AS keywords;
+        pg_is_in_recovery() AS is_standby, (SELECT json_agg(word) FROM pg_get_keywords() WHERE catcode <> 'U') AS keywords;
 ";
 
 #[derive(Deserialize)]
 struct Head {
     system_identifier: String,
     names: Vec<String>,
+    is_standby: bool,
     keywords: BTreeSet<String>,
 }
 
@@ -103,8 +106,8 @@ impl Cluster {
         let roles = found.0.get("role").into_iter().flatten().map(|(name, facts)| (name.join("."), in_words(facts)));
         let roles = roles.collect();
         let objects = found.packed()?;
-        let Head { system_identifier, names, keywords } = head;
-        Ok(Self { system_identifier, names, keywords, objects, roles })
+        let Head { system_identifier, names, is_standby, keywords } = head;
+        Ok(Self { system_identifier, names, is_standby, keywords, objects, roles })
     }
 }
 
