@@ -113,7 +113,7 @@ pub fn uncarried(content: &Content) -> Result<Vec<String>> {
     let mut look = |database: &str, objects: &Objects| -> Result<()> {
         for kind in objects.kinds() {
             for (name, facts) in objects.of(kind)? {
-                found.extend(why_uncarried(kind, &name, &facts).map(|why| in_database(database, &why)));
+                found.extend(why_uncarried(kind, &name, &facts).map(|why| in_database(database, &why.warning())));
             }
         }
         Ok(())
@@ -126,7 +126,7 @@ pub fn uncarried(content: &Content) -> Result<Vec<String>> {
             let owner = facts.get("owner").and_then(Value::as_str).unwrap_or_default();
             let is_superuser = roles.get(&vec![owner.to_owned()]).and_then(|role| role.get("superuser"));
             if is_superuser == Some(&Value::Bool(false)) {
-                found.push(in_database(name, &foreign_owner(&extension, owner)));
+                found.push(in_database(name, &foreign_owner(&extension, owner).warning()));
             }
         }
     }
@@ -137,30 +137,50 @@ fn in_database(database: &str, what: &str) -> String {
     if database.is_empty() { what.to_owned() } else { format!("{database}: {what}") }
 }
 
-fn foreign_owner(extension: &Name, owner: &str) -> String {
-    format!("extension {} belongs to {owner}, and will belong to the superuser", words::dotted(extension))
+/// What stays behind, and how to do without it.
+struct Uncarried {
+    what: String,
+    cure: String,
+}
+
+impl Uncarried {
+    fn new(what: String, cure: impl Into<String>) -> Self {
+        Self { what, cure: cure.into() }
+    }
+
+    fn warning(&self) -> String {
+        format!("{}: {}", self.what, self.cure)
+    }
+}
+
+fn foreign_owner(extension: &Name, owner: &str) -> Uncarried {
+    let what = format!("that extension {} belongs to {owner}", words::dotted(extension));
+    Uncarried::new(what, "it will belong to the superuser")
 }
 
 /// `None` for what is brought along.
-fn why_uncarried(kind: &str, name: &Name, facts: &Facts) -> Option<String> {
+fn why_uncarried(kind: &str, name: &Name, facts: &Facts) -> Option<Uncarried> {
     let object = words::object(kind, name);
     let schema = name.first().map(String::as_str).unwrap_or_default();
     let is_in_system = matches!(schema, "pg_catalog" | "information_schema");
     let is_child = matches!(kind, "column" | "constraint" | "index" | "trigger" | "policy" | "rule");
-    match kind {
-        "replication origin" => Some(format!("{object}: make it again (pg_replication_origin_create) if it is needed")),
+    let found = match kind {
+        "replication origin" => Uncarried::new(object, "make it again if it is needed (pg_replication_origin_create)"),
         "index" if is("no", facts, "valid") => {
             let index = words::dotted(name);
-            Some(format!("{object} is invalid: REINDEX INDEX CONCURRENTLY {index}, or DROP INDEX {index}"))
+            let cure = format!("REINDEX INDEX CONCURRENTLY {index}, or DROP INDEX {index}");
+            Uncarried::new(format!("{object}, which is invalid"), cure)
         }
         "constraint" if facts.contains_key(SWITCHED_OFF) => {
-            Some(format!("{object}: its triggers are switched off, and will be on (ALTER TABLE … DISABLE TRIGGER ALL)"))
+            let what = format!("that triggers of {object} are switched off");
+            Uncarried::new(what, "switch them off again (ALTER TABLE … DISABLE TRIGGER ALL)")
         }
         _ if is_in_system && has_schema(kind) && !is_child => {
-            Some(format!("{object} is in a schema of the system's: move it to one of its own (ALTER … SET SCHEMA)"))
+            Uncarried::new(object, "move it to a schema of the site's own (ALTER … SET SCHEMA)")
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(found)
 }
 
 const SWITCHED_OFF: &str = "triggers switched off";
@@ -459,7 +479,7 @@ impl<'a> Round<'a> {
                 Some(after) => self.facts(database, kind, name, [facts, after], doubts),
                 None if gone.before.takes(kind, name, facts) => {}
                 None => match why_uncarried(kind, name, facts) {
-                    Some(why) => self.found.left_behind.push(in_database(database, &why)),
+                    Some(why) => self.found.left_behind.push(in_database(database, &why.what)),
                     None => self.differ(database, kind, words::object(kind, name), &self.shown(kind, facts), MISSING),
                 },
             }
@@ -562,16 +582,16 @@ impl<'a> Round<'a> {
         fact: &str,
         values: [Option<&Value>; 2],
     ) -> bool {
-        let why = match (kind, fact, values) {
+        let what = match (kind, fact, values) {
             ("constraint", SWITCHED_OFF, [Some(_), None]) => {
-                format!("{}: its triggers are on", words::object(kind, name))
+                format!("that triggers of {} are switched off", words::object(kind, name))
             }
             ("extension", "owner", [Some(Value::String(owner)), Some(_)]) if owner != &self.before.user => {
-                foreign_owner(name, owner)
+                foreign_owner(name, owner).what
             }
             _ => return false,
         };
-        self.found.left_behind.push(in_database(database, &why));
+        self.found.left_behind.push(in_database(database, &what));
         true
     }
 

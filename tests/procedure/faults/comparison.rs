@@ -48,8 +48,8 @@ fn silent_keyword_stale(strategy: &str) {
     stack.sql("primero_production", NO_DIFFERENCE);
     stack.inventory_version(17);
     let said = is_upgraded(&stack, 17, strategy).text;
-    let (before, after) = said.split_once("stop the application").unwrap();
-    let (_, end) = after.split_once("open work:").unwrap();
+    let (before, end) = said.split_once("open work:").unwrap();
+    let (_, before) = before.split_once("what neither a dump nor pg_upgrade brings along").unwrap();
     for word in ["site_codes", "my_helper", "t_v", "site_origin", "ext_owner"] {
         assert!(before.contains(word) && end.contains(word), "{word} is not named, before and at the end:\n{said}");
     }
