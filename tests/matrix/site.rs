@@ -42,7 +42,7 @@ impl Site {
     }
 
     fn upgrade_command(&self) -> Command {
-        self.stack.upgrade_command(15, &["--set", self.strategy])
+        self.stack.upgrade_command(15, &["--set", self.strategy, "--set", "boot_backup=after"])
     }
 
     #[track_caller]

@@ -311,3 +311,33 @@ fn a_script_compares_keeps_and_asks_what_was_written() {
     }
     assert_private(&stage.path("before.json"));
 }
+
+/// More relations than a server can lock in one transaction: of tables with their indexes, of views, and of sequences.
+#[test]
+fn many_tables() {
+    let stage = Stage::new();
+    let server = stage.server(15);
+    let few = "ALTER SYSTEM SET max_locks_per_transaction = 10";
+    stage.pg().execute(&server, "postgres", few, &[]).unwrap();
+    stage.pg().execute(&server, "postgres", "ALTER SYSTEM SET max_connections = 20", &[]).unwrap();
+    docker(&["restart", &server.container]);
+    stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+    let make = |what: &str| format!("SELECT format('{what}', i) FROM generate_series(1, 1500) i \\gexec\n");
+    let sql = [
+        "SET search_path = public;\n".to_owned(),
+        make("CREATE TABLE t%1$s (id int PRIMARY KEY, v text UNIQUE)"),
+        make("INSERT INTO t%1$s VALUES (%1$s)"),
+        make("CREATE VIEW v%1$s AS SELECT * FROM t%1$s"),
+        make("CREATE SEQUENCE s%1$s"),
+    ];
+    stage.pg().script(&server, PRODUCTION, &mut sql.concat().as_bytes(), &mut std::io::sink()).unwrap();
+    let refused = format!("BEGIN; {}", make("SELECT count(*) FROM public.t%1$s"));
+    let error = stage.pg().script(&server, PRODUCTION, &mut refused.as_bytes(), &mut std::io::sink()).unwrap_err();
+    assert!(error.message.contains("out of shared memory"), "{error}");
+    let content = stage.look(&server);
+    let production = &content.databases[PRODUCTION];
+    let views = production.objects.of("view").unwrap().len();
+    let numbers = [content.tables() as usize, content.rows() as usize, production.hashes.len(), views];
+    assert_eq!((numbers, production.sequences.len()), ([1500; 4], 1500));
+    assert_eq!(stage.differences(&content, &server), [""; 0]);
+}

@@ -267,6 +267,8 @@ impl Stack {
         set("to", &to.to_string());
         // It has the more steps; those of the other strategy are tested where it is named.
         set("strategy", "dump");
+        // A backup is started where that is tested, and by a cleanup.
+        set("boot_backup", "no");
         if script.exists() {
             set("deploy", "command");
             set("deploy_command", &script.display().to_string());

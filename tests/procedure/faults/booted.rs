@@ -12,6 +12,7 @@ use crate::stack::{Run, run, sh};
 /// What the upgrade says when it has started the backup, and what `status` says from then on.
 const STARTED: &str = "volume.tar.zst was started: it holds what was recorded";
 const COMPARED: &str = "read to its end, started, and compared with what was recorded";
+const BOOTED: [&str; 2] = ["--set", "boot_backup=after"];
 const NOT_YET: &str = "read to its end, checksum right; not started yet";
 
 fn backup(site: &Site) -> PathBuf {
@@ -65,7 +66,8 @@ fn named_by_the_operator_it_goes(site: &Site) {
 fn an_upgrade_starts_its_backup_and_leaves_nothing_of_that() {
     for strategy in ["dump", "pg_upgrade"] {
         let site = Site::up();
-        let upgraded = site.stack.upgrade(17, &["--set", &format!("strategy={strategy}")]);
+        let upgraded =
+            site.stack.upgrade(17, &["--set", &format!("strategy={strategy}"), "--set", "boot_backup=after"]);
         site.is_upgraded(upgraded.expect(0, &["start the backup", STARTED]));
         only_the_old_volume_is_kept(&site);
         let status = site.stack.status();
@@ -89,7 +91,7 @@ fn backup_damaged_after_it_was_written_is_not_booted() {
     let flip = r#"let path = dir + "/volume.tar.zst";
             host::run(["sh", "-c", "printf x | dd of=\"$0\" bs=1 seek=200000 conv=notrunc", path]);"#;
     let script = edited(&site.stack, start, &format!("step(\"damage\", || {{ {flip} }});\n    {start}"));
-    let ran = run(&mut super::run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
+    let ran = run(&mut super::run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &BOOTED)));
     site.is_upgraded(ran.expect(0, &["step `start the backup` is left open", "damaged"]));
     let status = site.stack.status();
     assert!(status.contains(NOT_YET) && status.contains("left open    start the backup"), "{status}");
@@ -123,7 +125,7 @@ fn backup_of_another_cluster_is_not_booted() {
         database, other.stack.volume
     );
     let script = edited(&site.stack, line, &theirs);
-    let ran = run(&mut super::run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
+    let ran = run(&mut super::run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &BOOTED)));
     let said = ["step `start the backup` is left open", "holds another cluster"];
     site.is_upgraded(ran.expect(0, &said));
     assert!(!site.stack.status().contains(COMPARED), "{}", site.stack.status());
@@ -135,7 +137,7 @@ fn backup_of_another_cluster_is_not_booted() {
     std::fs::write(&script, format!("let project = param(\"project\");\nstep(\"own\", || {text});")).unwrap();
     run(site.stack.pgscript(&["run"]).arg(&script)).expect(0, &[]);
     other.stack.docker(&["start", &database]);
-    other.is_upgraded(other.stack.upgrade(17, &["--set", "boot_backup=no"]));
+    other.is_upgraded(other.stack.upgrade(17, &[]));
     let theirs = backup(&other).display().to_string();
     sh("cp", &[&own, &theirs]);
     sh("cp", &[&format!("{own}.json"), &format!("{theirs}.json")]);
@@ -147,7 +149,7 @@ fn backup_of_another_cluster_is_not_booted() {
 fn cleanup_needs_a_backup_that_was_started() {
     // It was not started in the upgrade: cleanup does that, and is satisfied.
     let site = Site::up();
-    site.is_upgraded(site.stack.upgrade(17, &["--set", "boot_backup=no"]));
+    site.is_upgraded(site.stack.upgrade(17, &[]));
     assert!(site.stack.status().contains(NOT_YET), "{}", site.stack.status());
     let record = site.stack.artefacts().join("before.json");
     let text = std::fs::read_to_string(&record).unwrap();

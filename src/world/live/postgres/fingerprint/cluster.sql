@@ -51,13 +51,14 @@ SELECT json_build_array(roname), '{}'::json FROM pg_replication_origin
 SELECT json_build_array(provider, objtype, objname), json_build_object('label', label)
 FROM pg_seclabels WHERE objtype IN ('database', 'role', 'tablespace')
 
--- What the cluster's files say; what the command line says is the site's own, and comes with its container. A session of
--- ours has settings of its own, so that the view of those in force does not tell all of it. A copy that follows has
+-- What the cluster's files say; what the command line says is the site's own, and comes with its container. A session
+-- of ours has settings of its own, so that the view of those in force does not tell all of it. A copy that follows has
 -- other files.
 -- @kind setting
 SELECT json_build_array(s.name), json_build_object(
     'value', CASE WHEN source = 'command line' THEN s.setting ELSE coalesce(f.setting, boot_val) END,
-    'is told by', CASE WHEN source = 'command line' THEN source WHEN f.setting IS NOT NULL THEN 'file' ELSE 'nobody' END)
+    'is told by', CASE WHEN source = 'command line' THEN source
+        WHEN f.setting IS NOT NULL THEN 'file' ELSE 'nobody' END)
 FROM pg_settings s LEFT JOIN (
     SELECT DISTINCT ON (lower(name)) lower(name) AS name, setting FROM pg_file_settings
     WHERE error IS NULL ORDER BY lower(name), seqno DESC) AS f ON f.name = lower(s.name)
@@ -69,7 +70,8 @@ WHERE NOT pg_is_in_recovery() AND context <> 'internal'
 -- @kind client authentication
 SELECT json_build_array('pg_hba.conf'), json_build_object('rules', (SELECT json_agg(concat_ws(' ', type, database::text,
         user_name::text, address, netmask,
-        CASE WHEN auth_method IN ('md5', 'scram-sha-256') THEN 'password' ELSE auth_method END, options::text) ORDER BY line_number) FROM pg_hba_file_rules))
+        CASE WHEN auth_method IN ('md5', 'scram-sha-256') THEN 'password' ELSE auth_method END, options::text)
+    ORDER BY line_number) FROM pg_hba_file_rules))
 WHERE NOT pg_is_in_recovery() AND current_setting('hba_file') = current_setting('data_directory') || '/pg_hba.conf'
 
 -- @kind user name map

@@ -212,7 +212,8 @@ SELECT json_build_array(nspname, proname, pg_get_function_identity_arguments(p.o
     'support', CASE WHEN prosupport <> 0 THEN @proc(prosupport) END,
     'transforms', (SELECT json_agg(format_type(t, NULL)) FROM unnest(protrftypes) AS t),
     'aggregate', (SELECT json_strip_nulls(json_build_array(aggkind, aggnumdirectargs, @proc(aggtransfn),
-            @proc(aggfinalfn), @proc(aggcombinefn), @proc(aggserialfn), @proc(aggdeserialfn), @proc(aggmtransfn), @proc(aggminvtransfn),
+            @proc(aggfinalfn), @proc(aggcombinefn), @proc(aggserialfn), @proc(aggdeserialfn),
+            @proc(aggmtransfn), @proc(aggminvtransfn),
             @proc(aggmfinalfn), aggfinalextra, aggmfinalextra, aggfinalmodify, aggmfinalmodify,
             (SELECT oprname FROM pg_operator o WHERE o.oid = aggsortop), format_type(nullif(aggtranstype, 0), NULL),
             aggtransspace, format_type(nullif(aggmtranstype, 0), NULL), aggmtransspace, agginitval, aggminitval))

@@ -25,6 +25,8 @@ pub struct Gathered {
     /// Number of views and of sequences.
     pub views: usize,
     pub sequences: usize,
+    /// How many relations all transactions of the server can lock together.
+    pub locks: usize,
     pub snapshot: String,
     /// The last thing that is asked was answered.
     pub is_whole: bool,
@@ -38,7 +40,10 @@ impl Gathered {
         let word = line.trim_start_matches(['[', '"']).split('"').next().unwrap_or_default();
         match word {
             "snapshot" => self.snapshot = serde_json::from_str::<(String, String)>(line)?.1,
-            "numbers" => (_, self.views, self.sequences) = serde_json::from_str::<(String, usize, usize)>(line)?,
+            "numbers" => {
+                (_, self.views, self.sequences, self.locks) =
+                    serde_json::from_str::<(String, usize, usize, usize)>(line)?;
+            }
             "table" if !line.starts_with("[\"table\", [") => self.table(serde_json::from_str(line)?),
             "rows" => self.rows(line)?,
             "sequence" if !line.starts_with("[\"sequence\", [") => self.sequence(serde_json::from_str(line)?),
@@ -104,7 +109,7 @@ mod tests {
             r#"["snapshot", "0003-1"]"#,
             r#"["table", ["public", "cases"], {"owner": "primero"}]"#,
             r#"["sequence", ["public", "s"], {"owner": "primero"}]"#,
-            r#"["numbers", 3, 2]"#,
+            r#"["numbers", 3, 2, 6400]"#,
             r#"["table", 16384, "public.cases", 8192, 3, false]"#,
             r#"["rows", "public.cases", 2, "-5"]"#,
             r#"["rows", "public.cases", 3, "170141183460469231731"]"#,

@@ -20,8 +20,8 @@ FROM @tables WHERE c.oid IN (@oids) \gexec
 
 -- The same with a hash. It is made of those of the columns, each with its name: neither the order of rows nor that of
 -- columns counts, nor in which partition a row is. Plain types have hashes that are the same in all versions, because
--- hash partitions rest on them. Of others the text is hashed, as the type's own function prints it, and of bytes a hash.
--- What a generated column computes when it is read is told by its definition.
+-- hash partitions rest on them. Of others the text is hashed, as the type's own function prints it, and of bytes a
+-- hash. What a generated column computes when it is read is told by its definition.
 -- @kind hashes
 SELECT format('SELECT jsonb_build_array(''rows'', %L, count(*), coalesce(sum(%s), 0)::text) FROM ONLY %I.%I%s',
     @name(root_schema, root), coalesce(hash, '0'), nspname, relname, ' ' || condition)
@@ -72,9 +72,11 @@ FROM (
     FROM pg_largeobject GROUP BY loid) AS o CROSS JOIN LATERAL generate_series(0, last) AS piece
 GROUP BY loid;
 
--- How many relations there are of which only so many can be read in one transaction.
+-- Views and sequences, and how many relations all transactions can lock together.
 -- @kind numbers
-SELECT jsonb_build_array('numbers', count(*) FILTER (WHERE relkind IN ('v', 'm')), count(*) FILTER (WHERE relkind = 'S'))
+SELECT jsonb_build_array('numbers',
+    count(*) FILTER (WHERE relkind IN ('v', 'm')), count(*) FILTER (WHERE relkind = 'S'),
+    current_setting('max_locks_per_transaction')::int * current_setting('max_connections')::int)
 FROM pg_class WHERE oid >= 16384;
 
 -- @kind facts
@@ -91,7 +93,7 @@ SELECT jsonb_build_array('statistics', jsonb_build_object(
     'tables', (SELECT coalesce(jsonb_object_agg(name, jsonb_build_object(
             'oid', oid, 'inserted', inserted, 'updated', updated, 'deleted', deleted)), '{}')
         FROM (
-            SELECT @name(root_schema, root) AS name, min(root_oid::bigint) AS oid, sum(pg_stat_get_tuples_inserted(c.oid))
-                AS inserted, sum(pg_stat_get_tuples_updated(c.oid)) AS updated,
+            SELECT @name(root_schema, root) AS name, min(root_oid::bigint) AS oid,
+                sum(pg_stat_get_tuples_inserted(c.oid)) AS inserted, sum(pg_stat_get_tuples_updated(c.oid)) AS updated,
                 sum(pg_stat_get_tuples_deleted(c.oid)) AS deleted
             FROM @tables GROUP BY 1) AS t)));

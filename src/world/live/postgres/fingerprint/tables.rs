@@ -18,7 +18,7 @@ use crate::world::side_by_side::up_to;
 /// that has ended by now is sure to be there after this time. From 15 on a session's counters are there when it ends.
 const COLLECTOR: Duration = Duration::from_millis(600);
 
-/// So many relations are locked in one transaction: a server has room for only so many, and others need some.
+/// So many relations are locked in one transaction at most: a server has room for only so many, and others need some.
 const LOCKS: usize = 600;
 /// What is less is read by one session.
 const LARGE: u64 = 64 << 20;
@@ -150,9 +150,10 @@ impl Round<'_> {
     /// All that takes a lock on each relation, in transactions that take few; the largest first. Where there is little
     /// of it, it is one.
     fn shares(&self, gathered: &Gathered) -> Vec<Share> {
-        let mut shares = self.shares_of_tables(&gathered.tables);
+        let most = LOCKS.min(gathered.locks / 4).max(1);
+        let mut shares = self.shares_of_tables(&gathered.tables, most);
         for (kind, count) in [("view", gathered.views), ("sequence", gathered.sequences)] {
-            let of = count.div_ceil(LOCKS / 2).max(1);
+            let of = count.div_ceil(most.div_ceil(3)).max(1);
             shares.extend((0..of).map(|share| Share { script: self.of_kind(kind, share, of), bytes: 0 }));
         }
         if self.level == Level::Content && gathered.content.large_objects > 0 {
@@ -162,7 +163,7 @@ impl Round<'_> {
         let locks =
             gathered.tables.iter().map(|table| table.locks).sum::<usize>() + gathered.views * 3 + gathered.sequences;
         let bytes: u64 = shares.iter().map(|share| share.bytes).sum();
-        if locks > LOCKS || bytes > LARGE && self.jobs > 1 {
+        if locks > most || bytes > LARGE && self.jobs > 1 {
             return shares;
         }
         let script = shares.iter().map(|share| share.script.as_str()).collect();
@@ -179,7 +180,7 @@ impl Round<'_> {
     }
 
     /// Tables by their size: the large ones alone, small ones together.
-    fn shares_of_tables(&self, tables: &[Table]) -> Vec<Share> {
+    fn shares_of_tables(&self, tables: &[Table], most: usize) -> Vec<Share> {
         let kind = match self.level {
             Level::Files => return Vec::new(),
             Level::Counts => "counts",
@@ -192,7 +193,7 @@ impl Round<'_> {
         while !rest.is_empty() {
             let (mut bytes, mut locks, mut count) = (0, 0, 0);
             for table in rest {
-                let is_enough = locks + table.locks > LOCKS || bytes + table.bytes > LARGE / 2;
+                let is_enough = locks + table.locks > most || bytes + table.bytes > LARGE / 2;
                 if count > 0 && is_enough {
                     break;
                 }
