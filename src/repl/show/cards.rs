@@ -270,6 +270,7 @@ fn content(c: &Content) -> Card {
         name: ("system_identifier", c.system_identifier.clone()),
         fields: vec![
             column("server_major", text(c.server_major)),
+            field("level", text(c.level.name())),
             column("tables", text(c.tables())),
             column("rows", text(c.rows())),
             field("databases", Value::List(databases.collect())),

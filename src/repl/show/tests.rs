@@ -324,6 +324,7 @@ fn each_kind_of_handle_has_its_card() {
       limit  alpha
     Content 7412345678901234567
       server_major  15
+      level         counts
       tables        2
       rows          1207
       databases     primero, 2 tables, 1207 rows

@@ -1,78 +1,16 @@
 //! What differs between a cluster and what was made of it, and what is no difference.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::definition::{Definition, Reader, of_fact, rest_of_fact};
+use super::difference::{Comparison, Difference, MISSING};
 use super::objects::{Facts, Name, Objects};
+use super::uncarried::{SWITCHED_OFF, foreign_owner, has_schema, in_database, is, is_of_system, why_uncarried};
 use super::words;
-use super::{Content, DatabaseContent, Level, canary, kept};
+use super::{Content, DatabaseContent, Level, kept};
 use crate::world::error::Result;
-
-/// What [`compare`] found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Comparison {
-    /// For people: database, tables, rows, sequences, extensions, large objects, roles; old and new number each.
-    pub rows: Vec<[String; 7]>,
-    pub differences: Vec<Difference>,
-    /// What neither a dump nor `pg_upgrade` brings along, and that is not there any more.
-    pub left_behind: Vec<String>,
-    /// What only the new cluster has because its image makes it so.
-    pub made_by_image: Vec<String>,
-    /// What could not be, or was not to be, looked at.
-    pub not_looked_at: Vec<String>,
-    /// How closely both were looked at.
-    pub level: Level,
-    /// Tables that were there to be compared. Without any, an empty list of differences means nothing.
-    pub compared: u64,
-}
-
-impl Comparison {
-    /// Something was compared, and no difference was found.
-    pub fn is_equal(&self) -> bool {
-        self.differences.is_empty() && self.compared > 0
-    }
-}
-
-/// One thing that is not the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Difference {
-    /// Empty for what is in none.
-    pub database: String,
-    pub kind: String,
-    /// Kind and name in words.
-    pub object: String,
-    /// What of the object it is; empty for the object itself.
-    pub fact: String,
-    /// In words; nothing of it is from a row, and no secret.
-    pub before: String,
-    pub after: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.database.is_empty() {
-            write!(f, "{}: ", self.database)?;
-        }
-        write!(f, "{}: ", self.object)?;
-        if !self.fact.is_empty() {
-            write!(f, "{}: ", self.fact)?;
-        }
-        match (self.before.as_str(), self.after.as_str()) {
-            (MISSING, "") => write!(f, "was not there before"),
-            (MISSING, after) => write!(f, "was not there before; now {after}"),
-            ("", MISSING) => write!(f, "missing"),
-            (before, MISSING) => write!(f, "missing; was {before}"),
-            (before, after) if before == after => write!(f, "not the same ({before} before and after)"),
-            (before, after) => write!(f, "{before} before, {after} after"),
-        }
-    }
-}
-
-const MISSING: &str = "missing";
 
 /// What is known beside the two contents.
 #[derive(Clone, Copy, Default)]
@@ -85,16 +23,7 @@ pub struct Beside<'a> {
     pub reader: Option<&'a dyn Reader>,
 }
 
-/// Holds what a cluster had before against what one has now. Whatever differs is found; [`super::words`] says it.
-///
-/// Errors: `psql.failed` where a server can't be asked, `compare.blind` when a change that was made for that purpose is
-/// not found.
-pub fn compare(before: &Content, after: &Content, beside: Beside<'_>) -> Result<Comparison> {
-    canary::must_come_out_red(before, after)?;
-    compare_all(before, after, beside)
-}
-
-/// The same without proving first that it can fail.
+/// Whatever differs, without proving first that it can fail; see [`super::compare`].
 pub(super) fn compare_all(before: &Content, after: &Content, beside: Beside<'_>) -> Result<Comparison> {
     let mut round = Round::new(before, after, beside);
     round.cluster()?;
@@ -105,100 +34,6 @@ pub(super) fn compare_all(before: &Content, after: &Content, beside: Beside<'_>)
         }
     }
     Ok(round.found)
-}
-
-/// What there is of a content that no dump and no `pg_upgrade` brings along, with what to do about it.
-pub fn uncarried(content: &Content) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let mut look = |database: &str, objects: &Objects| -> Result<()> {
-        for kind in objects.kinds() {
-            for (name, facts) in objects.of(kind)? {
-                found.extend(why_uncarried(kind, &name, &facts).map(|why| in_database(database, &why.warning())));
-            }
-        }
-        Ok(())
-    };
-    look("", &content.objects)?;
-    content.databases.iter().try_for_each(|(name, database)| look(name, &database.objects))?;
-    let roles = content.objects.of("role")?;
-    for (name, database) in &content.databases {
-        for (extension, facts) in database.objects.of("extension")? {
-            let owner = facts.get("owner").and_then(Value::as_str).unwrap_or_default();
-            let is_superuser = roles.get(&vec![owner.to_owned()]).and_then(|role| role.get("superuser"));
-            if is_superuser == Some(&Value::Bool(false)) {
-                found.push(in_database(name, &foreign_owner(&extension, owner).warning()));
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn in_database(database: &str, what: &str) -> String {
-    if database.is_empty() { what.to_owned() } else { format!("{database}: {what}") }
-}
-
-/// What stays behind, and how to do without it.
-struct Uncarried {
-    what: String,
-    cure: String,
-}
-
-impl Uncarried {
-    fn new(what: String, cure: impl Into<String>) -> Self {
-        Self { what, cure: cure.into() }
-    }
-
-    fn warning(&self) -> String {
-        format!("{}: {}", self.what, self.cure)
-    }
-}
-
-fn foreign_owner(extension: &Name, owner: &str) -> Uncarried {
-    let what = format!("that extension {} belongs to {owner}", words::dotted(extension));
-    Uncarried::new(what, "it will belong to the superuser")
-}
-
-/// `None` for what is brought along.
-fn why_uncarried(kind: &str, name: &Name, facts: &Facts) -> Option<Uncarried> {
-    let object = words::object(kind, name);
-    let schema = name.first().map(String::as_str).unwrap_or_default();
-    let is_in_system = matches!(schema, "pg_catalog" | "information_schema");
-    let is_child = matches!(kind, "column" | "constraint" | "index" | "trigger" | "policy" | "rule");
-    let found = match kind {
-        "replication origin" => Uncarried::new(object, "make it again if it is needed (pg_replication_origin_create)"),
-        "index" if is("no", facts, "valid") => {
-            let index = words::dotted(name);
-            let cure = format!("REINDEX INDEX CONCURRENTLY {index}, or DROP INDEX {index}");
-            Uncarried::new(format!("{object}, which is invalid"), cure)
-        }
-        "constraint" if facts.contains_key(SWITCHED_OFF) => {
-            let what = format!("that triggers of {object} are switched off");
-            Uncarried::new(what, "switch them off again (ALTER TABLE … DISABLE TRIGGER ALL)")
-        }
-        _ if is_in_system && has_schema(kind) && !is_child => {
-            Uncarried::new(object, "move it to a schema of the site's own (ALTER … SET SCHEMA)")
-        }
-        _ => return None,
-    };
-    Some(found)
-}
-
-const SWITCHED_OFF: &str = "triggers switched off";
-
-/// Whether a table lies in one of the system's schemas.
-fn is_of_system(table: &str) -> bool {
-    ["pg_catalog.", "information_schema."].iter().any(|schema| table.starts_with(schema))
-}
-
-fn has_schema(kind: &str) -> bool {
-    !matches!(
-        kind,
-        "cast" | "transform" | "default rights" | "rights on a system object" | "security label" | "setting"
-    )
-}
-
-fn is(value: &str, facts: &Facts, fact: &str) -> bool {
-    facts.get(fact).and_then(Value::as_str) == Some(value)
 }
 
 /// Parents come before what is in them.
@@ -689,6 +524,8 @@ fn is_no_difference(kind: &str, fact: &str, before: Option<&Value>, after: Optio
             };
             number(after) >= number(before)
         }
+        // Another version brings another one, and the old one stays.
+        ("extension", "comment") => before.is_none(),
         _ => false,
     }
 }
@@ -698,7 +535,7 @@ fn row(name: &str, cells: [&str; 6]) -> [String; 7] {
     [name.to_owned(), tables, rows, sequences, extensions, large_objects, roles]
 }
 
-fn pair<T: PartialEq + fmt::Display>(old: T, now: T) -> String {
+fn pair<T: PartialEq + std::fmt::Display>(old: T, now: T) -> String {
     let sign = if old == now { '=' } else { '≠' };
     format!("{old} {sign} {now}")
 }

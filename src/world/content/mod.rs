@@ -7,18 +7,24 @@
 mod canary;
 mod compare;
 mod definition;
+mod difference;
 mod objects;
+mod uncarried;
 mod words;
 mod written;
 
-pub use compare::{Beside, Comparison, Difference, compare, uncarried};
-pub use definition::{Definition, Reader};
+pub use compare::Beside;
+pub use definition::{Definition, Reader, quoted};
+pub use difference::{Comparison, Difference};
 pub use objects::{Facts, Name, Objects};
+pub use uncarried::uncarried;
 pub use written::{Written, WrittenTable, written_since};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+
+use super::error::Result;
 
 /// How closely a cluster is looked at; each level has what those before it have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -163,6 +169,15 @@ impl Content {
     pub fn has_objects(&self) -> bool {
         !self.objects.is_empty()
     }
+}
+
+/// Holds what a cluster had before against what one has now. Whatever differs is found; [`words`] says it.
+///
+/// Errors: `psql.failed` where a server can't be asked, `compare.blind` when a change that was made for that purpose is
+/// not found.
+pub fn compare(before: &Content, after: &Content, beside: Beside<'_>) -> Result<Comparison> {
+    canary::must_come_out_red(before, after)?;
+    compare::compare_all(before, after, beside)
 }
 
 /// What is now of those that were there before.

@@ -76,7 +76,8 @@ WHERE NOT pg_is_in_recovery() AND current_setting('hba_file') = current_setting(
 
 -- @kind user name map
 SELECT json_build_array('pg_ident.conf'), json_build_object('lines', (SELECT json_agg(l) FROM
-        regexp_split_to_table(pg_read_file(current_setting('ident_file')), '\n') AS l WHERE l !~ '^\s*(#|$)'))
+        regexp_split_to_table(pg_read_file(current_setting('ident_file'), 0, 16777216, true), '\n') AS l
+    WHERE l !~ '^\s*(#|$)'))
 WHERE NOT pg_is_in_recovery() AND current_setting('ident_file') = current_setting('data_directory') || '/pg_ident.conf'
 
 -- @kind right on a parameter (since 15)

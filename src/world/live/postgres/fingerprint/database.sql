@@ -441,8 +441,11 @@ FROM pg_seclabels WHERE objtype NOT IN ('database', 'role', 'tablespace')
 
 -- @kind extension
 SELECT json_build_array(extname), json_build_object(
-    'version', extversion, 'schema', nspname, 'owner', pg_get_userbyid(extowner))
+    'version', extversion, 'schema', nspname, 'owner', pg_get_userbyid(extowner),
+    -- But for what the version brings itself.
+    'comment', nullif(obj_description(e.oid, 'pg_extension'), a.comment))
 FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace
+    LEFT JOIN pg_available_extensions a ON a.name = extname
 
 -- On what initdb or an extension has made: rights that were given beyond those that it gave, or taken away.
 -- @kind rights on a system object

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::unreadable;
-use crate::world::content::Definition;
+use crate::world::content::{Definition, quoted};
 use crate::world::error::Result;
 use crate::world::live::postgres::Clients;
 use crate::world::live::postgres::client::Client;
@@ -105,10 +105,6 @@ fn read_view(name: &str) -> String {
 
 fn dotted(of: &[String; 2]) -> String {
     format!("{}.{}", quoted(&of[0]), quoted(&of[1]))
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn literal(text: &str) -> String {
