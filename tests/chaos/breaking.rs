@@ -102,9 +102,14 @@ pub fn undo_what_came_too_late(site: &Site) {
     let is_too_late = |at: Instant| at.elapsed() < Duration::from_millis(1500);
     if site.stopped_at.take().is_some_and(is_too_late) {
         site.note("the database was stopped after the program's last look: somebody starts it again");
-        with_database(site, &["start"]);
-        site.stopped_at.take();
+        start_database(site);
     }
+}
+
+/// Somebody else than the program starts the database.
+pub fn start_database(site: &Site) {
+    with_database(site, &["start"]);
+    site.stopped_at.take();
 }
 
 /// One of the server's processes goes as the kernel takes it when there is no memory left.

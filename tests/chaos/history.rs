@@ -242,6 +242,11 @@ impl History<'_> {
             self.site.deploy(major);
             self.site.wait_for_others();
         }
+        let is_theirs = [Action::DatabaseKilled, Action::DatabaseStopped].iter().any(|a| self.happened.contains(a));
+        if is_theirs && outcome == Outcome::RefusedBefore {
+            self.site.note("the database was ended before anything was stopped: whoever did that starts it again");
+            breaking::start_database(&self.site);
+        }
         self.site.note(&format!("{outcome:?}, so {major} is expected"));
         self.faults.append(&mut outside::faults(&self.site, major));
         self.clean_up();
