@@ -48,10 +48,7 @@ impl<'a> Psql<'a> {
     /// In a database whose texts are bytes of no encoding (SQL_ASCII) names come as they are, not only those that are
     /// UTF-8; [`text_of`](super::rows::text_of) reads them.
     pub fn any_text(self) -> Self {
-        self.preamble("SELECT pg_catalog.current_setting('server_encoding') = 'SQL_ASCII' AS has_bytes \\gset")
-            .preamble("\\if :has_bytes")
-            .preamble("\\encoding LATIN1")
-            .preamble("\\endif")
+        ANY_TEXT.iter().fold(self, |psql, line| psql.preamble(line))
     }
 
     /// The input begins with so many lines that are not the caller's own.
@@ -132,6 +129,21 @@ impl<'a> Psql<'a> {
         }
         ended
     }
+}
+
+/// See [`Psql::any_text`].
+const ANY_TEXT: [&str; 4] = [
+    "SELECT pg_catalog.current_setting('server_encoding') = 'SQL_ASCII' AS has_bytes \\gset",
+    "\\if :has_bytes",
+    "\\encoding LATIN1",
+    "\\endif",
+];
+
+/// What has a psql that stays go on in another database, with any text in it.
+pub fn connect(database: &str) -> Result<String> {
+    let value = format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"));
+    let set = set_line(&Binding { name: "target".into(), value })?;
+    Ok(format!("{set}\\connect -reuse-previous=on :\"target\"\n{}\n", ANY_TEXT.join("\n")))
 }
 
 /// psql as a person uses it; gives its exit code.

@@ -16,15 +16,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::Client;
-use super::psql::Psql;
-use super::rows::{self, Collected};
 use super::{Clients, ready};
 use crate::world::content::{Content, Facts, Level, Name, Objects};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::Server;
-use crate::world::session::Purpose;
-use crate::world::side_by_side::side_by_side;
 use tables::Round;
+use talk::Talk;
 
 /// From here on a server has all that the catalogs and hashes are read with. Of older ones rows are counted.
 const READABLE: u32 = 12;
@@ -36,9 +33,18 @@ pub fn collect(clients: &Clients, server: &Server, level: Level, jobs: usize) ->
     let client = Client::inside(clients, server);
     let is_readable = version.major >= READABLE;
     let level = if is_readable { level } else { level.min(Level::Counts) };
-    let cluster = Cluster::ask(&client, &reachable, version.major)?;
     let round = Round { client: &client, server_major: version.major, is_readable, level, jobs: jobs.max(1), begun };
-    let databases = side_by_side(&cluster.names, |_, name| round.database(name))?;
+    let (cluster, databases) = std::thread::scope(|scope| {
+        // One psql goes from database to database: what most of them cost is a process.
+        let talk = Talk::open(scope, round.session(&reachable));
+        let look = || {
+            let cluster = Cluster::ask(&talk, &round, &reachable)?;
+            let databases = cluster.names.iter().map(|name| round.database(&talk, name)).collect::<Result<Vec<_>>>()?;
+            Ok((cluster, databases))
+        };
+        let outcome = look();
+        talk.end(outcome)
+    })?;
     Ok(Content {
         system_identifier: cluster.system_identifier,
         server_major: version.major,
@@ -88,21 +94,22 @@ struct Head {
 }
 
 impl Cluster {
-    fn ask(client: &Client<'_>, database: &str, major: u32) -> Result<Self> {
+    fn ask(talk: &Talk<'_>, round: &Round<'_>, database: &str) -> Result<Self> {
         let mut script =
             format!("SELECT row_to_json(q)::jsonb FROM ({}) AS q;\n", CLUSTER.trim().trim_end_matches(';'));
-        for statement in catalogs::of_cluster().iter().filter(|of| major >= of.since.max(READABLE)) {
+        for statement in catalogs::of_cluster().iter().filter(|of| round.server_major >= of.since.max(READABLE)) {
             script += &statement.sql(0, 1);
         }
-        let mut answer = Collected::default();
-        let session = Psql::new(client, database).any_text().purpose(Purpose::Reading);
-        session.run(&mut script.as_bytes(), &mut answer)?;
-        let text = rows::text_of(&answer.0);
-        let bad = |e: serde_json::Error| unreadable(client, database, &e.to_string());
-        let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-        let head: Head = serde_json::from_str(first).map_err(bad)?;
-        let mut found = Found::default();
-        rest.lines().try_for_each(|line| found.object(line)).map_err(bad)?;
+        let bad = |e: serde_json::Error| unreadable(round.client, database, &e.to_string());
+        let (mut head, mut found) = (None, Found::default());
+        talk.ask(&script, |line| match head {
+            None => {
+                head = Some(serde_json::from_str::<Head>(line).map_err(bad)?);
+                Ok(())
+            }
+            Some(_) => found.object(line).map_err(bad),
+        })?;
+        let head = head.ok_or_else(|| unreadable(round.client, database, "it is empty"))?;
         let roles = found.0.get("role").into_iter().flatten().map(|(name, facts)| (name.join("."), in_words(facts)));
         let roles = roles.collect();
         let objects = found.packed()?;

@@ -9,7 +9,7 @@ use super::{catalogs, unreadable};
 use crate::world::content::{DatabaseContent, Level};
 use crate::world::error::Result;
 use crate::world::live::postgres::client::Client;
-use crate::world::live::postgres::psql::Psql;
+use crate::world::live::postgres::psql::{Psql, connect};
 use crate::world::live::progress::Progress;
 use crate::world::session::Purpose;
 use crate::world::side_by_side::up_to;
@@ -41,14 +41,11 @@ struct Share {
 }
 
 impl Round<'_> {
-    /// All of a database.
-    pub fn database(&self, name: &str) -> Result<DatabaseContent> {
+    /// All of a database, which `talk` goes on in.
+    pub fn database(&self, talk: &Talk<'_>, name: &str) -> Result<DatabaseContent> {
+        talk.ask(&connect(name)?, |_| Ok(()))?;
         let gathered = Mutex::new(Gathered::default());
-        std::thread::scope(|scope| {
-            let talk = Talk::open(scope, self.session(name));
-            let outcome = self.with(&talk, name, &gathered);
-            talk.end(outcome)
-        })?;
+        self.with(talk, name, &gathered)?;
         let gathered = gathered.into_inner().unwrap_or_else(PoisonError::into_inner);
         match gathered.is_whole {
             true => gathered.content(),
@@ -56,7 +53,8 @@ impl Round<'_> {
         }
     }
 
-    fn session<'s>(&'s self, name: &'s str) -> Psql<'s> {
+    /// A session of ours in a database.
+    pub fn session<'s>(&'s self, name: &'s str) -> Psql<'s> {
         Psql::new(self.client, name).any_text().purpose(Purpose::Reading)
     }
 
