@@ -54,7 +54,7 @@ impl Site {
 
     /// As [`Site::upgrade_until`], with further arguments.
     #[track_caller]
-    fn upgrade_with_until(&self, args: &[&str], text: &str) -> Watched {
+    pub fn upgrade_with_until(&self, args: &[&str], text: &str) -> Watched {
         let mut run = Watched::start(self.stack.upgrade_command(17, args));
         run.until(text);
         run

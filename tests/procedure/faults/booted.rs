@@ -172,7 +172,7 @@ fn cleanup_needs_a_backup_that_was_started() {
 #[test]
 fn a_start_of_the_backup_that_was_cut_off_is_done_again() {
     let site = Site::up();
-    let mut watched = site.upgrade_until("start the backup");
+    let mut watched = site.upgrade_with_until(&BOOTED, "start the backup");
     watched.until("$ docker start");
     watched.kill();
     assert!(site.stack.kept_volumes().len() == 2, "{:?}", site.stack.kept_volumes());
