@@ -44,6 +44,9 @@ const OF_FILES: [&str; 3] = ["setting", "client authentication", "user name map"
 const HELD_OTHERWISE: [&str; 5] =
     ["archive_mode", "listen_addresses", "max_worker_processes", "port", "unix_socket_directories"];
 
+/// How a sequence that was not called begins to be told.
+const NOT_CALLED: &str = "not called";
+
 /// A fact of which only the text differs.
 struct Doubt {
     difference: Difference,
@@ -107,7 +110,10 @@ impl<'a> Round<'a> {
             let made = self.beside.made.map(|made| &made.objects);
             return self.objects("", &before.objects, &after.objects, made);
         }
-        self.changed("", "role", "role", &before.roles, &after.roles);
+        // What kind of role each is was told in other words by earlier versions.
+        for role in before.roles.keys().filter(|role| !after.roles.contains_key(*role)) {
+            self.differ("", "role", format!("role {role}"), "", MISSING);
+        }
         Ok(())
     }
 
@@ -129,7 +135,7 @@ impl<'a> Round<'a> {
                 self.differ(name, "extension", format!("extension {extension}"), "", MISSING);
             }
         }
-        self.rows(name, old, now);
+        self.rows(name, old, now)?;
         let mut sequences = now.sequences.clone();
         self.as_logged(old, &mut sequences)?;
         self.changed(name, "sequence", "sequence", &old.sequences, &sequences);
@@ -156,11 +162,16 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    fn rows(&mut self, database: &str, old: &DatabaseContent, now: &DatabaseContent) {
+    fn rows(&mut self, database: &str, old: &DatabaseContent, now: &DatabaseContent) -> Result<()> {
         let level = self.found.level;
+        let counted_otherwise = self.counted_otherwise(now)?;
         for (table, count) in &old.tables {
             let object = format!("rows of {table}");
             let Some(rows) = now.tables.get(table) else {
+                if counted_otherwise.contains(table) {
+                    self.found.not_looked_at.push(in_database(database, &format!("rows of {table}")));
+                    continue;
+                }
                 let is_left = is_of_system(table) && self.before.has_objects();
                 let is_said = self.is_said_missing(database, "table", table) || is_left;
                 if !is_said {
@@ -178,11 +189,32 @@ impl<'a> Round<'a> {
                 self.differ(database, "rows", format!("content of {table}"), &same, &same);
             }
         }
+        Ok(())
+    }
+
+    /// Earlier versions counted the rows of each partition and of materialized views, which are no tables of their own
+    /// any more: they are there, under these names.
+    fn counted_otherwise(&self, now: &DatabaseContent) -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        if !self.before.has_objects() {
+            for kind in ["table", "view"] {
+                found.extend(now.objects.of(kind)?.keys().map(|name| words::dotted(name)));
+            }
+        }
+        Ok(found)
     }
 
     /// A cluster that is held against what a server told that followed it: a sequence may stand a little before where
     /// that one had it.
     fn as_logged(&self, old: &DatabaseContent, now: &mut BTreeMap<String, String>) -> Result<()> {
+        // Earlier versions did not tell where one begins that was not called.
+        let not_called = old.sequences.iter().filter(|(_, then)| then.as_str() == NOT_CALLED);
+        for (name, then) in not_called {
+            now.get_mut(name)
+                .filter(|value| value.starts_with(NOT_CALLED))
+                .into_iter()
+                .for_each(|v| v.clone_from(then));
+        }
         let is_of_follower = self.before.is_standby && !self.after.is_standby;
         if !is_of_follower || self.before.system_identifier != self.after.system_identifier {
             return Ok(());
