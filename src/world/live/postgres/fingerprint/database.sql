@@ -96,6 +96,7 @@ FROM pg_constraint k JOIN pg_class c ON c.oid = conrelid JOIN pg_namespace n ON 
 WHERE contype IN ('c', 'f', 'p', 'u', 'x') AND NOT (contype = 'f' AND conparentid <> 0)
     AND @own(pg_class, c.oid) AND nspname !~ '^pg_(toast|temp)'
 
+-- Those of an extension's tables are the extension's.
 -- @kind index
 SELECT json_build_array(nspname, i.relname), json_build_object(
     'table', t.relname,
@@ -125,7 +126,7 @@ SELECT json_build_array(nspname, i.relname), json_build_object(
     'comment', obj_description(indexrelid, 'pg_class'))
 FROM pg_index x JOIN pg_class i ON i.oid = indexrelid JOIN pg_class t ON t.oid = indrelid
     JOIN pg_am a ON a.oid = i.relam JOIN pg_namespace n ON n.oid = i.relnamespace
-WHERE @own(pg_class, indexrelid) AND nspname !~ '^pg_(toast|temp)'
+WHERE @own(pg_class, indrelid) AND nspname !~ '^pg_(toast|temp)'
 
 -- @kind view (in batches)
 SELECT json_build_array(nspname, relname), json_build_object(
@@ -173,6 +174,7 @@ SELECT json_build_array(nspname, relname, polname), json_build_object(
     'with check', pg_get_expr(polwithcheck, polrelid),
     'comment', obj_description(p.oid, 'pg_policy'))
 FROM pg_policy p JOIN pg_class c ON c.oid = polrelid JOIN pg_namespace n ON n.oid = relnamespace
+WHERE @own(pg_class, polrelid)
 
 -- @kind sequence
 SELECT json_build_array(nspname, relname), json_build_object(
