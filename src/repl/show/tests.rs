@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
@@ -11,7 +11,7 @@ use crate::world::Error;
 use crate::world::Secret;
 use crate::world::ansible::Site;
 use crate::world::container::{Attachment, Container, Image, Mount, Volume};
-use crate::world::content::{Content, DatabaseContent, Level, Objects};
+use crate::world::content::{Content, DatabaseContent};
 use crate::world::postgres::{Dump, DumpedDatabase, Format, Server};
 use crate::world::volume::{Backup, Manifest};
 
@@ -136,13 +136,8 @@ fn handles() -> Vec<Dynamic> {
         container: "0123456789abcdef".into(),
         roles: BTreeMap::from([("app".into(), "LOGIN".into()), ("postgres".into(), "SUPERUSER".into())]),
         databases: BTreeMap::from([("primero".into(), database)]),
-        from_file: false,
-        level: Level::Counts,
         user: "primero".into(),
-        objects: Objects::default(),
-        is_standby: false,
-        keywords: BTreeSet::new(),
-        seconds: 0.0,
+        ..Content::default()
     };
     let site = Site { dir: "/srv/ansible".into(), limit: Some("alpha".into()), ..Site::default() };
     let error = Error::failed("docker.not_found", "no container `db`").hint("docker ps -a shows what there is");

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use rhai::{Dynamic, Map};
-use sha2::{Digest, Sha256};
 
 use super::call::Call;
+use super::content::{checksum, content_of};
 use super::{Namespace, ScriptResult};
 use crate::script::evidence::Fact;
 use crate::script::ledger::Ledger;
@@ -48,19 +48,6 @@ pub fn of_volume(ns: &mut Namespace<'_, '_>) {
             Ok(guards::unstarted(call.session, &volume.name)?.map_or(Dynamic::UNIT, Into::into))
         },
     );
-}
-
-/// States which file holds what a server held, as far as it is known to be so.
-pub fn note_saved(call: &Call<'_>, content: &Content, path: &Path) -> Result<()> {
-    if content.from_file {
-        return Ok(());
-    }
-    let sha256 = checksum(&call.world().host.read(path)?);
-    call.session.prove(Fact::ContentSaved { path: guards::absolute(path), sha256 })
-}
-
-fn checksum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unproven(message: String) -> Error {
@@ -114,8 +101,7 @@ fn recorded(call: &Call<'_>, facts: &Ledger, backup: &Path, path: &Path) -> Resu
         let shown = path.display();
         return Err(unproven(format!("{shown} is not what the run that made the backup has recorded of the cluster")));
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Error::failed("host.not_json", format!("{} is not the content of a cluster: {e}", path.display())))
+    content_of(&bytes, path)
 }
 
 /// The server's volume is this run's own, is alone in the container and alone its, and holds what was unpacked from

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use rhai::{Array, Dynamic, Map};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::call::Call;
-use super::{Namespace, Registrar, ScriptResult, booted, values};
+use super::{Namespace, Registrar, ScriptResult, values};
 use crate::event::Event;
 use crate::script::evidence::Fact;
 use crate::script::{guards, witness};
@@ -168,6 +169,7 @@ fn prove(call: &Call<'_>, before: &Content, after: &Content, found: &Comparison)
     }
     Ok(proven)
 }
+
 fn written_since(call: &mut Call<'_>) -> ScriptResult {
     let (s, before): (Server, Content) = (call.get("server")?, call.get("before")?);
     let written = content::written_since(&before, &call.world().postgres.content(&s, Level::Counts, 2)?);
@@ -190,8 +192,11 @@ fn files(ns: &mut Namespace<'_, '_>) {
         |call| {
             let (content, path): (Content, _) = (call.get("content")?, call.path("path")?);
             let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
-            keep(call, &path, &content, overwrite)?;
-            booted::note_saved(call, &content, &path)?;
+            let sha256 = checksum(&keep(call, &path, &content, overwrite)?);
+            // One from a file proves nothing, in another file neither.
+            if !content.from_file {
+                call.session.prove(Fact::ContentSaved { path: guards::absolute(&path), sha256 })?;
+            }
             Ok(Dynamic::UNIT)
         },
     );
@@ -201,20 +206,30 @@ fn files(ns: &mut Namespace<'_, '_>) {
          Errors: `host.not_json`.",
         |call| {
             let path = call.path("path")?;
-            let content: Content = serde_json::from_slice(&call.world().host.read(&path)?).map_err(|e| {
-                Error::failed("host.not_json", format!("{} is not the content of a cluster: {e}", path.display()))
-            })?;
+            let content = content_of(&call.world().host.read(&path)?, &path)?;
             Ok(Dynamic::from(Content { from_file: true, ..content }))
         },
     );
 }
 
-/// Writes a private JSON file.
-pub fn keep(call: &mut Call<'_>, path: &Path, value: &impl Serialize, overwrite: bool) -> Result<()> {
+/// What a file holds that `psql::save_content` has written.
+pub fn content_of(json: &[u8], path: &Path) -> Result<Content> {
+    let bad = |e| Error::failed("host.not_json", format!("{} is not the content of a cluster: {e}", path.display()));
+    serde_json::from_slice(json).map_err(bad)
+}
+
+/// By which such a file is known again.
+pub fn checksum(json: &[u8]) -> String {
+    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes a private JSON file; gives what it holds.
+pub fn keep(call: &mut Call<'_>, path: &Path, value: &impl Serialize, overwrite: bool) -> Result<Vec<u8>> {
     let json = serde_json::to_vec_pretty(value)
         .map_err(|e| Error::failed("host.not_json", format!("{}: {e}", path.display())))?;
     let lost = if overwrite { guards::artefact_loss(call.session, path)? } else { Vec::new() };
     call.effect(format!("write {}", path.display()))?;
     guards::lose(call.session, &lost)?;
-    call.world().host.write(path, &json, overwrite)
+    call.world().host.write(path, &json, overwrite)?;
+    Ok(json)
 }

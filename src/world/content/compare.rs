@@ -9,7 +9,7 @@ use super::difference::{Comparison, Difference, MISSING};
 use super::objects::{Facts, Name, Objects};
 use super::uncarried::{SWITCHED_OFF, foreign_owner, has_schema, in_database, is, is_of_system, why_uncarried};
 use super::words;
-use super::{Content, DatabaseContent, Level, kept};
+use super::{Content, DatabaseContent, Level, NOT_CALLED, kept};
 use crate::world::error::Result;
 
 /// What is known beside the two contents.
@@ -44,9 +44,6 @@ const OF_FILES: [&str; 3] = ["setting", "client authentication", "user name map"
 const HELD_OTHERWISE: [&str; 5] =
     ["archive_mode", "listen_addresses", "max_worker_processes", "port", "unix_socket_directories"];
 
-/// How a sequence that was not called begins to be told.
-const NOT_CALLED: &str = "not called";
-
 /// A fact of which only the text differs.
 struct Doubt {
     difference: Difference,
@@ -58,6 +55,8 @@ struct Round<'a> {
     before: &'a Content,
     after: &'a Content,
     beside: Beside<'a>,
+    /// Both tell what their catalogs hold.
+    has_objects: bool,
     /// Words that only one of the two servers quotes.
     keywords: BTreeSet<String>,
     /// Privileges that one of them does not know.
@@ -84,29 +83,25 @@ impl<'a> Round<'a> {
             Level::Counts => found.not_looked_at.push("what is in the rows, and in large objects".into()),
             Level::Content => {}
         }
-        if !(before.has_objects() && after.has_objects()) {
+        let has_objects = before.has_objects() && after.has_objects();
+        if !has_objects {
             let what = "definitions, owners, rights and settings (an old server, or an earlier version of pgscript)";
             found.not_looked_at.push(what.into());
         }
-        Self { before, after, beside, keywords, unknown, found }
+        Self { before, after, beside, has_objects, keywords, unknown, found }
     }
 
+    /// A difference of the object itself, which has not to do with one of its facts.
     fn differ(&mut self, database: &str, kind: &str, object: String, before: &str, after: &str) {
-        self.found.differences.push(Difference {
-            database: database.to_owned(),
-            kind: kind.to_owned(),
-            object,
-            fact: String::new(),
-            before: before.to_owned(),
-            after: after.to_owned(),
-        });
+        let (before, after) = (before.to_owned(), after.to_owned());
+        self.found.differences.push(Difference::of_fact(database, kind, object, "", before, after));
     }
 
     fn cluster(&mut self) -> Result<()> {
         let (before, after) = (self.before, self.after);
         let roles = pair(before.roles.len(), kept(&before.roles, &after.roles).count());
         self.found.rows.push(row("(cluster)", ["", "", "", "", "", &roles]));
-        if before.has_objects() && after.has_objects() {
+        if self.has_objects {
             let made = self.beside.made.map(|made| &made.objects);
             return self.objects("", &before.objects, &after.objects, made);
         }
@@ -120,13 +115,13 @@ impl<'a> Round<'a> {
     fn missing_database(&mut self, name: &str) {
         self.found.rows.push(row(name, ["missing", "", "", "", "", ""]));
         // Where the catalogs were read they have said so.
-        if !self.after.has_objects() || !self.before.has_objects() {
+        if !self.has_objects {
             self.differ("", "database", format!("database {}", words::plain_name(name)), "", MISSING);
         }
     }
 
     fn database(&mut self, name: &str, old: &DatabaseContent, now: &DatabaseContent) -> Result<()> {
-        if self.before.has_objects() && self.after.has_objects() {
+        if self.has_objects {
             let made = self.beside.made.and_then(|made| made.databases.get(name)).map(|made| &made.objects);
             self.objects(name, &old.objects, &now.objects, made)?;
         } else {
@@ -137,7 +132,7 @@ impl<'a> Round<'a> {
         }
         self.rows(name, old, now)?;
         let mut sequences = now.sequences.clone();
-        self.as_logged(old, &mut sequences)?;
+        self.as_recorded(old, &mut sequences)?;
         self.changed(name, "sequence", "sequence", &old.sequences, &sequences);
         if old.large_objects != now.large_objects {
             let (old, now) = (old.large_objects.to_string(), now.large_objects.to_string());
@@ -204,10 +199,10 @@ impl<'a> Round<'a> {
         Ok(found)
     }
 
-    /// A cluster that is held against what a server told that followed it: a sequence may stand a little before where
-    /// that one had it.
-    fn as_logged(&self, old: &DatabaseContent, now: &mut BTreeMap<String, String>) -> Result<()> {
-        // Earlier versions did not tell where one begins that was not called.
+    /// Values of sequences as the record would have them, where it says of the same value something else. Earlier
+    /// versions did not tell where a sequence begins that was not called; and a server that followed the cluster has one
+    /// a little ahead of where it stands.
+    fn as_recorded(&self, old: &DatabaseContent, now: &mut BTreeMap<String, String>) -> Result<()> {
         let not_called = old.sequences.iter().filter(|(_, then)| then.as_str() == NOT_CALLED);
         for (name, then) in not_called {
             now.get_mut(name)
@@ -316,6 +311,7 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// A text in which nothing is quoted that only one version quotes.
     fn plain(&self, text: &str) -> String {
         let mut text = text.to_owned();
         if text.contains('"') {
@@ -324,6 +320,11 @@ impl<'a> Round<'a> {
             }
         }
         text
+    }
+
+    /// The same of a fact: JSON has a backslash before each quote in a text.
+    fn plain_json(&self, fact: &Value) -> String {
+        self.plain(&fact.to_string().replace("\\\"", "\""))
     }
 
     /// Objects under names in which nothing is quoted that only one version quotes.
@@ -396,15 +397,12 @@ impl<'a> Round<'a> {
             }
             let is_text = matches!(fact.as_str(), "body" | "comment" | "label" | "value");
             if let (Some(before), Some(after), false) = (before, after, is_text)
-                && self.plain(&before.to_string().replace("\\\"", "\""))
-                    == self.plain(&after.to_string().replace("\\\"", "\""))
+                && self.plain_json(before) == self.plain_json(after)
             {
                 continue;
             }
             let (before, after) = words::values(before, after);
-            let (database, kind_name) = (database.to_owned(), kind.to_owned());
-            let object = words::object(kind, name);
-            let difference = Difference { database, kind: kind_name, object, fact: fact.clone(), before, after };
+            let difference = Difference::of_fact(database, kind, words::object(kind, name), fact, before, after);
             match self.definitions(kind, name, fact, [old, now]) {
                 Some((old, now)) => doubts.push(Doubt { difference, old, now }),
                 None => self.found.differences.push(difference),
@@ -429,14 +427,10 @@ impl<'a> Round<'a> {
         let [before, after] = acls.map(|acl| words::rights(acl, self.unknown));
         let roles: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for role in roles.into_iter().filter(|role| before.get(*role) != after.get(*role)) {
-            self.found.differences.push(Difference {
-                database: database.to_owned(),
-                kind: kind.to_owned(),
-                object: words::object(kind, name),
-                fact: format!("rights of {role}"),
-                before: words::privileges(before.get(role)),
-                after: words::privileges(after.get(role)),
-            });
+            let (fact, [before, after]) =
+                (format!("rights of {role}"), [&before, &after].map(|rights| words::privileges(rights.get(role))));
+            let object = words::object(kind, name);
+            self.found.differences.push(Difference::of_fact(database, kind, object, &fact, before, after));
         }
     }
 

@@ -46,6 +46,14 @@ pub struct Difference {
     pub after: String,
 }
 
+impl Difference {
+    /// `fact` is empty for the object itself.
+    pub fn of_fact(database: &str, kind: &str, object: String, fact: &str, before: String, after: String) -> Self {
+        let [database, kind, fact] = [database, kind, fact].map(str::to_owned);
+        Self { database, kind, object, fact, before, after }
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.database.is_empty() {

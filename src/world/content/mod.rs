@@ -27,12 +27,13 @@ use serde::{Deserialize, Serialize};
 use super::error::Result;
 
 /// How closely a cluster is looked at; each level has what those before it have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// The catalogs alone. It proves something of a cluster whose very files are known to be those of the other one.
     Files,
-    /// The exact number of rows of each table.
+    /// The exact number of rows of each table. Contents of earlier versions say nothing of their level: it was this one.
+    #[default]
     Counts,
     /// A hash over all rows of each table, and of each large object.
     Content,
@@ -53,7 +54,7 @@ impl Level {
 
 /// What a cluster holds at one moment. All maps go by name; names are as SQL writes them, and quoted where they are
 /// anything but lower-case words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Content {
     /// The number that initdb gave the cluster; it tells it from every other one.
     pub system_identifier: String,
@@ -81,16 +82,11 @@ pub struct Content {
     /// it, so that a resumed run knows as much.
     #[serde(default)]
     pub from_file: bool,
-    /// Those of earlier versions, which had rows counted.
-    #[serde(default = "counted")]
+    #[serde(default)]
     pub level: Level,
     /// How long it took to look, in seconds.
     #[serde(default)]
     pub seconds: f64,
-}
-
-fn counted() -> Level {
-    Level::Counts
 }
 
 /// What one database holds.
@@ -179,6 +175,9 @@ pub fn compare(before: &Content, after: &Content, beside: Beside<'_>) -> Result<
     canary::must_come_out_red(before, after)?;
     compare::compare_all(before, after, beside)
 }
+
+/// How a sequence that was not called begins to be told.
+pub const NOT_CALLED: &str = "not called";
 
 /// What is now of those that were there before.
 fn kept<'c, V>(before: &'c BTreeMap<String, V>, after: &'c BTreeMap<String, V>) -> impl Iterator<Item = &'c V> {

@@ -35,13 +35,8 @@ fn cluster() -> Content {
         container: "c".into(),
         roles: map(&[("primero", "superuser login".to_owned()), ("reader", "login".to_owned())]),
         databases: map(&[("production", production), ("template1", DatabaseContent::default())]),
-        from_file: false,
-        level: Level::Counts,
         user: "primero".into(),
-        objects: Objects::default(),
-        is_standby: false,
-        keywords: BTreeSet::new(),
-        seconds: 0.0,
+        ..Content::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Found;
-use crate::world::content::{DatabaseContent, Statistics};
+use crate::world::content::{DatabaseContent, NOT_CALLED, Statistics};
 use crate::world::error::Result;
 
 /// A table before its rows are read.
@@ -44,9 +44,9 @@ impl Gathered {
                 (_, self.views, self.sequences, self.locks) =
                     serde_json::from_str::<(String, usize, usize, usize)>(line)?;
             }
-            "table" if !line.starts_with("[\"table\", [") => self.table(serde_json::from_str(line)?),
+            "size" => self.table(serde_json::from_str(line)?),
             "rows" => self.rows(line)?,
-            "sequence" if !line.starts_with("[\"sequence\", [") => self.sequence(serde_json::from_str(line)?),
+            "value" => self.sequence(serde_json::from_str(line)?),
             "facts" => {
                 (_, self.content.large_objects, self.content.extensions) =
                     serde_json::from_str::<(String, u64, BTreeMap<String, String>)>(line)?;
@@ -86,7 +86,7 @@ impl Gathered {
     }
 
     fn sequence(&mut self, (_, name, value, is_called): (String, String, i64, bool)) {
-        let value = if is_called { value.to_string() } else { format!("not called, begins with {value}") };
+        let value = if is_called { value.to_string() } else { format!("{NOT_CALLED}, begins with {value}") };
         self.content.sequences.insert(name, value);
     }
 
@@ -110,11 +110,11 @@ mod tests {
             r#"["table", ["public", "cases"], {"owner": "primero"}]"#,
             r#"["sequence", ["public", "s"], {"owner": "primero"}]"#,
             r#"["numbers", 3, 2, 6400]"#,
-            r#"["table", 16384, "public.cases", 8192, 3, false]"#,
+            r#"["size", 16384, "public.cases", 8192, 3, false]"#,
             r#"["rows", "public.cases", 2, "-5"]"#,
             r#"["rows", "public.cases", 3, "170141183460469231731"]"#,
             r#"["rows", "public.other", 4]"#,
-            r#"["sequence", "public.s", 7, false]"#,
+            r#"["value", "public.s", 7, false]"#,
             r#"["facts", 1, {"plpgsql": "1.0"}]"#,
             r#"["statistics", {"since": "-/1", "tables": {}}]"#,
         ] {

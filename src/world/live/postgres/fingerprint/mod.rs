@@ -31,9 +31,8 @@ pub fn collect(clients: &Clients, server: &Server, level: Level, jobs: usize) ->
     let begun = Instant::now();
     let (version, reachable) = ready::reach(clients, server)?;
     let client = Client::inside(clients, server);
-    let is_readable = version.major >= READABLE;
-    let level = if is_readable { level } else { level.min(Level::Counts) };
-    let round = Round { client: &client, server_major: version.major, is_readable, level, jobs: jobs.max(1), begun };
+    let level = if version.major >= READABLE { level } else { level.min(Level::Counts) };
+    let round = Round { client: &client, server_major: version.major, level, jobs: jobs.max(1), begun };
     let (cluster, databases) = std::thread::scope(|scope| {
         // One psql goes from database to database: what most of them cost is a process.
         let talk = Talk::open(scope, round.session(&reachable));
@@ -82,8 +81,8 @@ const CLUSTER: &str = "
     SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
         (SELECT json_agg(datname ORDER BY datname) FROM pg_database
           WHERE datname <> 'template0' AND datallowconn AND datconnlimit <> -2) AS names,
-        pg_is_in_recovery() AS is_standby, (SELECT json_agg(word) FROM pg_get_keywords() WHERE catcode <> 'U') AS keywords;
-";
+        pg_is_in_recovery() AS is_standby,
+        (SELECT json_agg(word) FROM pg_get_keywords() WHERE catcode <> 'U') AS keywords";
 
 #[derive(Deserialize)]
 struct Head {
@@ -95,11 +94,8 @@ struct Head {
 
 impl Cluster {
     fn ask(talk: &Talk<'_>, round: &Round<'_>, database: &str) -> Result<Self> {
-        let mut script =
-            format!("SELECT row_to_json(q)::jsonb FROM ({}) AS q;\n", CLUSTER.trim().trim_end_matches(';'));
-        for statement in catalogs::of_cluster().iter().filter(|of| round.server_major >= of.since.max(READABLE)) {
-            script += &statement.sql(0, 1);
-        }
+        let mut script = format!("SELECT row_to_json(q)::jsonb FROM ({CLUSTER}) AS q;\n");
+        script.extend(round.known(catalogs::of_cluster()).map(|statement| statement.sql(0, 1)));
         let bad = |e: serde_json::Error| unreadable(round.client, database, &e.to_string());
         let (mut head, mut found) = (None, Found::default());
         talk.ask(&script, |line| match head {
@@ -132,13 +128,9 @@ impl Found {
     /// Takes a line of kind, name and facts.
     fn object(&mut self, line: &str) -> serde_json::Result<()> {
         let (kind, name, facts): (String, Vec<Option<String>>, Facts) = serde_json::from_str(line)?;
-        self.take(kind, name, facts);
-        Ok(())
-    }
-
-    fn take(&mut self, kind: String, name: Vec<Option<String>>, facts: Facts) {
         let name = name.into_iter().map(Option::unwrap_or_default).collect();
         self.0.entry(kind).or_default().insert(name, facts);
+        Ok(())
     }
 
     fn packed(self) -> Result<Objects> {

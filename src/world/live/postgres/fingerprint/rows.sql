@@ -8,7 +8,7 @@
 
 -- Bytes, and the locks that reading it takes: its own and its indexes'. A server that follows has no unlogged rows.
 -- @kind tables
-SELECT jsonb_build_array('table', c.oid::bigint, @name(root_schema, root), pg_table_size(c.oid),
+SELECT jsonb_build_array('size', c.oid::bigint, @name(root_schema, root), pg_table_size(c.oid),
     2 + (SELECT count(*) FROM pg_index WHERE indrelid = c.oid), relpersistence = 'u' AND pg_is_in_recovery())
 FROM @tables;
 
@@ -56,7 +56,7 @@ FROM @tables CROSS JOIN LATERAL (
 WHERE c.oid IN (@oids) \gexec
 
 -- @kind sequences
-SELECT format('SELECT jsonb_build_array(''sequence'', %L, last_value, is_called) FROM %I.%I',
+SELECT format('SELECT jsonb_build_array(''value'', %L, last_value, is_called) FROM %I.%I',
     @name(nspname, relname), nspname, relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relkind = 'S' AND nspname !~ '^pg_temp' AND c.oid::bigint % @of = @share

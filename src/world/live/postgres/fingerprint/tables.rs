@@ -3,9 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::catalogs::Statement;
 use super::gathered::{Gathered, Table};
 use super::talk::Talk;
-use super::{catalogs, unreadable};
+use super::{READABLE, catalogs, unreadable};
 use crate::world::content::{DatabaseContent, Level};
 use crate::world::error::Result;
 use crate::world::live::postgres::client::Client;
@@ -27,8 +28,6 @@ const LARGE: u64 = 64 << 20;
 pub struct Round<'a> {
     pub client: &'a Client<'a>,
     pub server_major: u32,
-    /// The server has what catalogs and hashes are read with.
-    pub is_readable: bool,
     pub level: Level,
     pub jobs: usize,
     pub begun: Instant,
@@ -124,15 +123,16 @@ impl Round<'_> {
             script += catalogs::of_rows(kind);
             script.push('\n');
         }
-        for statement in self.statements().filter(|statement| !statement.is_batched) {
+        for statement in self.known(catalogs::of_database()).filter(|statement| !statement.is_batched) {
             script += &statement.sql(0, 1);
         }
         script
     }
 
-    fn statements(&self) -> impl Iterator<Item = &'static catalogs::Statement> {
-        let is_known = |statement: &&catalogs::Statement| self.is_readable && self.server_major >= statement.since;
-        catalogs::of_database().iter().filter(is_known)
+    /// Those of the statements that the server has catalogs for.
+    pub fn known(&self, statements: &'static [Statement]) -> impl Iterator<Item = &'static Statement> {
+        let major = self.server_major;
+        statements.iter().filter(move |statement| major >= statement.since.max(READABLE))
     }
 
     /// The counters, and the end of the transaction.
@@ -170,7 +170,7 @@ impl Round<'_> {
 
     fn of_kind(&self, kind: &str, share: usize, of: usize) -> String {
         if kind == "view" {
-            let batched = self.statements().filter(|statement| statement.is_batched);
+            let batched = self.known(catalogs::of_database()).filter(|statement| statement.is_batched);
             return batched.map(|statement| statement.sql(share, of)).collect();
         }
         let sql = catalogs::of_rows("sequences").replace("@share", &share.to_string());
