@@ -3,7 +3,7 @@
 //! then.
 
 use super::before::Before;
-use super::{edited, go_on, pause, run_edited, run_edited_as};
+use super::{CONTENT_BEFORE, edited, go_on, pause, run_edited, run_edited_as};
 use crate::stack::{Stack, Watched};
 
 /// A copy of the upgrade that stands still after this line, and one that then fails.
@@ -21,8 +21,7 @@ fn standing_still_after(stack: &Stack, line: &str, then: &str) -> Watched {
 fn exited_application_container_removed_and_the_run_fails() {
     let stack = Stack::up(13);
     let before = Before::of(&stack);
-    let watched =
-        standing_still_after(&stack, "let before = psql::content(source);", "fail(\"test.failed\", \"as asked\");");
+    let watched = standing_still_after(&stack, CONTENT_BEFORE, "fail(\"test.failed\", \"as asked\");");
     for service in ["application", "worker"] {
         stack.docker(&["rm", &stack.container(service)]);
     }

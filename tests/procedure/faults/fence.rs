@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use super::before::Before;
-use super::{client, edited, go_on, pause, run_edited, run_edited_as};
+use super::{CONTENT_BEFORE, client, edited, go_on, pause, run_edited, run_edited_as};
 use crate::stack::{Run, Stack, Watched, docker, sh};
 
 /// A stack whose compose file has something more, as YAML.
@@ -45,7 +45,7 @@ fn wait_until(condition: impl Fn() -> bool) {
 
 #[test]
 fn published_port_reaches_nobody_while_the_server_is_held_for_a_dump() {
-    acknowledged_writes_are_kept("dump", "let before = psql::content(source);");
+    acknowledged_writes_are_kept("dump", CONTENT_BEFORE);
 }
 
 #[test]

@@ -39,6 +39,9 @@ use std::process::Command;
 
 use crate::stack::{Stack, pgscript, run, sh};
 
+/// The line of the upgrade by dump that looks at the old server, which is held just then.
+const CONTENT_BEFORE: &str = "let before = psql::content(source, #{ level: plan.level, jobs: jobs });";
+
 /// The upgrade to 17, deployed by hand: what fails before the deploy needs no Ansible.
 fn upgrade(stack: &Stack, further: &[&str]) -> Command {
     let mut command = stack.upgrade_command(17, &["--set", "deploy=manual", "--set", "session_wait=1"]);
