@@ -92,7 +92,8 @@ fn backup_damaged_after_it_was_written_is_not_booted() {
             host::run(["sh", "-c", "printf x | dd of=\"$0\" bs=1 seek=200000 conv=notrunc", path]);"#;
     let script = edited(&site.stack, start, &format!("step(\"damage\", || {{ {flip} }});\n    {start}"));
     let ran = run(&mut super::run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &BOOTED)));
-    site.is_upgraded(ran.expect(0, &["step `start the backup` is left open", "damaged"]));
+    let work = "  - the backup was not started: pgscript resume upgrade-1";
+    site.is_upgraded(ran.expect(0, &["step `start the backup` is left open", "damaged", work]));
     let status = site.stack.status();
     assert!(status.contains(NOT_YET) && status.contains("left open    start the backup"), "{status}");
     cleanup_is_refused(&site, &["was never started", "damaged"]);
