@@ -1,40 +1,16 @@
-//! What differs between a cluster and what was made of it, and what is no difference.
+//! What the catalogs tell of each object: whether it is there, and each fact of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::definition::{Definition, Reader, of_fact, rest_of_fact};
-use super::difference::{Comparison, Difference, MISSING};
-use super::objects::{Facts, Name, Objects};
-use super::uncarried::{SWITCHED_OFF, foreign_owner, has_schema, in_database, is, is_of_system, why_uncarried};
-use super::words;
-use super::{Content, DatabaseContent, Level, NOT_CALLED, kept};
+use super::super::definition::{Definition, of_fact, rest_of_fact};
+use super::super::difference::{Difference, MISSING};
+use super::super::objects::{Facts, Name, Objects};
+use super::super::uncarried::{SWITCHED_OFF, foreign_owner, has_schema, in_database, is, why_uncarried};
+use super::super::words;
+use super::Round;
 use crate::world::error::Result;
-
-/// What is known beside the two contents.
-#[derive(Clone, Copy, Default)]
-pub struct Beside<'a> {
-    /// What the new cluster held before anything was brought into it: that is its image's own.
-    pub made: Option<&'a Content>,
-    /// The old server itself, where the content of before is that of a copy that follows it, with settings of its own.
-    pub settings: Option<&'a Content>,
-    /// Reads definitions as the newer of the two servers does.
-    pub reader: Option<&'a dyn Reader>,
-}
-
-/// Whatever differs, without proving first that it can fail; see [`super::compare`].
-pub(super) fn compare_all(before: &Content, after: &Content, beside: Beside<'_>) -> Result<Comparison> {
-    let mut round = Round::new(before, after, beside);
-    round.cluster()?;
-    for (name, old) in &before.databases {
-        match after.databases.get(name) {
-            Some(now) => round.database(name, old, now)?,
-            None => round.missing_database(name),
-        }
-    }
-    Ok(round.found)
-}
 
 /// Parents come before what is in them.
 const FIRST: [&str; 3] = ["schema", "table", "view"];
@@ -51,215 +27,15 @@ struct Doubt {
     now: Vec<Definition>,
 }
 
-struct Round<'a> {
-    before: &'a Content,
-    after: &'a Content,
-    beside: Beside<'a>,
-    /// Both tell what their catalogs hold.
-    has_objects: bool,
-    /// Words that only one of the two servers quotes.
-    keywords: BTreeSet<String>,
-    /// Privileges that one of them does not know.
-    unknown: &'static [&'static str],
-    found: Comparison,
-}
-
-impl<'a> Round<'a> {
-    fn new(before: &'a Content, after: &'a Content, beside: Beside<'a>) -> Self {
-        let keywords = before.keywords.symmetric_difference(&after.keywords).cloned().collect();
-        let unknown: &[_] = if before.server_major.min(after.server_major) < 17 { &[words::MAINTAIN] } else { &[] };
-        let level = before.level.min(after.level);
-        let mut found = Comparison {
-            rows: Vec::new(),
-            differences: Vec::new(),
-            left_behind: Vec::new(),
-            made_by_image: Vec::new(),
-            not_looked_at: Vec::new(),
-            level,
-            compared: before.tables(),
-        };
-        match level {
-            Level::Files => found.not_looked_at.push("rows of tables, nor how many there are".into()),
-            Level::Counts => found.not_looked_at.push("what is in the rows, and in large objects".into()),
-            Level::Content => {}
-        }
-        let has_objects = before.has_objects() && after.has_objects();
-        if !has_objects {
-            let what = "definitions, owners, rights and settings (an old server, or an earlier version of pgscript)";
-            found.not_looked_at.push(what.into());
-        }
-        Self { before, after, beside, has_objects, keywords, unknown, found }
-    }
-
-    /// A difference of the object itself, which has not to do with one of its facts.
-    fn differ(&mut self, database: &str, kind: &str, object: String, before: &str, after: &str) {
-        let (before, after) = (before.to_owned(), after.to_owned());
-        self.found.differences.push(Difference::of_fact(database, kind, object, "", before, after));
-    }
-
-    fn cluster(&mut self) -> Result<()> {
-        let (before, after) = (self.before, self.after);
-        let roles = pair(before.roles.len(), kept(&before.roles, &after.roles).count());
-        self.found.rows.push(row("(cluster)", ["", "", "", "", "", &roles]));
-        if self.has_objects {
-            let made = self.beside.made.map(|made| &made.objects);
-            return self.objects("", &before.objects, &after.objects, made);
-        }
-        // What kind of role each is was told in other words by earlier versions.
-        for role in before.roles.keys().filter(|role| !after.roles.contains_key(*role)) {
-            self.differ("", "role", format!("role {role}"), "", MISSING);
-        }
-        Ok(())
-    }
-
-    fn missing_database(&mut self, name: &str) {
-        self.found.rows.push(row(name, ["missing", "", "", "", "", ""]));
-        // Where the catalogs were read they have said so.
-        if !self.has_objects {
-            self.differ("", "database", format!("database {}", words::plain_name(name)), "", MISSING);
-        }
-    }
-
-    fn database(&mut self, name: &str, old: &DatabaseContent, now: &DatabaseContent) -> Result<()> {
-        if self.has_objects {
-            let made = self.beside.made.and_then(|made| made.databases.get(name)).map(|made| &made.objects);
-            self.objects(name, &old.objects, &now.objects, made)?;
-        } else {
-            let missing = old.extensions.keys().filter(|extension| !now.extensions.contains_key(*extension));
-            for extension in missing {
-                self.differ(name, "extension", format!("extension {extension}"), "", MISSING);
-            }
-        }
-        self.rows(name, old, now)?;
-        let mut sequences = now.sequences.clone();
-        self.as_recorded(old, &mut sequences)?;
-        self.changed(name, "sequence", "sequence", &old.sequences, &sequences);
-        if old.large_objects != now.large_objects {
-            let (old, now) = (old.large_objects.to_string(), now.large_objects.to_string());
-            self.differ(name, "large object", "large objects".into(), &old, &now);
-        }
-        // What nothing brings along is said, and what could not be read is not compared.
-        let is_left = |table: &str| is_of_system(table) && !now.tables.contains_key(table);
-        let names: Vec<&String> = old.tables.keys().filter(|table| !is_left(table)).collect();
-        let rows = |of: &DatabaseContent| -> u64 {
-            let is_read = |table: &&&String| !old.unread.contains(**table) && !now.unread.contains(**table);
-            names.iter().filter(is_read).filter_map(|table| of.tables.get(*table)).sum()
-        };
-        let numbers = [
-            pair(names.len(), names.iter().filter(|table| now.tables.contains_key(**table)).count()),
-            if self.found.level >= Level::Counts { pair(rows(old), rows(now)) } else { "not counted".into() },
-            pair(old.sequences.len(), kept(&old.sequences, &now.sequences).count()),
-            pair(old.extensions.len(), kept(&old.extensions, &now.extensions).count()),
-            pair(old.large_objects, now.large_objects),
-            String::new(),
-        ];
-        self.found.rows.push(row(name, numbers.each_ref().map(String::as_str)));
-        Ok(())
-    }
-
-    fn rows(&mut self, database: &str, old: &DatabaseContent, now: &DatabaseContent) -> Result<()> {
-        let level = self.found.level;
-        let counted_otherwise = self.counted_otherwise(now)?;
-        for (table, count) in &old.tables {
-            let object = format!("rows of {table}");
-            let Some(rows) = now.tables.get(table) else {
-                if counted_otherwise.contains(table) {
-                    self.found.not_looked_at.push(in_database(database, &format!("rows of {table}")));
-                    continue;
-                }
-                let is_left = is_of_system(table) && self.before.has_objects();
-                let is_said = self.is_said_missing(database, "table", table) || is_left;
-                if !is_said {
-                    self.differ(database, "rows", object, "", MISSING);
-                }
-                continue;
-            };
-            let is_unread = old.unread.contains(table) || now.unread.contains(table);
-            if level >= Level::Counts && is_unread {
-                self.found.not_looked_at.push(in_database(database, &format!("rows of {table}")));
-            } else if level >= Level::Counts && count != rows {
-                self.differ(database, "rows", object, &count.to_string(), &rows.to_string());
-            } else if level == Level::Content && old.hashes.get(table) != now.hashes.get(table) {
-                let same = format!("{count} rows");
-                self.differ(database, "rows", format!("content of {table}"), &same, &same);
-            }
-        }
-        Ok(())
-    }
-
-    /// Earlier versions counted the rows of each partition and of materialized views, which are no tables of their own
-    /// any more: they are there, under these names.
-    fn counted_otherwise(&self, now: &DatabaseContent) -> Result<BTreeSet<String>> {
-        let mut found = BTreeSet::new();
-        if !self.before.has_objects() {
-            for kind in ["table", "view"] {
-                found.extend(now.objects.of(kind)?.keys().map(|name| words::dotted(name)));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Values of sequences as the record would have them, where it says of the same value something else. Earlier
-    /// versions did not tell where a sequence begins that was not called; and a server that followed the cluster has one
-    /// a little ahead of where it stands.
-    fn as_recorded(&self, old: &DatabaseContent, now: &mut BTreeMap<String, String>) -> Result<()> {
-        let not_called = old.sequences.iter().filter(|(_, then)| then.as_str() == NOT_CALLED);
-        for (name, then) in not_called {
-            now.get_mut(name)
-                .filter(|value| value.starts_with(NOT_CALLED))
-                .into_iter()
-                .for_each(|v| v.clone_from(then));
-        }
-        let is_of_follower = self.before.is_standby && !self.after.is_standby;
-        if !is_of_follower || self.before.system_identifier != self.after.system_identifier {
-            return Ok(());
-        }
-        let by =
-            |(name, facts): (Name, Facts)| Some((words::dotted(&name), i128::from(facts.get("increment")?.as_i64()?)));
-        let increments: BTreeMap<String, i128> = old.objects.of("sequence")?.into_iter().filter_map(by).collect();
-        for (name, value) in now {
-            let Some(then) = old.sequences.get(name) else { continue };
-            let (Ok(ahead), Ok(last)) = (then.parse::<i128>(), value.parse::<i128>()) else { continue };
-            let step = increments.get(name).copied().unwrap_or(1);
-            // As many as PostgreSQL logs in advance.
-            let most = last + 32 * step;
-            if (last.min(most)..=last.max(most)).contains(&ahead) {
-                value.clone_from(then);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether an object was found to be missing already, or lies in a schema that is.
-    fn is_said_missing(&self, database: &str, kind: &str, name: &str) -> bool {
-        let schema = name.split('.').next().unwrap_or_default();
-        self.found.differences.iter().any(|d| {
-            d.database == database
-                && d.after == MISSING
-                && (d.object == format!("{kind} {name}") || d.object == format!("schema {schema}"))
-        })
-    }
-
-    fn changed(
+impl Round<'_> {
+    /// All objects of a database, or of the cluster.
+    pub(super) fn objects(
         &mut self,
         database: &str,
-        kind: &str,
-        what: &str,
-        before: &BTreeMap<String, String>,
-        after: &BTreeMap<String, String>,
-    ) {
-        for (name, old) in before {
-            match after.get(name) {
-                None if self.is_said_missing(database, kind, name) => {}
-                None => self.differ(database, kind, format!("{what} {name}"), "", MISSING),
-                Some(now) if now != old => self.differ(database, kind, format!("{what} {name}"), old, now),
-                Some(_) => {}
-            }
-        }
-    }
-
-    /// All objects of a database, or of the cluster.
-    fn objects(&mut self, database: &str, old: &Objects, now: &Objects, made: Option<&Objects>) -> Result<()> {
+        old: &Objects,
+        now: &Objects,
+        made: Option<&Objects>,
+    ) -> Result<()> {
         let mut kinds: BTreeSet<&str> = old.kinds().chain(now.kinds()).map(String::as_str).collect();
         let first: Vec<&str> = FIRST.into_iter().filter(|kind| kinds.remove(kind)).collect();
         let mut doubts = Vec::new();
@@ -554,14 +330,4 @@ fn is_no_difference(kind: &str, fact: &str, before: Option<&Value>, after: Optio
         ("extension", "comment") => before.is_none(),
         _ => false,
     }
-}
-
-fn row(name: &str, cells: [&str; 6]) -> [String; 7] {
-    let [tables, rows, sequences, extensions, large_objects, roles] = cells.map(str::to_owned);
-    [name.to_owned(), tables, rows, sequences, extensions, large_objects, roles]
-}
-
-fn pair<T: PartialEq + std::fmt::Display>(old: T, now: T) -> String {
-    let sign = if old == now { '=' } else { '≠' };
-    format!("{old} {sign} {now}")
 }
