@@ -24,6 +24,7 @@ mod restore;
 mod roles;
 mod rows;
 mod staging;
+mod talk;
 mod transfer;
 mod verify;
 mod watch;
@@ -98,7 +99,10 @@ impl Postgres for Clients {
     }
 
     fn query_all(&self, server: &Server, databases: &[String], sql: &str) -> Result<Vec<Vec<Row>>> {
-        side_by_side::side_by_side(databases, |_, database| self.query(server, database, sql, &[]))
+        let client = client::Client::inside(self, server);
+        let by_one = ready::when_up(self, server, || rows::query_each(&client, databases, sql));
+        // A psql of its own tells of which line an error is.
+        by_one.or_else(|_| databases.iter().map(|database| self.query(server, database, sql, &[])).collect())
     }
 
     fn execute_all(&self, server: &Server, items: &[Statements], jobs: usize) -> Result<()> {

@@ -8,28 +8,55 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::client::Client;
-use super::psql::Psql;
+use super::psql::{Psql, connect};
+use super::talk::Talk;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::Binding;
 use crate::world::session::Purpose;
 
 /// What a query or the output of `execute` may take in memory.
 const LIMIT: usize = 256 << 20;
+const TOO_LARGE: &str = "the answer has more than 256 MiB; narrow it, or use psql::script";
 
 /// Rows of one SELECT. The transaction is read-only: a query never changes anything.
 pub fn query(client: &Client<'_>, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<Map<String, Value>>> {
-    let sql = sql.trim().trim_end_matches([';', ' ', '\n', '\t', '\r']);
-    // The line break ends a comment at the end of the caller's text.
-    let wrapped = format!("SELECT pg_catalog.row_to_json(pgscript_row) FROM (\n{sql}\n) pgscript_row;\n");
     let mut answer = Collected::default();
-    Psql::new(client, database)
-        .any_text()
-        .bind(bindings)?
-        .wrapped(1)
-        .purpose(Purpose::Reading)
-        .run(&mut wrapped.as_bytes(), &mut answer)
-        .map_err(explain)?;
-    parse_rows(&answer.0)
+    session(client, database).bind(bindings)?.run(&mut as_json(sql).as_bytes(), &mut answer).map_err(explain)?;
+    parse_rows(&text_of(&answer.0))
+}
+
+/// The rows of the same SELECT in each of several databases, in their order, by one psql that goes from one to the next.
+pub fn query_each(client: &Client<'_>, databases: &[String], sql: &str) -> Result<Vec<Vec<Map<String, Value>>>> {
+    let Some(first) = databases.first() else { return Ok(Vec::new()) };
+    let mut bytes = 0;
+    let mut ask = |talk: &Talk<'_>, database: &String| {
+        let mut answer = String::new();
+        talk.ask(&format!("{}{}", connect(database)?, as_json(sql)), |line| {
+            bytes += line.len();
+            if bytes > LIMIT {
+                return Err(Error::failed("psql.failed", TOO_LARGE));
+            }
+            answer.push_str(line);
+            answer.push('\n');
+            Ok(())
+        })?;
+        parse_rows(&answer)
+    };
+    std::thread::scope(|scope| {
+        let talk = Talk::open(scope, session(client, first));
+        let rows = databases.iter().map(|database| ask(&talk, database)).collect();
+        talk.end(rows).map_err(explain)
+    })
+}
+
+fn session<'a>(client: &'a Client<'a>, database: &'a str) -> Psql<'a> {
+    Psql::new(client, database).any_text().wrapped(1).purpose(Purpose::Reading)
+}
+
+/// A query of which each row is a line, a JSON object. The line break ends a comment at the end of the caller's text.
+fn as_json(sql: &str) -> String {
+    let sql = sql.trim().trim_end_matches([';', ' ', '\n', '\t', '\r']);
+    format!("SELECT pg_catalog.row_to_json(pgscript_row) FROM (\n{sql}\n) pgscript_row;\n")
 }
 
 fn explain(error: Error) -> Error {
@@ -43,9 +70,8 @@ fn explain(error: Error) -> Error {
     if error.hint.is_none() { error.hint(hint) } else { error }
 }
 
-fn parse_rows(answer: &[u8]) -> Result<Vec<Map<String, Value>>> {
-    let text = text_of(answer);
-    let rows = serde_json::Deserializer::from_str(&text).into_iter::<Row>();
+fn parse_rows(answer: &str) -> Result<Vec<Map<String, Value>>> {
+    let rows = serde_json::Deserializer::from_str(answer).into_iter::<Row>();
     rows.map(|row| row.map(|row| row.0)).collect::<std::result::Result<_, _>>().map_err(|e| {
         Error::failed("psql.failed", format!("the rows cannot be read: {e}")).hint("give each column a name of its own")
     })
@@ -140,7 +166,7 @@ pub struct Collected(pub Vec<u8>);
 impl Write for Collected {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         if self.0.len() + buf.len() > LIMIT {
-            return Err(io::Error::other("the answer has more than 256 MiB; narrow it, or use psql::script"));
+            return Err(io::Error::other(TOO_LARGE));
         }
         self.0.extend_from_slice(buf);
         Ok(buf.len())
@@ -157,14 +183,14 @@ mod tests {
 
     #[test]
     fn rows_keep_the_order_of_their_columns() {
-        let rows = parse_rows(b"{\"z\":1,\"a\":\"x\\ny\",\"m\":null}\n{\"z\":2,\"a\":\"\",\"m\":[1]}\n").unwrap();
+        let rows = parse_rows("{\"z\":1,\"a\":\"x\\ny\",\"m\":null}\n{\"z\":2,\"a\":\"\",\"m\":[1]}\n").unwrap();
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].keys().collect::<Vec<_>>(), ["z", "a", "m"]);
     }
 
     #[test]
     fn two_columns_of_one_name_are_refused() {
-        let error = parse_rows(b"{\"?column?\":1,\"?column?\":2}").unwrap_err();
+        let error = parse_rows("{\"?column?\":1,\"?column?\":2}").unwrap_err();
         assert!(error.message.contains("?column?"), "{error}");
     }
 

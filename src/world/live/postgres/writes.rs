@@ -7,8 +7,7 @@ use super::client::Client;
 use super::{Clients, ready, rows};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::Server;
-use crate::world::side_by_side::side_by_side;
-use crate::world::writes::{DatabaseCounts, WriteCounts};
+use crate::world::writes::WriteCounts;
 
 /// The counters of the whole cluster, asked over the server's own socket.
 pub fn count(clients: &Clients, server: &Server) -> Result<WriteCounts> {
@@ -19,9 +18,10 @@ pub fn count(clients: &Clients, server: &Server) -> Result<WriteCounts> {
         rows::query(&client, &reachable, COLLECTED, &[])?;
     }
     let cluster: Cluster = read(&client, &reachable, rows::query(&client, &reachable, CLUSTER, &[])?)?;
-    let ask = |_: usize, name: &String| read(&client, name, rows::query(&client, name, DATABASE, &[])?);
-    let counts: Vec<DatabaseCounts> = side_by_side(&cluster.names, ask)?;
-    Ok(WriteCounts { databases: cluster.names.into_iter().zip(counts).collect(), ..cluster.counts })
+    let counts = rows::query_each(&client, &cluster.names, DATABASE)?;
+    let of_database = |(name, rows): (String, _)| read(&client, &name, rows).map(|counts| (name, counts));
+    let databases = cluster.names.into_iter().zip(counts).map(of_database).collect::<Result<_>>()?;
+    Ok(WriteCounts { databases, ..cluster.counts })
 }
 
 #[derive(Deserialize)]

@@ -5,7 +5,6 @@ mod catalogs;
 mod definitions;
 mod gathered;
 mod tables;
-mod talk;
 
 pub use definitions::written;
 
@@ -19,9 +18,9 @@ use super::client::Client;
 use super::{Clients, ready};
 use crate::world::content::{Content, Facts, Level, Name, Objects};
 use crate::world::error::{Error, Result};
+use crate::world::live::postgres::talk::Talk;
 use crate::world::postgres::Server;
 use tables::Round;
-use talk::Talk;
 
 /// From here on a server has all that the catalogs and hashes are read with. Of older ones rows are counted.
 const READABLE: u32 = 12;

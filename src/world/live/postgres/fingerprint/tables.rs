@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::catalogs::Statement;
 use super::gathered::{Gathered, Table};
-use super::talk::Talk;
 use super::{READABLE, catalogs, unreadable};
 use crate::world::content::{DatabaseContent, Level};
 use crate::world::error::Result;
 use crate::world::live::postgres::client::Client;
 use crate::world::live::postgres::psql::{Psql, connect};
+use crate::world::live::postgres::talk::Talk;
 use crate::world::live::progress::Progress;
 use crate::world::session::Purpose;
 use crate::world::side_by_side::up_to;

@@ -5,9 +5,9 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
+use super::psql::Psql;
+use super::rows::text_of;
 use crate::world::error::{Error, Result};
-use crate::world::live::postgres::psql::Psql;
-use crate::world::live::postgres::rows::text_of;
 
 /// The last line of each answer. No line of an answer looks like it: those are JSON.
 const END: &str = "pgscript-end-of-answer";
