@@ -191,7 +191,7 @@ pub trait Postgres: Send + Sync {
     /// and a SELECT gives no tag.
     fn execute(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<String>>;
 
-    /// The rows of one SELECT in each of these databases, several at once; in their order.
+    /// The rows of one SELECT in each of these databases, in their order.
     fn query_all(&self, server: &Server, databases: &[String], sql: &str) -> Result<Vec<Vec<Row>>>;
 
     /// Each item's statements in a session of their own, up to `jobs` items at once. After an error nothing new is
