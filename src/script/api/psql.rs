@@ -89,7 +89,7 @@ fn questions(ns: &mut Namespace<'_, '_>) {
     );
     ns.function(
         "query_all(server: Server, databases: Array, sql: string) -> Array",
-        "The rows of one SELECT in each of these databases, which are asked several at a time: maps as those of \
+        "The rows of one SELECT in each of these databases, which are asked one after another: maps as those of \
          `psql::query`, with `database` in each.\n\nErrors: `psql.failed`.",
         query_all,
     );
