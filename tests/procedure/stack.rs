@@ -173,11 +173,15 @@ impl Stack {
     /// they go on. Made by other means than pgscript's own comparison, which it checks.
     pub fn content(&self) -> BTreeMap<String, String> {
         let databases = self.sql("primero_production", "SELECT datname FROM pg_database WHERE datallowconn ORDER BY 1");
-        let mut content = BTreeMap::new();
-        for database in databases.lines().filter(|d| !d.starts_with("template") && *d != "postgres") {
-            let found = self.sql(database, include_str!("content.sql"));
-            content.insert(database.to_owned(), found);
-        }
+        let databases = databases.lines().filter(|d| !d.starts_with("template") && *d != "postgres");
+        let mark = "-- another database --\n";
+        let look = |database: &str| {
+            let quoted = database.replace('"', "\"\"");
+            format!("\\connect \"{quoted}\"\n\\echo {mark}{}", include_str!("content.sql"))
+        };
+        let said = self.sql("primero_production", &databases.clone().map(look).collect::<String>());
+        let found = said.split(mark).skip(1).map(|content| content.trim().to_owned());
+        let content: BTreeMap<_, _> = databases.map(str::to_owned).zip(found).collect();
         assert!(content.values().any(|c| c.lines().count() > 5), "the stack has no data to compare: {content:?}");
         content
     }

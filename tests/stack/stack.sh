@@ -67,22 +67,30 @@ beats() {
     sql <<<"SELECT service || ' ' || count(*) FROM heartbeat GROUP BY service ORDER BY service;" 2>/dev/null || true
 }
 
-# Waits until both services have written more rows than they had.
+# Waits up to $1 seconds until both services have written more rows than $2, which `beats` gave. One session waits: a
+# psql for each look would cost more than the wait.
 heartbeat() {
-    local before now service count old deadline=$((SECONDS + ${1:-60})) missing
-    before="$(beats)"
-    while [ "$SECONDS" -lt "$deadline" ]; do
-        sleep 0.3
-        now="$(beats)"
-        missing=''
-        for service in application worker; do
-            count="$(sed -n "s/^$service //p" <<<"$now")"
-            old="$(sed -n "s/^$service //p" <<<"$before")"
-            [ "${count:-0}" -gt "${old:-0}" ] || missing="$missing $service"
-        done
-        [ -n "$missing" ] || return 0
+    local deadline=$((SECONDS + $1)) service count old='' said=''
+    for service in application worker; do
+        count="$(sed -n "s/^$service //p" <<<"$2")"
+        old="$old${old:+, }('$service', ${count:-0})"
     done
-    say "no heartbeat of:$missing"
+    while [ "$SECONDS" -lt "$deadline" ]; do
+        # The server may not answer yet, or not have the table.
+        ! said="$(sql 2>&1 <<<"DO \$\$
+            DECLARE missing text;
+            BEGIN
+                FOR look IN 0 .. $(((deadline - SECONDS) * 10)) LOOP
+                    SELECT string_agg(service, ' ') INTO missing FROM (VALUES $old) AS old (service, count)
+                    WHERE count >= (SELECT count(*) FROM heartbeat h WHERE h.service = old.service);
+                    IF missing IS NULL THEN RETURN; END IF;
+                    PERFORM pg_sleep(0.1);
+                END LOOP;
+                RAISE 'no heartbeat of %', missing;
+            END \$\$;")" || return 0
+        sleep 0.3
+    done
+    say "$said"
     return 1
 }
 
@@ -195,7 +203,7 @@ up() {
         cat "$log" >&2
         die "the deployment failed; stack.sh down $name cleans up"
     fi
-    if ! heartbeat 60; then
+    if ! heartbeat 60 ''; then
         docker logs --tail 20 "$(container postgres)" >&2 || true
         die "no heartbeat; stack.sh down $name cleans up"
     fi
@@ -286,7 +294,7 @@ shift "$taken"
 case "$verb" in
 down) down ;;
 status) status ;;
-heartbeat) heartbeat ;;
+heartbeat) heartbeat 60 "$(beats)" ;;
 psql) sql "$@" ;;
 seed) load_seed "${1:-}" ;;
 deploy) deploy "$@" ;;

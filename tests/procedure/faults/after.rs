@@ -20,7 +20,9 @@ const LITTLE: &str = "
     SELECT lo_from_bytea(0, '\\x0102030405');
     CREATE ROLE reporting LOGIN PASSWORD 'secret';
     GRANT SELECT ON cases TO reporting;
-    CREATE DATABASE solr_meta;";
+    CREATE DATABASE solr_meta;
+    CREATE EXTENSION pg_trgm;
+    CREATE INDEX ON cases USING gin (name gin_trgm_ops);";
 
 /// A stack of version 13 about to be upgraded to 17, and what it held.
 pub struct Site {
@@ -36,11 +38,7 @@ impl Site {
 
     pub fn on(engine: Option<String>) -> Self {
         let stack = Stack::on(engine, 13, &["--seed", "none"]);
-        for statement in LITTLE.split(";\n") {
-            stack.sql("primero_production", statement);
-        }
-        stack
-            .sql("primero_production", "CREATE EXTENSION pg_trgm; CREATE INDEX ON cases USING gin (name gin_trgm_ops)");
+        stack.sql("primero_production", LITTLE);
         stack.inventory_version(17);
         stack.deploy_by_command();
         Self { before: stack.content(), beats: stack.heartbeats(), stack }
