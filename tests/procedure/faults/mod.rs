@@ -42,6 +42,11 @@ use crate::stack::{Stack, pgscript, run, sh};
 /// The line of the upgrade by dump that looks at the old server, which is held just then.
 const CONTENT_BEFORE: &str = "let before = psql::content(source, #{ level: plan.level, jobs: jobs });";
 
+/// Variations of one fault, of which the first is tried always and the others in `make test-full`.
+const fn variations<T, const N: usize>(all: &[T; N]) -> &[T] {
+    if cfg!(feature = "full-matrix") { all } else { all.split_at(1).0 }
+}
+
 /// The upgrade to 17, deployed by hand: what fails before the deploy needs no Ansible.
 fn upgrade(stack: &Stack, further: &[&str]) -> Command {
     let mut command = stack.upgrade_command(17, &["--set", "deploy=manual", "--set", "session_wait=1"]);

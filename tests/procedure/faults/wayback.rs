@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::after::Site;
-use super::{SmallDisk, edited, go_on, pause, run_edited_as};
+use super::{SmallDisk, edited, go_on, pause, run_edited_as, variations};
 use crate::stack::{Run, Watched, run, sh};
 
 /// What a run that is over has kept goes, and its record with it.
@@ -61,6 +61,7 @@ fn put_back_without_a_note_has_its_cleanup() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn put_back_by_the_script_has_its_cleanup() {
     back_without_a_note(true);
 }
@@ -148,7 +149,7 @@ fn foreign_deploy_of_the_old_version_in_the_dump() {
 
 #[test]
 fn recreated_in_the_restore() {
-    for major in ["17", "13"] {
+    for major in variations(&["17", "13"]) {
         let site = Site::up();
         let run = site.upgrade_until("$ pg_restore");
         site.stack.inventory("primero_postgres_version: \"17\"", &format!("primero_postgres_version: \"{major}\""));
@@ -160,7 +161,8 @@ fn recreated_in_the_restore() {
 /// A server that restarts again and again, and one that does not stop when it is asked to.
 #[test]
 fn crash_loop_blocks_rollback() {
-    for command in ["[postgres, -c, no_such_setting=1]", "[sh, -c, \"trap '' INT TERM; while :; do sleep 1; done\"]"] {
+    let restarts = "[postgres, -c, no_such_setting=1]";
+    for command in variations(&["[sh, -c, \"trap '' INT TERM; while :; do sleep 1; done\"]", restarts]) {
         let site = Site::up();
         let mut run = site.upgrade_until("12 put the old server aside");
         site.edit("docker-compose.yml", "  postgres:\n", &format!("  postgres:\n    command: {command}\n"));
@@ -256,7 +258,7 @@ fn somebody_elses_image() {
 
 #[test]
 fn full_store_way_back() {
-    for keep in ["yes", "no"] {
+    for keep in variations(&["yes", "no"]) {
         let mut site = Site::up();
         let disk = SmallDisk::new(&site.stack, 200);
         // Journal, backup and record: all of it.
