@@ -25,7 +25,7 @@ enum Then {
 }
 
 /// Without the feature every so many instants of the matrix are tried, all of them with it.
-const EVERY: usize = if cfg!(feature = "full-matrix") { 1 } else { 32 };
+const EVERY: usize = if cfg!(feature = "full-matrix") { 1 } else { 64 };
 /// Stacks that work side by side.
 const SIDE_BY_SIDE: usize = 2;
 

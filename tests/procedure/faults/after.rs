@@ -390,6 +390,7 @@ fn on_from((site, failed): (Site, Run)) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn ctrl_c_in_put_the_old_server_aside() {
     back_from(interrupted(&[], "put the old server aside", ""));
 }

@@ -55,6 +55,7 @@ fn in_the_step_stop_the_application() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn in_the_step_hold_the_server() {
     put_back_after(&["5 hold the server", "$ docker network disconnect"]);
 }
