@@ -101,21 +101,31 @@ fn login_trigger_writes() {
     is_upgraded(&stack, 18, "strategy=dump");
 }
 
-/// The new image's first start makes a role as it once was; and a role, a setting and a database that nobody had.
+/// The new image's first start makes a role as it once was, which then is as it is; and what nobody had, which is said.
 #[test]
 fn role_made_by_image() {
     let stack = stack_with(13, "CREATE TABLE cases AS SELECT 1 AS id");
-    let init = "CREATE ROLE reporting LOGIN CREATEDB; ALTER ROLE reporting SET search_path = x;
-                GRANT pg_monitor TO reporting; CREATE ROLE of_the_image; CREATE DATABASE of_the_image;";
+    let init = "CREATE ROLE reporting LOGIN CREATEDB PASSWORD 'once' CONNECTION LIMIT 3 VALID UNTIL '2031-01-01';
+                ALTER ROLE reporting SET search_path = x; ALTER ROLE reporting IN DATABASE postgres SET work_mem = '5MB';
+                GRANT pg_monitor TO reporting; COMMENT ON ROLE reporting IS 'as it once was';
+                ALTER ROLE ALL SET work_mem = '6MB'; ALTER DATABASE postgres SET work_mem = '7MB';
+                CREATE ROLE of_the_image; GRANT reporting TO of_the_image; CREATE DATABASE of_the_image;";
     std::fs::create_dir(stack.dir.join("initdb.d")).unwrap();
     std::fs::write(stack.dir.join("initdb.d/90-roles.sql"), init).unwrap();
     let mounts = "volumes: [\"database:${PRIMERO_POSTGRES_MOUNT}\", \"./initdb.d:/docker-entrypoint-initdb.d:ro\"]";
     with_override(&stack, &format!("services: {{postgres: {{{mounts}}}}}"));
     stack.sql("postgres", "CREATE ROLE reporting LOGIN");
     stack.inventory_version(17);
+    let role = "SELECT a.*, s.setconfig, m.roleid, shobj_description(a.oid, 'pg_authid') FROM pg_authid a
+                LEFT JOIN pg_db_role_setting s ON s.setrole = a.oid LEFT JOIN pg_auth_members m ON m.member = a.oid
+                WHERE rolname = 'reporting'";
+    let of_role = || stack.sql("postgres", role).split_once('|').unwrap().1.to_owned();
+    let before = of_role();
     let said = is_upgraded(&stack, 17, "strategy=dump");
-    let made = ["setting search_path of role reporting", "membership of reporting", "role of_the_image"];
-    for made in made.map(|made| format!("made by the new image: {made}")) {
+    assert_eq!(of_role(), before);
+    assert_eq!(stack.sql("postgres", "SELECT count(*) FROM pg_db_role_setting"), "0");
+    for made in ["role of_the_image", "membership of of_the_image", "database of_the_image"] {
+        let made = format!("made by the new image: {made}");
         assert!(said.text.contains(&made), "{made}:\n{}", said.text);
     }
 }
