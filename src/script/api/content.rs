@@ -39,10 +39,10 @@ pub fn handle(registrar: &mut Registrar<'_>) {
 pub fn functions(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "content(server: Server, options: Map = #{}) -> Content",
-        "Everything a cluster holds, each database in one snapshot: objects with definitions, owners and rights, roles, \
+        "Everything a cluster holds, each database in one snapshot: objects with definitions, owners, rights, roles, \
          settings, values of sequences, and the rows of each table. Reads only. Options: level, jobs. Levels: `files` \
-         reads the catalogs alone, and does not grow with the data; `counts` counts rows as well; `content` (where none \
-         is given) hashes all rows and large objects, which takes about as long as a dump. jobs (2): sessions that read \
+         reads the catalogs alone, and does not grow with the data; `counts` counts rows as well; `content` (where \
+         none is given) hashes all rows and large objects, which takes as long as a dump. jobs (2): sessions that read \
          a large database.",
         |call| {
             let s: Server = call.get("server")?;

@@ -32,7 +32,7 @@ use super::error::Result;
 pub enum Level {
     /// The catalogs alone. It proves something of a cluster whose very files are known to be those of the other one.
     Files,
-    /// The exact number of rows of each table. Contents of earlier versions say nothing of their level: it was this one.
+    /// The exact number of rows of each table. Contents of earlier versions tell no level: it was this one.
     #[default]
     Counts,
     /// A hash over all rows of each table, and of each large object.

@@ -1,5 +1,5 @@
-//! What the comparison of old and new server finds, what it knows to be no difference, and what is named because nothing
-//! brings it along.
+//! What the comparison of old and new server finds, what it knows to be no difference, and what is named because
+//! nothing brings it along.
 
 use super::before::Before;
 use super::fence::with_override;
@@ -106,7 +106,8 @@ fn login_trigger_writes() {
 fn role_made_by_image() {
     let stack = stack_with(13, "CREATE TABLE cases AS SELECT 1 AS id");
     let init = "CREATE ROLE reporting LOGIN CREATEDB PASSWORD 'once' CONNECTION LIMIT 3 VALID UNTIL '2031-01-01';
-                ALTER ROLE reporting SET search_path = x; ALTER ROLE reporting IN DATABASE postgres SET work_mem = '5MB';
+                ALTER ROLE reporting SET search_path = x;
+                ALTER ROLE reporting IN DATABASE postgres SET work_mem = '5MB';
                 GRANT pg_monitor TO reporting; COMMENT ON ROLE reporting IS 'as it once was';
                 ALTER ROLE ALL SET work_mem = '6MB'; ALTER DATABASE postgres SET work_mem = '7MB';
                 CREATE ROLE of_the_image; GRANT reporting TO of_the_image; CREATE DATABASE of_the_image;";

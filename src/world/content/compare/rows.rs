@@ -68,8 +68,8 @@ impl Round<'_> {
     }
 
     /// Values of sequences as the record would have them, where it says of the same value something else. Earlier
-    /// versions did not tell where a sequence begins that was not called; and a server that followed the cluster has one
-    /// a little ahead of where it stands.
+    /// versions did not tell where a sequence begins that was not called; and a server that followed the cluster has
+    /// one a little ahead of where it stands.
     fn as_recorded(&self, old: &DatabaseContent, now: &mut BTreeMap<String, String>) -> Result<()> {
         let not_called = old.sequences.iter().filter(|(_, then)| then.as_str() == NOT_CALLED);
         for (name, then) in not_called {

@@ -25,7 +25,7 @@ pub fn query(client: &Client<'_>, database: &str, sql: &str, bindings: &[Binding
     parse_rows(&text_of(&answer.0))
 }
 
-/// The rows of the same SELECT in each of several databases, in their order, by one psql that goes from one to the next.
+/// The rows of the same SELECT in each of several databases, in their order, by one psql that goes through them.
 pub fn query_each(client: &Client<'_>, databases: &[String], sql: &str) -> Result<Vec<Vec<Map<String, Value>>>> {
     let Some(first) = databases.first() else { return Ok(Vec::new()) };
     let mut bytes = 0;

@@ -40,7 +40,8 @@ impl Statement {
     pub fn sql(&self, share: usize, shares: usize) -> String {
         let sql = self.sql.replace("@share", &share.to_string()).replace("@of", &shares.to_string());
         format!(
-            "SELECT jsonb_build_array('{}', name, jsonb_strip_nulls(facts::jsonb)) FROM (\n{sql}\n) AS q (name, facts);\n",
+            "SELECT jsonb_build_array('{}', name, jsonb_strip_nulls(facts::jsonb))
+             FROM (\n{sql}\n) AS q (name, facts);\n",
             self.kind
         )
     }
@@ -63,7 +64,8 @@ fn statements(text: &'static str) -> Vec<Statement> {
 
 /// See the head of `rows.sql`.
 const TABLES: &str = "(
-    SELECT c.oid, c.relname, c.relpersistence, n.nspname, rn.nspname AS root_schema, r.relname AS root, r.oid AS root_oid,
+    SELECT c.oid, c.relname, c.relpersistence, n.nspname,
+           rn.nspname AS root_schema, r.relname AS root, r.oid AS root_oid,
         e.condition
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_class r ON r.oid = (
@@ -74,7 +76,8 @@ const TABLES: &str = "(
             SELECT it FROM up WHERE NOT is_part)
         JOIN pg_namespace rn ON rn.oid = r.relnamespace
         LEFT JOIN LATERAL (
-            SELECT x.oid, c.oid = ANY (extconfig) AS is_dumped, extcondition[array_position(extconfig, c.oid)] AS condition
+            SELECT x.oid, c.oid = ANY (extconfig) AS is_dumped,
+                   extcondition[array_position(extconfig, c.oid)] AS condition
             FROM pg_depend d JOIN pg_extension x ON x.oid = d.refobjid
             WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') AS e ON true
     WHERE c.relkind = 'r' AND c.oid >= 16384 AND n.nspname !~ '^pg_(toast|temp)'
