@@ -8,7 +8,7 @@ use super::super::definition::{Definition, of_fact, rest_of_fact};
 use super::super::difference::{Difference, MISSING};
 use super::super::objects::{Facts, Name, Objects};
 use super::super::uncarried::{SWITCHED_OFF, foreign_owner, has_schema, in_database, is, why_uncarried};
-use super::super::words;
+use super::super::{Level, words};
 use super::Round;
 use crate::world::error::Result;
 
@@ -16,6 +16,8 @@ use crate::world::error::Result;
 const FIRST: [&str; 3] = ["schema", "table", "view"];
 /// Of the cluster's own files: a copy that follows has them otherwise.
 const OF_FILES: [&str; 3] = ["setting", "client authentication", "user name map"];
+/// What the closest level alone looks at.
+const OF_CONTENT: &str = "content of large object";
 /// What a server that nobody reaches yet has otherwise than the one that it stands for.
 const HELD_OTHERWISE: [&str; 5] =
     ["archive_mode", "listen_addresses", "max_worker_processes", "port", "unix_socket_directories"];
@@ -40,7 +42,9 @@ impl Round<'_> {
         let first: Vec<&str> = FIRST.into_iter().filter(|kind| kinds.remove(kind)).collect();
         let mut doubts = Vec::new();
         let mut gone = Gone::default();
-        for kind in first.into_iter().chain(kinds) {
+        let level = self.found.level;
+        let is_told = |kind: &&str| *kind != OF_CONTENT || level == Level::Content;
+        for kind in first.into_iter().chain(kinds).filter(is_told) {
             let now = self.plainly(now.of(kind)?);
             let old = match OF_FILES.contains(&kind) && database.is_empty() {
                 true => self.settings(kind, old)?,

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, chownat, mknodat, utimensat};
@@ -470,6 +470,39 @@ fn what_changes_while_it_is_read_is_an_error() {
         assert_eq!(error.code, "volume.changed", "{error}");
         assert!(files_in(target.path()).is_empty());
     }
+}
+
+/// A server up to 14 writes statistics into a directory of its cluster again and again.
+#[test]
+fn a_tree_that_a_server_is_at_work_in_is_measured() {
+    let source = tempfile::tempdir().unwrap();
+    let busy = source.path().join("pg_stat_tmp");
+    fs::create_dir(&busy).unwrap();
+    fs::write(source.path().join("kept"), [0; 1000]).unwrap();
+    let (done, visited) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let (temporary, file) = (busy.join("global.tmp"), busy.join("global.stat"));
+                fs::write(&temporary, "x").unwrap();
+                fs::rename(&temporary, &file).unwrap();
+                fs::remove_file(&file).unwrap();
+                visited.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let measured = || {
+            while visited.load(Ordering::Relaxed) < 2000 {
+                let bytes = tree::measure(source.path(), &context().cancel).map_err(|e| e.to_string())?.bytes;
+                if !(1000..=1002).contains(&bytes) {
+                    return Err(format!("{bytes} bytes"));
+                }
+            }
+            Ok(())
+        };
+        let outcome = measured();
+        done.store(true, Ordering::Relaxed);
+        outcome.unwrap();
+    });
 }
 
 /// A small ext4 file system on a loop device.

@@ -23,10 +23,11 @@ const CHUNK: usize = 256 << 10;
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
-/// Counts a tree without reading any content; sockets are left out, as in an archive.
+/// Counts a tree without reading any content; sockets are left out, as in an archive. A server may be at work in it:
+/// what comes and goes meanwhile is counted or not.
 pub fn measure(root: &Path, cancel: &Cancel) -> Result<Tally> {
     let mut tally = Tally::default();
-    walk(root, cancel, &mut |found| {
+    walk(root, Changes::Expected, cancel, &mut |found| {
         tally.count(found.member);
         Ok(())
     })?;
@@ -36,7 +37,7 @@ pub fn measure(root: &Path, cancel: &Cancel) -> Result<Tally> {
 /// A checksum over names, kinds, modes, owners, sizes, times and links, without reading any content.
 pub fn fingerprint(root: &Path, cancel: &Cancel) -> Result<String> {
     let (mut hash, mut header) = (Sha256::new(), Vec::new());
-    walk(root, cancel, &mut |found| {
+    walk(root, Changes::Refused, cancel, &mut |found| {
         header.clear();
         write_header(&mut header, "./", found.member).map_err(|e| Error::io("read", found.member.name(), &e))?;
         hash.update(&header);
@@ -51,7 +52,7 @@ pub fn write(root: &Path, cancel: &Cancel, out: &mut dyn Write, advance: &mut dy
     let mut tally = Tally::default();
     let mut buffer = vec![0; CHUNK];
     let written = |e| stream_error("write", "the backup", e);
-    walk(root, cancel, &mut |found| {
+    walk(root, Changes::Refused, cancel, &mut |found| {
         tally.count(found.member);
         write_header(out, "./", found.member).map_err(written)?;
         if found.member.kind == Kind::File {
@@ -101,8 +102,10 @@ fn same(a: &Stat, b: &Stat) -> bool {
     key(a) == key(b)
 }
 
+const CHANGED: &str = "volume.changed";
+
 fn changed(member: &Member) -> Error {
-    Error::failed("volume.changed", format!("{} changed while it was read", member.name()))
+    Error::failed(CHANGED, format!("{} changed while it was read", member.name()))
         .hint("something writes to the volume: stop it, then try again")
 }
 
@@ -116,19 +119,28 @@ struct Found<'a> {
 
 type Visit<'a> = dyn FnMut(Found<'_>) -> Result<()> + 'a;
 
+/// Whether a tree may change while it is visited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    Expected,
+    /// It is the error `volume.changed`.
+    Refused,
+}
+
 /// Visits the root and all below it, each directory before its entries, names in byte order.
-fn walk(root: &Path, cancel: &Cancel, visit: &mut Visit<'_>) -> Result<()> {
+fn walk(root: &Path, changes: Changes, cancel: &Cancel, visit: &mut Visit<'_>) -> Result<()> {
     let failed = |e: rustix::io::Errno| Error::io("read", root.display(), &e.into());
     // The mount point itself may be reached through a link; nothing below it is.
     let dir = openat(CWD, root, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty()).map_err(failed)?;
     let stat = fstat(&dir).map_err(failed)?;
-    let mut walk = Walk { cancel, linked: HashMap::new(), visit };
+    let mut walk = Walk { changes, cancel, linked: HashMap::new(), visit };
     let member = member(&stat, Vec::new(), Kind::Directory, Vec::new());
     (walk.visit)(Found { member: &member, stat, dir: dir.as_fd(), name: OsStr::new(".") })?;
     walk.directory(dir, &member, stat)
 }
 
 struct Walk<'a, 'v> {
+    changes: Changes,
     cancel: &'a Cancel,
     /// First path of each file with several names.
     linked: HashMap<(u64, u64), Vec<u8>>,
@@ -144,16 +156,22 @@ impl Walk<'_, '_> {
                 b"" => name.to_bytes().to_vec(),
                 parent => [parent, b"/", name.to_bytes()].concat(),
             };
-            self.entry(dir.as_fd(), OsStr::from_bytes(name.to_bytes()), path)?;
+            match self.entry(dir.as_fd(), OsStr::from_bytes(name.to_bytes()), path) {
+                Err(error) if self.changes == Changes::Expected && error.code == CHANGED => {}
+                visited => visited?,
+            }
         }
         let now = fstat(&dir).map_err(failed)?;
-        if same(&before, &now) { Ok(()) } else { Err(changed(member)) }
+        match same(&before, &now) || self.changes == Changes::Expected {
+            true => Ok(()),
+            false => Err(changed(member)),
+        }
     }
 
     fn entry(&mut self, dir: BorrowedFd<'_>, name: &OsStr, path: Vec<u8>) -> Result<()> {
         let shown = String::from_utf8_lossy(&path).into_owned();
         let failed = |e: rustix::io::Errno| match e.kind() {
-            ErrorKind::NotFound => Error::failed("volume.changed", format!("{shown} vanished while it was read"))
+            ErrorKind::NotFound => Error::failed(CHANGED, format!("{shown} vanished while it was read"))
                 .hint("something writes to the volume: stop it, then try again"),
             _ => Error::io("read", &shown, &e.into()),
         };
