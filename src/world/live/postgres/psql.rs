@@ -1,5 +1,6 @@
 //! psql as a child: everything arrives on stdin, nothing but fixed options is in argv.
 
+use std::borrow::Cow;
 use std::io::{Cursor, Read, Write};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +47,7 @@ impl<'a> Psql<'a> {
     }
 
     /// In a database whose texts are bytes of no encoding (SQL_ASCII) names come as they are, not only those that are
-    /// UTF-8; [`text_of`](super::rows::text_of) reads them.
+    /// UTF-8; [`text_of`] reads them.
     pub fn any_text(self) -> Self {
         ANY_TEXT.iter().fold(self, |psql, line| psql.preamble(line))
     }
@@ -138,6 +139,14 @@ const ANY_TEXT: [&str; 4] = [
     "\\encoding LATIN1",
     "\\endif",
 ];
+
+/// An answer as text. Where it is no UTF-8, each byte is a character, so that two names stay two.
+pub fn text_of(answer: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(answer) {
+        Ok(text) => text.into(),
+        Err(_) => answer.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
+    }
+}
 
 /// What has a psql that stays go on in another database, with any text in it.
 pub fn connect(database: &str) -> Result<String> {

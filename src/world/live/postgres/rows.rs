@@ -1,6 +1,5 @@
 //! The answers of psql: rows of a query as JSON objects, command tags of statements.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -8,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::client::Client;
-use super::psql::{Psql, connect};
+use super::psql::{Psql, connect, text_of};
 use super::talk::Talk;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::Binding;
@@ -16,7 +15,6 @@ use crate::world::session::Purpose;
 
 /// What a query or the output of `execute` may take in memory.
 const LIMIT: usize = 256 << 20;
-const TOO_LARGE: &str = "the answer has more than 256 MiB; narrow it, or use psql::script";
 
 /// Rows of one SELECT. The transaction is read-only: a query never changes anything.
 pub fn query(client: &Client<'_>, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<Map<String, Value>>> {
@@ -28,19 +26,13 @@ pub fn query(client: &Client<'_>, database: &str, sql: &str, bindings: &[Binding
 /// The rows of the same SELECT in each of several databases, in their order, by one psql that goes through them.
 pub fn query_each(client: &Client<'_>, databases: &[String], sql: &str) -> Result<Vec<Vec<Map<String, Value>>>> {
     let Some(first) = databases.first() else { return Ok(Vec::new()) };
-    let mut bytes = 0;
+    let mut answer = Collected::default();
     let mut ask = |talk: &Talk<'_>, database: &String| {
-        let mut answer = String::new();
+        let begun = answer.0.len();
         talk.ask(&format!("{}{}", connect(database)?, as_json(sql)), |line| {
-            bytes += line.len();
-            if bytes > LIMIT {
-                return Err(Error::failed("psql.failed", TOO_LARGE));
-            }
-            answer.push_str(line);
-            answer.push('\n');
-            Ok(())
+            writeln!(answer, "{line}").map_err(|e| Error::failed("psql.failed", e.to_string()))
         })?;
-        parse_rows(&answer)
+        parse_rows(&text_of(&answer.0[begun..]))
     };
     std::thread::scope(|scope| {
         let talk = Talk::open(scope, session(client, first));
@@ -75,14 +67,6 @@ fn parse_rows(answer: &str) -> Result<Vec<Map<String, Value>>> {
     rows.map(|row| row.map(|row| row.0)).collect::<std::result::Result<_, _>>().map_err(|e| {
         Error::failed("psql.failed", format!("the rows cannot be read: {e}")).hint("give each column a name of its own")
     })
-}
-
-/// An answer as text. Where it is no UTF-8, each byte is a character, so that two names stay two.
-pub fn text_of(answer: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(answer) {
-        Ok(text) => text.into(),
-        Err(_) => answer.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
-    }
 }
 
 /// A JSON object in which no name comes twice: `SELECT 1, 2` has two columns `?column?`, and one would be lost.
@@ -166,7 +150,7 @@ pub struct Collected(pub Vec<u8>);
 impl Write for Collected {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         if self.0.len() + buf.len() > LIMIT {
-            return Err(io::Error::other(TOO_LARGE));
+            return Err(io::Error::other("the answer has more than 256 MiB; narrow it, or use psql::script"));
         }
         self.0.extend_from_slice(buf);
         Ok(buf.len())

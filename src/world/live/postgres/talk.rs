@@ -5,8 +5,7 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
-use super::psql::Psql;
-use super::rows::text_of;
+use super::psql::{Psql, text_of};
 use crate::world::error::{Error, Result};
 
 /// The last line of each answer. No line of an answer looks like it: those are JSON.

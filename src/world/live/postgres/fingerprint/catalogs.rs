@@ -65,8 +65,7 @@ fn statements(text: &'static str) -> Vec<Statement> {
 /// See the head of `rows.sql`.
 const TABLES: &str = "(
     SELECT c.oid, c.relname, c.relpersistence, n.nspname,
-           rn.nspname AS root_schema, r.relname AS root, r.oid AS root_oid,
-        e.condition
+           rn.nspname AS root_schema, r.relname AS root, r.oid AS root_oid, e.condition
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_class r ON r.oid = (
             WITH RECURSIVE up AS (

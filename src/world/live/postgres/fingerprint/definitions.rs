@@ -9,8 +9,8 @@ use crate::world::error::Result;
 use crate::world::live::postgres::Clients;
 use crate::world::live::postgres::client::Client;
 use crate::world::live::postgres::messages::Message;
-use crate::world::live::postgres::psql::{Psql, Verdict};
-use crate::world::live::postgres::rows::{Collected, text_of};
+use crate::world::live::postgres::psql::{Psql, Verdict, text_of};
+use crate::world::live::postgres::rows::Collected;
 use crate::world::postgres::{Binding, Server};
 use crate::world::session::Purpose;
 
