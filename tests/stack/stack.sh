@@ -67,12 +67,12 @@ beats() {
     sql <<<"SELECT service || ' ' || count(*) FROM heartbeat GROUP BY service ORDER BY service;" 2>/dev/null || true
 }
 
-# Waits up to $1 seconds until both services have written more rows than $2, which `beats` gave. One session waits: a
-# psql for each look would cost more than the wait.
+# Waits (60 s) until both services have written more rows than $1, which `beats` gave. One session waits: a psql for
+# each look would cost more than the wait.
 heartbeat() {
-    local deadline=$((SECONDS + $1)) service count old='' said=''
+    local deadline=$((SECONDS + 60)) service count old='' said=''
     for service in application worker; do
-        count="$(sed -n "s/^$service //p" <<<"$2")"
+        count="$(sed -n "s/^$service //p" <<<"$1")"
         old="$old${old:+, }('$service', ${count:-0})"
     done
     while [ "$SECONDS" -lt "$deadline" ]; do
@@ -203,7 +203,7 @@ up() {
         cat "$log" >&2
         die "the deployment failed; stack.sh down $name cleans up"
     fi
-    if ! heartbeat 60 ''; then
+    if ! heartbeat ''; then
         docker logs --tail 20 "$(container postgres)" >&2 || true
         die "no heartbeat; stack.sh down $name cleans up"
     fi
@@ -294,7 +294,7 @@ shift "$taken"
 case "$verb" in
 down) down ;;
 status) status ;;
-heartbeat) heartbeat 60 "$(beats)" ;;
+heartbeat) heartbeat "$(beats)" ;;
 psql) sql "$@" ;;
 seed) load_seed "${1:-}" ;;
 deploy) deploy "$@" ;;

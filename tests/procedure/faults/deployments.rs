@@ -2,11 +2,11 @@
 
 use super::before::Before;
 use super::fence::with_override;
+use super::variations;
 use crate::stack::{Run, Stack, Watched, docker, run};
 
 /// Either of them, and both with the feature.
-const BOTH: &[&str] =
-    if cfg!(feature = "full-matrix") { &["strategy=dump", "strategy=pg_upgrade"] } else { &["strategy=dump"] };
+const BOTH: &[&str] = variations(&["strategy=dump", "strategy=pg_upgrade"]);
 
 /// A stack with more in its compose file.
 fn stack_with(more: &str, options: &[&str]) -> Stack {
