@@ -1,5 +1,6 @@
 //! What psql writes to stderr, read back into the server's messages.
 
+use super::quoted;
 use crate::world::error::Error;
 
 /// One message of the server, as psql prints it with `VERBOSITY verbose`; or psql's own complaint, without SQLSTATE.
@@ -22,7 +23,7 @@ impl Message {
     }
 
     /// `relation "t" does not exist (SQLSTATE 42P01, line 3); DETAIL: …`: what an operator needs, nothing of the
-    /// statement itself, which may hold a secret.
+    /// statement itself, which may hold a secret, and nothing of rows.
     pub fn describe(&self) -> String {
         let mut place = Vec::new();
         if !self.sqlstate.is_empty() {
@@ -31,12 +32,12 @@ impl Message {
         if let Some(line) = self.line {
             place.push(format!("line {line}"));
         }
-        let mut text = format!("{}: {}", self.severity, self.text);
+        let mut text = format!("{}: {}", self.severity, quoted::text(&self.text));
         if !place.is_empty() {
             text.push_str(&format!(" ({})", place.join(", ")));
         }
-        if !self.detail.is_empty() {
-            text.push_str(&format!("\nDETAIL: {}", self.detail));
+        if let Some(detail) = quoted::detail(&self.detail).filter(|detail| !detail.is_empty()) {
+            text.push_str(&format!("\nDETAIL: {detail}"));
         }
         text
     }
@@ -227,7 +228,9 @@ mod tests {
         assert_eq!(messages[0].line, Some(5));
         assert_eq!(messages[0].detail, "Key (a)=(1) already exists.");
         assert_eq!(messages[0].hint, "Take another.");
-        assert_eq!(messages[0].failed().code, "psql.failed");
+        let failed = messages[0].failed();
+        assert_eq!(failed.code, "psql.failed");
+        assert!(failed.message.ends_with("(SQLSTATE 23505, line 5)\nDETAIL: Key (a) already exists."));
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod pinned;
 mod plain;
 mod plain_scan;
 mod psql;
+mod quoted;
 mod ready;
 mod record;
 mod replace;

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::messages::login_refused;
+use super::quoted;
 use crate::event::Event;
 use crate::world::error::{Error, Result};
 use crate::world::live::Context;
@@ -19,29 +20,35 @@ pub struct Watch<'a> {
     /// Code of the error when the program fails.
     code: &'static str,
     kept: VecDeque<String>,
-    /// Whether lines without a program's name, which continue a message, are kept.
-    keeping: bool,
+    further: Further,
     errors: bool,
+}
+
+/// What becomes of lines without a program's name, which continue a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Further {
+    Kept,
+    /// They go on with a row that the server quotes: only the message's further parts (`HINT: …`) are kept.
+    OfARow,
+    Dropped,
 }
 
 impl<'a> Watch<'a> {
     pub fn new(context: &'a Context, code: &'static str, progress: Option<&'a mut Progress>) -> Self {
-        Self { context, progress, code, kept: VecDeque::new(), keeping: true, errors: false }
+        Self { context, progress, code, kept: VecDeque::new(), further: Further::Kept, errors: false }
     }
 
     pub fn line(&mut self, line: &str) {
         // The statement that failed may hold a secret (a user mapping's password).
         if line.starts_with("Command was:") || line.starts_with("pg_restore: error: Command was:") {
-            self.keeping = false;
+            self.further = Further::Dropped;
             return;
         }
         let Some((_, text)) = line.split_once(": ").filter(|(program, _)| is_program(program)) else {
-            if self.keeping && !line.trim().is_empty() {
-                self.keep(line);
-            }
+            self.go_on(line);
             return;
         };
-        self.keeping = false;
+        self.further = Further::Dropped;
         if text.contains("dumping contents of table") || text.contains("processing data for table") {
             if let Some(progress) = self.progress.as_mut() {
                 progress.advance(1);
@@ -50,17 +57,41 @@ impl<'a> Watch<'a> {
             self.context.emit(Event::Warn { text: line.to_owned() });
             // "errors ignored on restore: 1" is no mere warning.
             self.errors |= text.starts_with("errors ignored on restore");
-            self.keeping = true;
+            self.further = Further::Kept;
             self.keep(line);
         } else if ["error: ", "fatal: ", "detail: ", "hint: ", "from TOC entry"].iter().any(|p| text.starts_with(p)) {
             self.errors |= text.starts_with("error: ") || text.starts_with("fatal: ");
-            self.keeping = true;
-            self.keep(line);
+            let said = line.split_once("ERROR:  ");
+            let kept = said.map_or(line.to_owned(), |(head, said)| format!("{head}ERROR:  {}", quoted::text(said)));
+            self.further = if kept == line { Further::Kept } else { Further::OfARow };
+            self.keep(&kept);
         } else if text.starts_with("[") {
             // Before 12 errors look like `pg_restore: [archiver (db)] Error …`.
             self.errors = true;
-            self.keeping = true;
+            self.further = Further::Kept;
             self.keep(line);
+        }
+    }
+
+    /// A line that continues a message.
+    fn go_on(&mut self, line: &str) {
+        if self.further == Further::Dropped {
+            return;
+        }
+        let part = line.split_once(":  ").and_then(|(part, said)| match part {
+            "HINT" => Some(Some(line.to_owned())),
+            "DETAIL" => Some(quoted::detail(said).map(|detail| format!("DETAIL:  {detail}"))),
+            "CONTEXT" => Some(quoted::context(said).map(|place| format!("CONTEXT:  {place}"))),
+            _ => None,
+        });
+        match part {
+            None if self.further == Further::Kept && !line.trim().is_empty() => self.keep(line),
+            None => {}
+            Some(kept) => {
+                let is_whole = kept.as_ref().is_some_and(|kept| kept == line);
+                self.further = if is_whole { Further::Kept } else { Further::OfARow };
+                kept.iter().for_each(|kept| self.keep(kept));
+            }
         }
     }
 
@@ -165,6 +196,27 @@ mod tests {
         assert!(error.hint.unwrap().contains("postgis"));
         assert!(error.message.contains("TOC entry 2") && error.message.contains("DETAIL"));
         assert!(!error.message.contains("hunter2"));
+    }
+
+    #[test]
+    fn rows_are_not_repeated() {
+        let failed = "pg_restore: error: COPY failed for table \"t\": ERROR:  ";
+        let said = |lines: &[&str]| watch_lines(lines, 1).unwrap_err().message;
+        let of_a_key = said(&[
+            &format!("{failed}duplicate key value violates unique constraint \"t_note\""),
+            "DETAIL:  Key (note)=(Anna",
+            "of somewhere) already exists.",
+            "CONTEXT:  COPY t, line 2: \"Anna\\nof somewhere\"",
+        ]);
+        assert!(!of_a_key.contains("Anna") && !of_a_key.contains("somewhere"), "{of_a_key}");
+        assert!(of_a_key.contains("t_note") && of_a_key.ends_with("Key (note) …\nCONTEXT:  COPY t, line 2"));
+        let of_a_value = said(&[
+            &format!("{failed}invalid input syntax for type date: \"Anna"),
+            "of somewhere\"",
+            "CONTEXT:  COPY t, line 2, column born: \"Anna\"",
+        ]);
+        assert!(!of_a_value.contains("Anna") && !of_a_value.contains("somewhere"), "{of_a_value}");
+        assert!(of_a_value.ends_with("COPY t, line 2, column born"), "{of_a_value}");
     }
 
     #[test]
