@@ -93,7 +93,7 @@ class Bench:
 
     def remove(self):
         for stack in self.stacks:
-            subprocess.run(["docker", "rm", "-f", f"{stack.name}-pgscript-bench"], capture_output=True)
+            subprocess.run(["docker", "rm", "-f", "-v", f"{stack.name}-pgscript-bench"], capture_output=True)
             stack.down()
 
     # --- pgscript ---
@@ -179,7 +179,7 @@ class Bench:
 
         say("content of the cluster against pg_dump of its database to nowhere …")
         taken = interleaved({"pg_dump": lambda: seconds(dump), "ours": lambda: seconds(ours)}, 3)
-        docker("rm", "-f", client)
+        docker("rm", "-f", "-v", client)
         self.ratio("content_vs_pg_dump", taken["ours"], taken["pg_dump"])
 
     def outage(self, stack, stack_as_meant, stack_as_written):
