@@ -77,11 +77,6 @@ impl Source {
 /// How an archive is restored.
 pub const RESTORE: [&str; 4] = ["--create", "--exit-on-error", "--verbose", "--no-password"];
 
-/// Any name may be a database's; alone, one with `=` in it would be read as connection parameters.
-pub fn connection_string(database: &str) -> String {
-    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
-}
-
 fn call(argv: &[&str], archive: Option<String>) -> Call<'static> {
     let mut call = Call::new(&["pg_restore"], None).purpose(Purpose::Loading);
     call.argv.extend(argv.iter().map(|word| (*word).to_owned()));

@@ -271,6 +271,11 @@ pub fn environment(server: &Server, password: Option<Secret>, host: &str) -> Vec
     env
 }
 
+/// Any name may be a database's; alone, one with `=` in it would be read as connection parameters.
+pub fn connection_string(database: &str) -> String {
+    format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
 /// What a helper with client programs is made of.
 fn holder(image: &str, network: &str, mount: Option<(&Path, bool)>, host_user_namespace: bool) -> ContainerSpec {
     ContainerSpec {
@@ -297,6 +302,11 @@ fn bind(directory: &Path, read_only: bool) -> Mount {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_name_cannot_become_connection_parameters() {
+        assert_eq!(connection_string("a=b 'c' \\d"), "dbname='a=b \\'c\\' \\\\d'");
+    }
 
     #[test]
     fn the_password_is_in_the_environment_only_when_there_is_one() {

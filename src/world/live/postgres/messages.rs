@@ -36,7 +36,7 @@ impl Message {
         if !place.is_empty() {
             text.push_str(&format!(" ({})", place.join(", ")));
         }
-        if let Some(detail) = quoted::detail(&self.detail).filter(|detail| !detail.is_empty()) {
+        if let Some(detail) = quoted::detail(&self.detail) {
             text.push_str(&format!("\nDETAIL: {detail}"));
         }
         text

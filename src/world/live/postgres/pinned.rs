@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::archive::{self, Source};
-use super::client::Client;
+use super::client::{Client, connection_string};
 use super::psql;
 use super::watch::Watch;
 use crate::event::Event;
@@ -30,7 +30,7 @@ pub fn create(
     context.emit(Event::Say { text: format!("{name}: {} first, in the new version's schema", extensions.join(", ")) });
     let listing = archive::listing(client, root, path)?;
     let own: String = listing.lines().filter(|line| is_of_database(line)).map(|line| format!("{line}\n")).collect();
-    let connection = archive::connection_string(maintenance);
+    let connection = connection_string(maintenance);
     let mut argv = archive::RESTORE.to_vec();
     argv.extend(["--use-list", "/dev/stdin", "--dbname", &connection]);
     let mut watch = Watch::new(context, "restore.unexpected_error", None);

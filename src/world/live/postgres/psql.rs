@@ -5,7 +5,7 @@ use std::io::{Cursor, Read, Write};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::client::{Call, Client};
+use super::client::{Call, Client, connection_string};
 use super::messages::{Message, Parser};
 use crate::event::Event;
 use crate::world::container::Streams;
@@ -150,8 +150,7 @@ pub fn text_of(answer: &[u8]) -> Cow<'_, str> {
 
 /// What has a psql that stays go on in another database, with any text in it.
 pub fn connect(database: &str) -> Result<String> {
-    let value = format!("dbname='{}'", database.replace('\\', "\\\\").replace('\'', "\\'"));
-    let set = set_line(&Binding { name: "target".into(), value })?;
+    let set = set_line(&Binding { name: "target".into(), value: connection_string(database) })?;
     Ok(format!("{set}\\connect -reuse-previous=on :\"target\"\n{}\n", ANY_TEXT.join("\n")))
 }
 

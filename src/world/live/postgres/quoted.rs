@@ -31,7 +31,7 @@ fn out_of_range(text: &str) -> Option<String> {
 
 /// A detail: of `Key (mail)=(a@b.org) is duplicated.` the columns. `None` where nothing is left.
 pub fn detail(text: &str) -> Option<String> {
-    if OF_A_ROW.iter().any(|words| text.starts_with(words)) {
+    if text.is_empty() || OF_A_ROW.iter().any(|words| text.starts_with(words)) {
         return None;
     }
     let key = text.strip_prefix("Key (").and_then(|rest| rest.split_once(")=("));

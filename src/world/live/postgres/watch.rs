@@ -10,6 +10,10 @@ use crate::world::error::{Error, Result};
 use crate::world::live::Context;
 use crate::world::live::progress::Progress;
 
+/// Beginnings of the lines that tell of an error. Before 12 they look like `pg_restore: [archiver (db)] Error …`.
+const ERRORS: [&str; 3] = ["error: ", "fatal: ", "["];
+/// Those, and what is said beside them.
+const TOLD: [&str; 6] = ["error: ", "fatal: ", "[", "detail: ", "hint: ", "from TOC entry"];
 /// Lines kept for the error message.
 const KEPT: usize = 40;
 
@@ -59,17 +63,11 @@ impl<'a> Watch<'a> {
             self.errors |= text.starts_with("errors ignored on restore");
             self.further = Further::Kept;
             self.keep(line);
-        } else if ["error: ", "fatal: ", "detail: ", "hint: ", "from TOC entry"].iter().any(|p| text.starts_with(p)) {
-            self.errors |= text.starts_with("error: ") || text.starts_with("fatal: ");
+        } else if TOLD.iter().any(|mark| text.starts_with(mark)) {
+            self.errors |= ERRORS.iter().any(|mark| text.starts_with(mark));
             let said = line.split_once("ERROR:  ");
             let kept = said.map_or(line.to_owned(), |(head, said)| format!("{head}ERROR:  {}", quoted::text(said)));
-            self.further = if kept == line { Further::Kept } else { Further::OfARow };
-            self.keep(&kept);
-        } else if text.starts_with("[") {
-            // Before 12 errors look like `pg_restore: [archiver (db)] Error …`.
-            self.errors = true;
-            self.further = Further::Kept;
-            self.keep(line);
+            self.keep_without_rows(line, Some(kept));
         }
     }
 
@@ -78,21 +76,21 @@ impl<'a> Watch<'a> {
         if self.further == Further::Dropped {
             return;
         }
-        let part = line.split_once(":  ").and_then(|(part, said)| match part {
-            "HINT" => Some(Some(line.to_owned())),
-            "DETAIL" => Some(quoted::detail(said).map(|detail| format!("DETAIL:  {detail}"))),
-            "CONTEXT" => Some(quoted::context(said).map(|place| format!("CONTEXT:  {place}"))),
-            _ => None,
-        });
-        match part {
-            None if self.further == Further::Kept && !line.trim().is_empty() => self.keep(line),
-            None => {}
-            Some(kept) => {
-                let is_whole = kept.as_ref().is_some_and(|kept| kept == line);
-                self.further = if is_whole { Further::Kept } else { Further::OfARow };
-                kept.iter().for_each(|kept| self.keep(kept));
-            }
-        }
+        let (part, said) = line.split_once(":  ").unwrap_or_default();
+        let kept = match part {
+            "HINT" => Some(line.to_owned()),
+            "DETAIL" => quoted::detail(said).map(|detail| format!("DETAIL:  {detail}")),
+            "CONTEXT" => quoted::context(said).map(|place| format!("CONTEXT:  {place}")),
+            _ if self.further == Further::OfARow || line.trim().is_empty() => return,
+            _ => Some(line.to_owned()),
+        };
+        self.keep_without_rows(line, kept);
+    }
+
+    /// `kept` is what is left of the line without what it quotes of rows.
+    fn keep_without_rows(&mut self, line: &str, kept: Option<String>) {
+        self.further = if kept.as_deref() == Some(line) { Further::Kept } else { Further::OfARow };
+        kept.iter().for_each(|kept| self.keep(kept));
     }
 
     fn keep(&mut self, line: &str) {
