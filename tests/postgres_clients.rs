@@ -116,7 +116,14 @@ impl Stage {
         argv.extend(more);
         argv.extend([image.as_str(), "postgres", "-c", "fsync=off"]);
         let container = docker(&argv);
-        Server { container, container_name: name, user: USER.into(), password: None, database: "postgres".into() }
+        Server {
+            container,
+            container_name: name,
+            user: USER.into(),
+            password: None,
+            database: "postgres".into(),
+            is_database_chosen: false,
+        }
     }
 
     fn server(&self, major: u32) -> Server {
@@ -388,6 +395,26 @@ fn readiness_is_over_tcp_and_a_server_that_ends_is_named_at_once() {
     let server = Server { container, ..server };
     let error = stage.pg().wait_ready(&server, Duration::from_millis(700)).unwrap_err();
     assert_eq!(error.code, "postgres.not_ready");
+}
+
+#[test]
+fn a_server_on_another_port_and_without_its_database_is_met_all_the_same() {
+    let stage = Stage::new();
+    let pg = stage.pg();
+    let server = Server { database: "primero_production".into(), ..stage.server(17) };
+    let sql = "ALTER SYSTEM SET port = 5433; ALTER DATABASE primero_production RENAME TO live";
+    pg.execute(&server, "postgres", sql, &[]).unwrap();
+    docker(&["restart", &server.container]);
+    let place = "SELECT current_setting('port') AS port, current_database() AS database";
+    // Without waiting for it, as somebody does who finds it running.
+    let rows = pg.query(&server, ANY_DATABASE, place, &[]).unwrap();
+    assert_eq!((&rows[0]["port"], &rows[0]["database"]), (&"5433".into(), &"postgres".into()));
+    pg.wait_ready(&server, Duration::from_secs(60)).unwrap();
+    let chosen = Server { is_database_chosen: true, ..server.clone() };
+    let named = pg.query(&server, "primero_production", place, &[]);
+    for missing in [named, pg.query(&chosen, ANY_DATABASE, place, &[])] {
+        assert!(missing.unwrap_err().message.contains("database \"primero_production\" does not exist"));
+    }
 }
 
 fn round_trip(source: u32, format: Format, path: &str, client: Option<u32>) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use self::kept::Kept;
 use crate::script::witness;
 use crate::world::container::{self, Container, ContainerEngine, ContainerFilter, ExecSpec, LABEL_HELPER};
+use crate::world::listening;
 use crate::world::postgres::Server;
 use crate::world::session::{self, Purpose};
 use crate::world::{Result, World};
@@ -88,6 +89,7 @@ fn databases_of(engine: &dyn ContainerEngine, container: &Container) -> Vec<Stri
             "PGHOST=".into(),
             format!("PGUSER={}", server.user),
             format!("PGDATABASE={}", server.database),
+            format!("PGPORT={}", listening::port(container)),
             format!("PGOPTIONS={options}"),
             "PGAPPNAME=pgscript".into(),
             "PGCONNECT_TIMEOUT=2".into(),

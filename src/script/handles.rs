@@ -126,8 +126,9 @@ fn server_value(server: &Server, place: &str) -> Result<Value> {
         let message = format!("{place} is a server with a password");
         return Err(Error::failed("script.not_plain", message).hint("make it with psql::server outside the step"));
     }
-    let Server { container, container_name, user, database, .. } = server;
-    let value = json!({"container": container, "container_name": container_name, "user": user, "database": database});
+    let Server { container, container_name, user, database, is_database_chosen, .. } = server;
+    let value = json!({"container": container, "container_name": container_name, "user": user, "database": database,
+        "is_database_chosen": is_database_chosen});
     Ok(json!({HANDLE: "Server", "value": value}))
 }
 
@@ -143,8 +144,8 @@ fn handle(session: &Session, kind: &str, value: Value) -> Result<Dynamic> {
         }
         "Server" => {
             let known: KnownServer = from(kind, value)?;
-            let KnownServer { container, container_name, user, database } = known;
-            Dynamic::from(Server { container, container_name, user, password: None, database })
+            let KnownServer { container, container_name, user, database, is_database_chosen } = known;
+            Dynamic::from(Server { container, container_name, user, password: None, database, is_database_chosen })
         }
         CHAR => Dynamic::from(from::<char>(kind, value)?),
         "Volume" => Dynamic::from(from::<Volume>(kind, value)?),
@@ -170,6 +171,9 @@ struct KnownServer {
     container_name: String,
     user: String,
     database: String,
+    // Journals of before do not have it.
+    #[serde(default)]
+    is_database_chosen: bool,
 }
 
 fn from<T: DeserializeOwned>(kind: &str, value: Value) -> Result<T> {

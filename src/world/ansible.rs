@@ -58,6 +58,10 @@ pub trait Ansible: Send + Sync {
     /// Runs to the end, output line by line as `Event::Output`; any failed or unreachable host is an error.
     fn playbook(&self, spec: &PlaybookSpec) -> Result<Recap>;
 
+    /// The hosts that any play of the playbook would act on, sorted; nothing is run. A play of which the tags select no
+    /// task acts on none. `check_mode` makes no difference.
+    fn playbook_hosts(&self, spec: &PlaybookSpec) -> Result<Vec<String>>;
+
     /// Hosts that the inventory and the limit select.
     fn hosts(&self, site: &Site) -> Result<Vec<String>>;
 

@@ -29,6 +29,9 @@ pub struct ClusterCopy {
     pub owner: String,
     /// Bytes of all databases when it was taken.
     pub bytes: u64,
+    /// The weight that its containers have for the processors; the usual one when `None`.
+    #[serde(default)]
+    pub cpu_shares: Option<u64>,
     pub cluster: ClusterFacts,
 }
 
@@ -99,6 +102,8 @@ pub struct CopyOptions {
     pub name: String,
     /// As `pg_basebackup --max-rate` takes it; as fast as it goes when `None`.
     pub max_rate: Option<String>,
+    /// See [`ClusterCopy::cpu_shares`].
+    pub cpu_shares: Option<u64>,
 }
 
 /// How `pg_upgrade` hands over the files of tables and indexes.
@@ -162,9 +167,13 @@ pub trait ClusterFiles: Send + Sync {
     /// came.
     fn caught_up(&self, copy: &ClusterCopy, checkpoint: &str) -> Result<String>;
 
+    /// Cuts the copy off from its server, which goes on, and makes a cluster of its own of it, in a network of its own.
+    /// Unlogged tables are empty in it.
+    fn part(&self, copy: &ClusterCopy, server: &Server) -> Result<Server>;
+
     /// Makes a cluster of its own of the copy, and stops it cleanly. What no standby has, the rows of unlogged tables,
-    /// is taken from the files of the server, which has stopped cleanly.
-    fn promote(&self, copy: &ClusterCopy, stopped: &Stopped) -> Result<()>;
+    /// is taken from the files of the server, which has stopped cleanly; not for a copy that was parted.
+    fn promote(&self, copy: &ClusterCopy, stopped: Option<&Stopped>) -> Result<()>;
 
     /// Ends the copy of that name; where its server runs, what that kept for it goes, too.
     fn discard(&self, name: &str, server: Option<&Server>) -> Result<()>;

@@ -83,6 +83,8 @@ pub trait Host: Send + Sync {
     fn list(&self, dir: &Path) -> Result<Vec<Entry>>;
     /// Creates a directory (and missing parents) as 0700; an existing last one must be private and ours.
     fn create_private_dir(&self, path: &Path) -> Result<()>;
+    /// Whether a directory, where it is there already, is private, ours, and can be written to.
+    fn check_private(&self, path: &Path) -> Result<()>;
     fn read(&self, path: &Path) -> Result<Vec<u8>>;
     /// Written under a temporary name, synced, renamed; 0600. `overwrite` false: an existing file is `host.exists`.
     fn write(&self, path: &Path, content: &[u8], overwrite: bool) -> Result<()>;
@@ -96,6 +98,9 @@ pub trait Host: Send + Sync {
     fn space(&self, path: &Path) -> Result<Space>;
     /// As `sha256sum` prints it.
     fn sha256(&self, path: &Path) -> Result<String>;
+    /// The program that `run` would start by a name, as an absolute path: a name with a slash is a path itself, any
+    /// other is looked up in `PATH`. `None` where there is none that may be run.
+    fn program(&self, name: &str) -> Option<PathBuf>;
     fn run(&self, command: &Command) -> Result<Output>;
     fn hostname(&self) -> Result<String>;
     /// RFC 3339, UTC, seconds.

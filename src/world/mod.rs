@@ -13,6 +13,7 @@ pub mod control;
 pub mod error;
 mod forms;
 pub mod host;
+pub mod listening;
 pub mod live;
 pub mod owner;
 pub mod postgres;

@@ -25,7 +25,13 @@ pub struct Server {
     pub password: Option<Secret>,
     /// Database to connect to when none is named.
     pub database: String,
+    /// Whether somebody chose that database: then it is this one or none. What the image was given once may have been
+    /// renamed or dropped since; then another one serves.
+    pub is_database_chosen: bool,
 }
+
+/// No database's name: the server's own database, or another one where that is gone. For what may be asked in any.
+pub const ANY_DATABASE: &str = "";
 
 impl Server {
     /// The server that the official image starts in a container: the role of its `POSTGRES_USER` unless `user` says
@@ -39,6 +45,7 @@ impl Server {
             database: set("POSTGRES_DB").unwrap_or_else(|| user.clone()),
             user,
             password: None,
+            is_database_chosen: false,
         }
     }
 }
@@ -162,6 +169,20 @@ pub struct ExpectedError {
     pub reason: String,
 }
 
+/// Something of a schema that a server does not take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Untaken {
+    /// Empty for roles and what else is not in one database.
+    pub database: String,
+    /// As a dump's table of contents calls it, with its owner: `VIEW five_factorial primero`.
+    pub object: String,
+    /// What the server says.
+    pub message: String,
+    pub hint: String,
+    /// Of what gives a right, the statement that failed.
+    pub statement: String,
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RestoreReport {
     pub databases: Vec<String>,
@@ -172,11 +193,11 @@ pub struct RestoreReport {
 pub type Row = serde_json::Map<String, serde_json::Value>;
 
 /// Speaks to servers through the client programs of a container: no psqlrc, and but for [`Postgres::terminal`] no
-/// terminal and `ON_ERROR_STOP`.
+/// terminal and `ON_ERROR_STOP`. Where a database is asked for, [`ANY_DATABASE`] may be given.
 ///
-/// Codes: `postgres.not_ready`, `postgres.login_refused`, `psql.failed` (message has the server's error and
-/// SQLSTATE), `dump.exists`, `dump.other_cluster`, `dump.empty_cluster`, `dump.failed`, `dump.incomplete`,
-/// `dump.damaged`, `restore.unexpected_error`, `restore.sessions_connected`, `restore.target_older`,
+/// Codes: `postgres.not_ready`, `postgres.login_refused`, `postgres.not_superuser`, `psql.failed` (message has the
+/// server's error and SQLSTATE), `dump.exists`, `dump.other_cluster`, `dump.empty_cluster`, `dump.failed`,
+/// `dump.incomplete`, `dump.damaged`, `restore.unexpected_error`, `restore.sessions_connected`, `restore.target_older`,
 /// `postgres.client_too_old`, `postgres.no_client` (the program is not in the image), `postgres.no_address` (a login
 /// would prove nothing), `psql.bad_value`, `host.disk_full`.
 pub trait Postgres: Send + Sync {
@@ -252,6 +273,10 @@ pub trait Postgres: Send + Sync {
 
     /// `source` straight into `target`, database by database, without a file.
     fn transfer(&self, source: &Server, target: &Server, options: &DumpOptions) -> Result<RestoreReport>;
+
+    /// What a throw-away server does not take of the roles and schemas of another; without rows. `client_image` has
+    /// the pg_dump.
+    fn untaken(&self, source: &Server, target: &Server, client_image: &str) -> Result<Vec<Untaken>>;
 
     /// Sets a role's password from a SCRAM verifier computed here; the clear text never enters SQL.
     fn set_password(&self, server: &Server, role: &str, password: &Secret) -> Result<()>;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 
 use regex::bytes::{Regex, RegexBuilder};
+use serde_json::Value;
 
 use super::forms;
 
@@ -98,6 +99,16 @@ impl Redactor {
             }
         }
         out
+    }
+
+    /// The same in every text of a value.
+    pub fn redact_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.redact(text),
+            Value::Array(items) => items.iter_mut().for_each(|value| self.redact_value(value)),
+            Value::Object(map) => map.values_mut().for_each(|value| self.redact_value(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 
     /// Where to cut a line that is too long to be handed on whole, so that no known secret is cut in two: in its first

@@ -34,7 +34,8 @@ impl<'a> Place<'a> {
     }
 
     fn copy(&self, server: &Server) -> ClusterCopy {
-        let options = CopyOptions { name: format!("{}-follows", self.volume), max_rate: Some("200M".into()) };
+        let options =
+            CopyOptions { name: format!("{}-follows", self.volume), max_rate: Some("200M".into()), cpu_shares: None };
         self.clusters().copy(server, &self.volume, &options).unwrap()
     }
 
@@ -162,8 +163,8 @@ fn taken(place: &Place<'_>, server: &Server, to: u32, transfer: Transfer, meanwh
     };
     is_checked(place, server, &copy, &options);
     let stopped = place.caught_up(&copy, server);
-    place.clusters().promote(&copy, &stopped).unwrap();
-    place.clusters().promote(&copy, &stopped).unwrap();
+    place.clusters().promote(&copy, Some(&stopped)).unwrap();
+    place.clusters().promote(&copy, Some(&stopped)).unwrap();
     let done = place.clusters().upgrade(&copy, &options).unwrap();
     Became { copy, told, done, new: place.server(to) }
 }

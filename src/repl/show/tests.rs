@@ -125,6 +125,7 @@ fn handles() -> Vec<Dynamic> {
         user: "primero".into(),
         password: Some(Secret::new(PASSWORD)),
         database: "primero".into(),
+        is_database_chosen: false,
     };
     let database = DatabaseContent {
         tables: BTreeMap::from([("public.cases".into(), 1200), ("public.users".into(), 7)]),

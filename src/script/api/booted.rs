@@ -13,7 +13,7 @@ use crate::script::ledger::Ledger;
 use crate::script::{guards, witness};
 use crate::world::container::{Container, Volume};
 use crate::world::content::{self, Beside, Content, Level};
-use crate::world::postgres::Server;
+use crate::world::postgres::{ANY_DATABASE, Server};
 use crate::world::volume::Backup;
 use crate::world::{Error, Result};
 
@@ -133,7 +133,7 @@ fn check_server(call: &Call<'_>, server: &Server, container: &Container) -> Resu
         return Err(unproven(format!("{} must run where nobody else reaches it (network none)", container.name)));
     }
     let sql = "SELECT pg_catalog.current_setting('data_directory') AS it";
-    let rows = call.world().postgres.query(server, &server.database, sql, &[])?;
+    let rows = call.world().postgres.query(server, ANY_DATABASE, sql, &[])?;
     let directory = rows.first().and_then(|row| row.get("it")?.as_str()).unwrap_or_default();
     let mount = witness::data_mount(container).map(|mount| mount.destination.as_str()).unwrap_or_default();
     if !Path::new(directory).starts_with(mount) {

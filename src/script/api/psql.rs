@@ -10,7 +10,7 @@ use super::{Namespace, Registrar, ScriptResult, booted, content, values, writes}
 use crate::event::Event;
 use crate::script::witness;
 use crate::world::container::Container;
-use crate::world::postgres::{Binding, Row, Server, Statements, image_setting};
+use crate::world::postgres::{ANY_DATABASE, Binding, Row, Server, Statements, image_setting};
 use crate::world::{Error, Result, Secret};
 
 /// Declares the handle type and functions.
@@ -42,7 +42,8 @@ fn server(ns: &mut Namespace<'_, '_>) {
         "server(container: Container, options: Map = #{}) -> Server",
         "The server in a container. Options: user (the container's POSTGRES_USER, else `postgres`), database \
          (POSTGRES_DB, else the user's name), password (where pg_hba.conf asks for one on the local socket, too; the \
-         container's POSTGRES_PASSWORD when left out). Variables may be given by files (`POSTGRES_USER_FILE`).",
+         container's POSTGRES_PASSWORD when left out). Variables may be given by files (`POSTGRES_USER_FILE`). Where \
+         the database of POSTGRES_DB was renamed or dropped since, what names none is done in another.",
         |call| {
             let c: Container = call.get("container")?;
             let o = call.options("options", &["user", "database", "password"])?;
@@ -58,7 +59,7 @@ fn server(ns: &mut Namespace<'_, '_>) {
             server.password = o.secret("password")?;
             server.password.iter().for_each(|p| call.world().redactor.learn(p));
             if let Some(database) = o.string("database")? {
-                server.database = database;
+                (server.database, server.is_database_chosen) = (database, true);
             }
             Ok(Dynamic::from(server))
         },
@@ -66,7 +67,8 @@ fn server(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "wait_ready(server: Server, options: Map = #{}) -> Map",
         "Waits until the server answers over TCP, so that the image's temporary init server does not count; gives up \
-         after `timeout` seconds (120). Gives #{ major, text }.\n\nErrors: `postgres.not_ready` with the log's end.",
+         after `timeout` seconds (120). Gives #{ major, text }.\n\nErrors: `postgres.not_ready` with the log's end, \
+         `postgres.login_refused`, `postgres.not_superuser`.",
         |call| {
             let s: Server = call.get("server")?;
             let timeout = call.options("options", &["timeout"])?.seconds("timeout")?;
@@ -109,7 +111,7 @@ fn questions(ns: &mut Namespace<'_, '_>) {
 
 fn rows(call: &Call<'_>) -> Result<Vec<Row>> {
     let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
-    let (database, bindings) = target(&s, &call.options("options", QUERY)?)?;
+    let (database, bindings) = target(&call.options("options", QUERY)?)?;
     call.world().postgres.query(&s, &database, &sql, &bindings)
 }
 
@@ -125,8 +127,18 @@ fn query_all(call: &mut Call<'_>) -> ScriptResult {
     Ok(named.map(|row| values::from_object(row).into()).collect::<Array>().into())
 }
 
-fn target(server: &Server, o: &Options) -> Result<(String, Vec<Binding>)> {
-    let database = o.string("database")?.unwrap_or_else(|| server.database.clone());
+/// The database that is named there, or any.
+fn database(o: &Options) -> Result<String> {
+    Ok(o.string("database")?.unwrap_or_else(|| ANY_DATABASE.into()))
+}
+
+/// How a database is shown to people.
+fn shown<'a>(server: &'a Server, database: &'a str) -> &'a str {
+    if database == ANY_DATABASE { &server.database } else { database }
+}
+
+fn target(o: &Options) -> Result<(String, Vec<Binding>)> {
+    let database = database(o)?;
     let bound = o.map("values")?.unwrap_or_default();
     if let Some((name, _)) = bound.iter().find(|(_, value)| value.is::<Secret>()) {
         let message =
@@ -170,9 +182,10 @@ fn statements(ns: &mut Namespace<'_, '_>) {
          Errors: `psql.failed` with the server's words and SQLSTATE.",
         |call| {
             let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
-            let (database, bindings) = target(&s, &call.options("options", QUERY)?)?;
-            let shown = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-            call.effect(format!("docker exec -i {} psql -X -d '{database}' <<< \"{shown}\"", s.container_name))?;
+            let (database, bindings) = target(&call.options("options", QUERY)?)?;
+            let text = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+            let (name, shown) = (&s.container_name, shown(&s, &database));
+            call.effect(format!("docker exec -i {name} psql -X -d '{shown}' <<< \"{text}\""))?;
             witness::written(call.session, &s.container)?;
             let tags = call.world().postgres.execute(&s, &database, &sql, &bindings)?;
             Ok(tags.into_iter().map(Dynamic::from).collect::<Array>().into())
@@ -204,9 +217,10 @@ fn statements(ns: &mut Namespace<'_, '_>) {
 
 fn terminal(call: &mut Call<'_>) -> ScriptResult {
     let s: Server = call.get("server")?;
-    let database = call.options("options", &["database"])?.string("database")?.unwrap_or_else(|| s.database.clone());
+    let database = database(&call.options("options", &["database"])?)?;
     call.require_terminal("psql", &s.container_name)?;
-    call.effect(format!("docker exec -it {} psql -X -U {} -d '{database}'", s.container_name, s.user))?;
+    let shown = shown(&s, &database);
+    call.effect(format!("docker exec -it {} psql -X -U {} -d '{shown}'", s.container_name, s.user))?;
     // Whatever is typed may write.
     witness::written(call.session, &s.container)?;
     Ok(call.world().postgres.terminal(&s, &database)?.into())
@@ -214,8 +228,9 @@ fn terminal(call: &mut Call<'_>) -> ScriptResult {
 
 fn file(call: &mut Call<'_>) -> ScriptResult {
     let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
-    let database = call.options("options", &["database"])?.string("database")?.unwrap_or_else(|| s.database.clone());
-    call.effect(format!("docker exec -i {} psql -X -d {database} < {}", s.container_name, path.display()))?;
+    let database = database(&call.options("options", &["database"])?)?;
+    let shown = shown(&s, &database);
+    call.effect(format!("docker exec -i {} psql -X -d {shown} < {}", s.container_name, path.display()))?;
     witness::written(call.session, &s.container)?;
     let mut source = call.world().host.open(&path)?;
     let mut lines = Lines { call, pending: Vec::new() };

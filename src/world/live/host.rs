@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, CWD, RenameFlags, linkat, renameat_with, statvfs, unlinkat};
+use rustix::fs::{Access, AtFlags, CWD, RenameFlags, linkat, renameat_with, statvfs, unlinkat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
@@ -61,6 +61,19 @@ impl Host for Machine {
             return Ok(());
         }
         check_private(path)
+    }
+
+    fn check_private(&self, path: &Path) -> Result<()> {
+        if fs::symlink_metadata(path).is_ok() {
+            check_private(path)?;
+        }
+        let absolute = std::path::absolute(path).map_err(|e| Error::io("look at", path.display(), &e))?;
+        // What is missing is made in the nearest one that is there.
+        let Some(there) = absolute.ancestors().find(|ancestor| fs::metadata(ancestor).is_ok()) else { return Ok(()) };
+        rustix::fs::access(there, Access::WRITE_OK).map_err(|e| {
+            let message = format!("{} can't be written to: {}", there.display(), std::io::Error::from(e));
+            Error::refused("host.not_writable", message).hint("name another directory")
+        })
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
@@ -146,6 +159,10 @@ impl Host for Machine {
                 }
             }
         }
+    }
+
+    fn program(&self, name: &str) -> Option<PathBuf> {
+        process::find_program(name)
     }
 
     fn run(&self, command: &Command) -> Result<Output> {

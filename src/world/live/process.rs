@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
 use rustix::process::{Pid, Signal, kill_process_group, setsid};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, Command};
@@ -47,6 +48,25 @@ const KILL_AFTER: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(200);
 const SILENCE_CANCELLED: Duration = Duration::from_millis(50);
 const AFTERMATH: Duration = Duration::from_secs(5);
+
+/// The program that a name means to [`run`], as an absolute path: a name with a slash is a path itself, any other is
+/// looked up in `PATH`. `None` where there is none that we may run.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let candidates: Vec<PathBuf> = if name.contains('/') {
+        vec![name.into()]
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).map(|dir| dir.join(name)).collect()
+    };
+    let found = candidates.into_iter().find(|path| is_program(path))?;
+    std::path::absolute(found).ok()
+}
+
+/// Whether a path is a file that we may run. The kernel is asked: it also knows of owners, and of file systems from
+/// which nothing may be run.
+pub fn is_program(path: &Path) -> bool {
+    path.is_file() && access(path, Access::EXEC_OK).is_ok()
+}
 
 /// Runs a child in its own session and process group, without a terminal, so that nothing below it can ask
 /// questions. Each line of both streams goes to `line` as it comes (lossy UTF-8, without newline; the flag says
@@ -333,6 +353,23 @@ mod tests {
         assert_eq!(start(&argv(&["true"]), Some(Path::new("/no/such/dir"))).code, "host.not_found");
         assert_eq!(start(&argv(&["/etc/passwd"]), None).code, "host.permission");
         assert_eq!(start(&[], None).code, "host.command_empty");
+    }
+
+    #[test]
+    fn a_program_is_looked_up_in_path_unless_its_name_is_a_path() {
+        let found = find_program("sh").unwrap();
+        assert!(found.is_absolute() && found.ends_with("sh"), "{}", found.display());
+        assert_eq!(find_program("/bin/sh"), Some("/bin/sh".into()));
+        let dir = tempfile::tempdir_in(".").unwrap();
+        let relative = format!("./{}", dir.path().file_name().unwrap().to_str().unwrap());
+        std::fs::write(dir.path().join("notes"), "").unwrap();
+        for name in ["no-such-program", "/no/such/program", "", "/etc", &format!("{relative}/notes")] {
+            assert_eq!(find_program(name), None, "{name:?}");
+        }
+        let program = dir.path().join("program");
+        std::fs::write(&program, "").unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(find_program(&format!("{relative}/program")).unwrap().is_absolute());
     }
 
     #[test]

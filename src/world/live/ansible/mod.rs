@@ -1,8 +1,9 @@
 //! Ansible through the programs of the site's own installation.
 //!
 //! `programs` finds them, `vars` hands values over in a private file, `output` reads what a playbook
-//! prints (with `recap` and `message` for its parts) and `outcome` judges it.
+//! prints (with `recap` and `message` for its parts), `outcome` judges it, and `listing` reads what one would do.
 
+mod listing;
 mod message;
 mod outcome;
 mod output;
@@ -134,9 +135,8 @@ impl AnsiblePrograms {
 
 impl Ansible for AnsiblePrograms {
     fn playbook(&self, spec: &PlaybookSpec) -> Result<Recap> {
-        check_playbook(spec)?;
-        let vars = if spec.extra_vars.is_empty() { None } else { Some(PrivateVars::write(&spec.extra_vars)?) };
-        let arguments = playbook_arguments(spec, vars.as_ref().map(PrivateVars::path))?;
+        let vars = private_vars(spec)?;
+        let arguments = playbook_arguments(spec, vars.as_ref())?;
         let mut transcript = Transcript::default();
         let mut tail = Tail::default();
         let ended = self.run(&spec.site, "ansible-playbook", arguments, &mut |stderr, line| {
@@ -147,6 +147,16 @@ impl Ansible for AnsiblePrograms {
         self.warn_of_unmatched(&spec.site, &transcript);
         outcome::judge(ended.exit_code, transcript, &tail.lines())
             .map_err(|error| self.redacted(self.with_hosts_hint(&spec.site, error)))
+    }
+
+    fn playbook_hosts(&self, spec: &PlaybookSpec) -> Result<Vec<String>> {
+        let vars = private_vars(spec)?;
+        let mut arguments = playbook_arguments(spec, vars.as_ref())?;
+        // Either of the two keeps Ansible from running anything.
+        arguments.extend(["--list-hosts".into(), "--list-tasks".into()]);
+        self.ask(&spec.site, "ansible-playbook", arguments)
+            .and_then(|lines| listing::hosts(&lines))
+            .map_err(|error| self.with_hosts_hint(&spec.site, error))
     }
 
     fn hosts(&self, site: &Site) -> Result<Vec<String>> {
@@ -268,7 +278,13 @@ fn extra_vars(site: &Site, files: &[PathBuf]) -> Result<Vec<String>> {
     Ok(files.iter().flat_map(|file| ["-e".to_owned(), format!("@{}", file.display())]).collect())
 }
 
-fn playbook_arguments(spec: &PlaybookSpec, vars: Option<PathBuf>) -> Result<Vec<String>> {
+/// The file of the values that are given; `None` where there are none.
+fn private_vars(spec: &PlaybookSpec) -> Result<Option<PrivateVars>> {
+    if spec.extra_vars.is_empty() { Ok(None) } else { PrivateVars::write(&spec.extra_vars).map(Some) }
+}
+
+fn playbook_arguments(spec: &PlaybookSpec, vars: Option<&PrivateVars>) -> Result<Vec<String>> {
+    check_playbook(spec)?;
     let mut arguments = common_arguments(&spec.site)?;
     let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     if let Some(limit) = spec.site.limit.as_deref().filter(|l| !l.trim().is_empty()) {
@@ -282,8 +298,8 @@ fn playbook_arguments(spec: &PlaybookSpec, vars: Option<PathBuf>) -> Result<Vec<
     }
     arguments.extend(extra_vars(&spec.site, &spec.extra_vars_files)?);
     // Last, so that values given here win over those of the files.
-    if let Some(path) = vars {
-        arguments.extend(["-e".into(), format!("@{}", path.display())]);
+    if let Some(vars) = vars {
+        arguments.extend(["-e".into(), format!("@{}", vars.path().display())]);
     }
     if spec.check_mode {
         arguments.push("--check".into());

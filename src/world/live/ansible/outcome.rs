@@ -23,12 +23,18 @@ pub fn judge(exit_code: i64, mut transcript: Transcript, tail: &[String]) -> Res
     if !recap.is_empty() {
         return Ok(recap);
     }
-    Err(if transcript.no_hosts_matched || !transcript.recap_seen {
-        no_hosts_error("the playbook ran on no host: its hosts, the inventory and the limit have none in common")
-    } else {
-        Error::usage("ansible.no_tasks", "the playbook ran no task on any host")
-            .hint("check the tags: Ansible takes a tag that no task has for granted")
-    })
+    Err(if transcript.no_hosts_matched || !transcript.recap_seen { no_common_host() } else { no_tasks() })
+}
+
+/// For a playbook that has run, and for one that was only looked at.
+pub fn no_common_host() -> Error {
+    no_hosts_error("the playbook runs on no host: its hosts, the inventory and the limit have none in common")
+}
+
+/// As [`no_common_host`].
+pub fn no_tasks() -> Error {
+    Error::usage("ansible.no_tasks", "the playbook runs no task on any host")
+        .hint("check the tags: Ansible takes a tag that no task has for granted")
 }
 
 /// The counts of a run that ended well: what failed in it was ignored or rescued.

@@ -1,11 +1,11 @@
 //! Where a site's Ansible programs are, and the environment they run in.
 
 use std::env;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::world::ansible::Site;
 use crate::world::error::{Error, Result};
+use crate::world::live::process::{find_program, is_program};
 
 /// The programs of one installation.
 #[derive(Debug)]
@@ -83,13 +83,9 @@ fn not_in_virtualenv(named: &Path, tried: &[PathBuf]) -> Error {
         .hint("name the directory that holds bin/ansible-playbook, or leave the virtual environment out to use PATH")
 }
 
-fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-}
-
 fn search_path(program: &str) -> Result<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).map(|dir| dir.join(program)).find(|p| is_program(p)).ok_or_else(|| {
+    find_program(program).ok_or_else(|| {
+        let path = env::var_os("PATH").unwrap_or_default();
         not_installed(format!("there is no {program} in PATH ({})", path.to_string_lossy()))
             .hint("install Ansible, or name the virtual environment that holds it")
     })
@@ -178,6 +174,8 @@ fn tidy(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn program(path: &Path) {

@@ -46,6 +46,7 @@ pub fn take(clusters: &Clusters, server: &Server, name: &str, options: &CopyOpti
         database: server.database.clone(),
         owner: owner(clusters, server, &cluster)?,
         bytes: cluster.bytes,
+        cpu_shares: options.cpu_shares,
         cluster,
     };
     let helper = Helper::start(

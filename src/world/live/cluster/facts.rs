@@ -3,7 +3,7 @@
 use super::Clusters;
 use crate::world::cluster::ClusterFacts;
 use crate::world::error::{Error, Result};
-use crate::world::postgres::Server;
+use crate::world::postgres::{ANY_DATABASE, Server};
 
 /// Which columns `pg_database` has for a database's locale differs between majors: the row is taken as a whole.
 const FACTS: &str = r"
@@ -23,7 +23,7 @@ const FACTS: &str = r"
            (SELECT pg_catalog.sum(pg_catalog.pg_database_size(oid))::bigint FROM pg_catalog.pg_database) AS bytes";
 
 pub fn ask(clusters: &Clusters, server: &Server) -> Result<ClusterFacts> {
-    let row = clusters.postgres.query(server, &server.database, FACTS, &[])?.into_iter().next().unwrap_or_default();
+    let row = clusters.postgres.query(server, ANY_DATABASE, FACTS, &[])?.into_iter().next().unwrap_or_default();
     serde_json::from_value(row.into()).map_err(|e| {
         let message = format!("what {} says of its cluster cannot be read: {e}", server.container_name);
         Error::failed("psql.failed", message)

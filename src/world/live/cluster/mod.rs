@@ -136,7 +136,11 @@ impl ClusterFiles for Clusters {
         standby::caught_up(self, copy, checkpoint)
     }
 
-    fn promote(&self, copy: &ClusterCopy, stopped: &Stopped) -> Result<()> {
+    fn part(&self, copy: &ClusterCopy, server: &Server) -> Result<Server> {
+        standby::part(self, copy, server)
+    }
+
+    fn promote(&self, copy: &ClusterCopy, stopped: Option<&Stopped>) -> Result<()> {
         standby::promote(self, copy, stopped)
     }
 

@@ -10,15 +10,15 @@ use crate::world::cluster::{COPY, ClusterCopy, Stopped, slot_of, tools_of};
 use crate::world::container::{Container, ContainerSpec, ExecSpec, LABEL_HELPER};
 use crate::world::control::SHUT_DOWN;
 use crate::world::error::{Error, Result};
-use crate::world::postgres::{Binding, Server};
+use crate::world::postgres::{ANY_DATABASE, Binding, Server};
 
 /// The socket's directory of the images. It is the copy's own, and only containers of ours get to it.
 const SOCKETS: &str = "/var/run/postgresql";
 
-/// Starts the copy as its data's owner; the image's entry point wants an environment that it does not have. Only its
-/// own socket leads to it, and that one trusts.
+/// Starts the copy as its data's owner; the image's entry point wants an environment that it does not have. Its own
+/// socket leads to it, and that one trusts; so does, in a network that nobody else is in, its own address.
 const START: &str = r#"umask 077
-printf 'local all all trust\n' >/var/run/postgresql/hba.conf
+printf 'local all all trust\nhost all all 127.0.0.1/32 trust\n' >/var/run/postgresql/hba.conf
 : >/var/run/postgresql/ident.conf
 : >/pgscript-cluster/old/standby.signal
 exec postgres "$@""#;
@@ -26,7 +26,8 @@ exec postgres "$@""#;
 /// What the copy needs of its own, whatever its files say: it writes nowhere but to its volume, and nothing of the
 /// site's runs in it.
 const SETTINGS: [&str; 15] = [
-    "listen_addresses=",
+    // Its socket's name, whatever port the server listens on.
+    "port=5432",
     // `pg_upgrade --check` of another image comes to it by the volume.
     "unix_socket_directories=/pgscript-cluster/old,/var/run/postgresql",
     "hba_file=/var/run/postgresql/hba.conf",
@@ -51,12 +52,17 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub fn start(clusters: &Clusters, copy: &ClusterCopy, server: &Server) -> Result<Server> {
     let container = match clusters.containers.existing(&copy.name)? {
         Some(container) => container,
-        None => create(clusters, copy, server)?,
+        None => create(clusters, copy, following(clusters, copy, server)?)?,
     };
+    come_up(clusters, copy, &container)
+}
+
+/// Waits until the copy in the container answers.
+fn come_up(clusters: &Clusters, copy: &ClusterCopy, container: &Container) -> Result<Server> {
     if !container.is_running() {
         clusters.containers.start(&container.id)?;
     }
-    let standby = of(copy, &container);
+    let standby = of(copy, container);
     let begun = Instant::now();
     loop {
         let answer = recovering(clusters, &standby);
@@ -85,42 +91,79 @@ fn pause(clusters: &Clusters) -> Result<()> {
     clusters.context.cancel.check()
 }
 
-fn create(clusters: &Clusters, copy: &ClusterCopy, server: &Server) -> Result<Container> {
-    let (uid, gid) = copy.owner.split_once(':').unwrap_or((&copy.owner, &copy.owner));
+/// Settings, environment and network of a copy.
+struct Place {
+    settings: Vec<String>,
+    env: Vec<String>,
+    network: String,
+}
+
+/// Where it follows its server.
+fn following(clusters: &Clusters, copy: &ClusterCopy, server: &Server) -> Result<Place> {
     let connection = format!(
         "host=127.0.0.1 port={} user='{}' application_name={}",
         copy.cluster.port,
         server.user.replace('\\', "\\\\").replace('\'', "\\'"),
         copy.slot()
     );
+    // One whose server has stopped has nobody to follow.
+    let runs = clusters.containers.existing(&copy.container)?.is_some_and(|server| server.is_running());
+    let env = clusters.environment(server, copy.cluster.port).into_iter();
+    Ok(Place {
+        settings: vec![
+            "listen_addresses=".into(),
+            format!("primary_conninfo={connection}"),
+            format!("primary_slot_name={}", copy.slot()),
+        ],
+        // The password is the log receiver's; where none is needed there is none.
+        env: env.filter(|e| e.starts_with("PGPASSWORD=")).collect(),
+        network: if runs { format!("container:{}", copy.container) } else { "none".into() },
+    })
+}
+
+fn create(clusters: &Clusters, copy: &ClusterCopy, place: Place) -> Result<Container> {
+    let (uid, gid) = copy.owner.split_once(':').unwrap_or((&copy.owner, &copy.owner));
     let own = SETTINGS.map(str::to_owned).into_iter();
-    let to_follow = [format!("primary_conninfo={connection}"), format!("primary_slot_name={}", copy.slot())];
     let at_least = copy.cluster.at_least.iter().map(|(name, value)| format!("{name}={value}"));
-    let settings = own.chain(to_follow).chain(at_least).flat_map(|setting| ["-c".to_owned(), setting]);
+    let settings = own.chain(place.settings).chain(at_least).flat_map(|setting| ["-c".to_owned(), setting]);
     clusters.containers.create(&ContainerSpec {
         name: Some(copy.name.clone()),
         image: Some(copy.image_id.clone()),
         entrypoint: Some(["sh", "-c", START, "sh", "-D", OLD].map(str::to_owned).to_vec()),
         command: Some(settings.collect()),
-        // The password is the log receiver's; where none is needed there is none.
-        env: clusters
-            .environment(server, copy.cluster.port)
-            .into_iter()
-            .filter(|e| e.starts_with("PGPASSWORD="))
-            .collect(),
+        env: place.env,
         labels: Some(BTreeMap::from([(LABEL_HELPER.to_owned(), COPY.to_owned())])),
         mounts: vec![volume(&copy.volume)],
         tmpfs: BTreeMap::from([(SOCKETS.to_owned(), format!("uid={uid},gid={gid},mode=700"))]),
         log_driver: Some("json-file".into()),
-        // One whose server has stopped has nobody to follow.
-        network: Some(match clusters.containers.existing(&copy.container)?.is_some_and(|server| server.is_running()) {
-            true => format!("container:{}", copy.container),
-            false => "none".into(),
-        }),
+        network: Some(place.network),
         user: Some(copy.owner.clone()),
         restart_policy: Some("no".into()),
+        cpu_shares: copy.cpu_shares,
         ..ContainerSpec::default()
     })
+}
+
+pub fn part(clusters: &Clusters, copy: &ClusterCopy, server: &Server) -> Result<Server> {
+    if let Some(container) = clusters.containers.existing(&copy.name)? {
+        clusters.containers.stop(&[&container.id], Duration::from_secs(300))?;
+        clusters.containers.remove(&container.id, true)?;
+    }
+    drop_slot(clusters, &copy.name, server)?;
+    // Whoever dumps it comes to it in its own network, by an address.
+    let settings = vec!["listen_addresses=127.0.0.1".to_owned()];
+    let container = create(clusters, copy, Place { settings, env: Vec::new(), network: "none".into() })?;
+    let parted = come_up(clusters, copy, &container)?;
+    own(clusters, &parted)?;
+    Ok(parted)
+}
+
+/// Makes a cluster of its own of a standby.
+fn own(clusters: &Clusters, standby: &Server) -> Result<()> {
+    if recovering(clusters, standby)? {
+        value(clusters, standby, "SELECT pg_catalog.pg_promote(true, 120) AS p", &[])?;
+    }
+    Ok(())
 }
 
 /// How the copy itself is spoken to.
@@ -131,6 +174,7 @@ fn of(copy: &ClusterCopy, container: &Container) -> Server {
         user: copy.user.clone(),
         password: None,
         database: copy.database.clone(),
+        is_database_chosen: false,
     }
 }
 
@@ -150,7 +194,7 @@ pub fn follows(clusters: &Clusters, copy: &ClusterCopy) -> Result<bool> {
 }
 
 fn value(clusters: &Clusters, server: &Server, sql: &str, bindings: &[Binding]) -> Result<Value> {
-    let row = clusters.postgres.query(server, &server.database, sql, bindings)?.into_iter().next();
+    let row = clusters.postgres.query(server, ANY_DATABASE, sql, bindings)?.into_iter().next();
     Ok(row.and_then(|row| row.into_iter().next()).map(|(_, value)| value).unwrap_or_default())
 }
 
@@ -179,8 +223,7 @@ pub fn caught_up(clusters: &Clusters, copy: &ClusterCopy, checkpoint: &str) -> R
     let standby = running(clusters, copy)?;
     let begun = Instant::now();
     loop {
-        let rows =
-            clusters.postgres.query(&standby, &standby.database, REPLAYED, &binding("checkpoint", checkpoint))?;
+        let rows = clusters.postgres.query(&standby, ANY_DATABASE, REPLAYED, &binding("checkpoint", checkpoint))?;
         let row = rows.into_iter().next().unwrap_or_default();
         let lsn = row.get("lsn").and_then(Value::as_str).unwrap_or_default().to_owned();
         if row.get("is_past").and_then(Value::as_bool) == Some(true) {
@@ -197,15 +240,13 @@ pub fn caught_up(clusters: &Clusters, copy: &ClusterCopy, checkpoint: &str) -> R
     }
 }
 
-pub fn promote(clusters: &Clusters, copy: &ClusterCopy, stopped: &Stopped) -> Result<()> {
+pub fn promote(clusters: &Clusters, copy: &ClusterCopy, stopped: Option<&Stopped>) -> Result<()> {
     let mut may_have_unlogged = true;
     if let Some(container) = clusters.containers.existing(&copy.name)? {
         let is_clean = !container.is_running() && clusters.state(copy)? == SHUT_DOWN;
         if !is_clean {
             let standby = start_again(clusters, copy, &container)?;
-            if recovering(clusters, &standby)? {
-                value(clusters, &standby, "SELECT pg_catalog.pg_promote(true, 120) AS p", &[])?;
-            }
+            own(clusters, &standby)?;
             may_have_unlogged = has_unlogged(clusters, &container)?;
             clusters.containers.stop(&[&container.id], Duration::from_secs(300))?;
         }
@@ -216,7 +257,7 @@ pub fn promote(clusters: &Clusters, copy: &ClusterCopy, stopped: &Stopped) -> Re
         let message = format!("the copy of {} is \"{state}\", not shut down", copy.container_name);
         return Err(Error::failed("basebackup.not_stopped", message));
     }
-    if may_have_unlogged {
+    if let Some(stopped) = stopped.filter(|_| may_have_unlogged) {
         let mounts = vec![volume(&copy.volume), mount(&stopped.volume, &stopped.mount, true)];
         clusters.sh(&copy.image_id, &copy.owner, mounts, UNLOGGED, &[&stopped.directory])?;
     }
@@ -266,7 +307,11 @@ pub fn end(clusters: &Clusters, name: &str) -> Result<()> {
 
 pub fn discard(clusters: &Clusters, name: &str, server: Option<&Server>) -> Result<()> {
     end(clusters, name)?;
-    let Some(server) = server else { return Ok(()) };
+    server.map_or(Ok(()), |server| drop_slot(clusters, name, server))
+}
+
+/// Has a server that runs keep no log any more for the copy of that name, which does not follow.
+fn drop_slot(clusters: &Clusters, name: &str, server: &Server) -> Result<()> {
     if !clusters.containers.existing(&server.container)?.is_some_and(|container| container.is_running()) {
         return Ok(());
     }
@@ -274,7 +319,7 @@ pub fn discard(clusters: &Clusters, name: &str, server: Option<&Server>) -> Resu
     let begun = Instant::now();
     // The server takes a moment to see that nobody follows any more.
     while value(clusters, server, LEFT, &slot)?.as_i64() != Some(0) {
-        clusters.postgres.execute(server, &server.database, DROP, &slot)?;
+        clusters.postgres.execute(server, ANY_DATABASE, DROP, &slot)?;
         if begun.elapsed() >= PATIENCE {
             let message = format!("{} keeps its replication slot {}", server.container_name, slot_of(name));
             return Err(Error::failed("basebackup.failed", message).hint("it holds the log back: drop it"));

@@ -10,7 +10,7 @@ use crate::world::container::{ContainerSpec, ExecSpec, Streams};
 use crate::world::error::{Error, Result};
 use crate::world::live::helper::sleeping;
 use crate::world::live::lines::Lines;
-use crate::world::postgres::{Binding, Row, Server};
+use crate::world::postgres::{ANY_DATABASE, Binding, Row, Server};
 use crate::world::session::{self, Purpose};
 use crate::world::side_by_side::side_by_side;
 
@@ -38,6 +38,7 @@ impl<'a> Tools<'a> {
                     mounts: vec![volume(&copy.volume), mount(programs, PROGRAMS, true)],
                     network: Some("none".into()),
                     user: Some(copy.owner.clone()),
+                    cpu_shares: copy.cpu_shares,
                     ..ContainerSpec::default()
                 };
                 clusters.containers.create(&sleeping(COPY, spec))?
@@ -221,7 +222,7 @@ pub fn made_anew(clusters: &Clusters, server: &Server, files: &[String]) -> Resu
         let found = ask(&name, ANEW, &[numbers])?;
         Ok(found.iter().map(|row| format!("{name}: {}", text(row, "name"))).collect::<Vec<_>>())
     };
-    Ok(side_by_side(&ask(&server.database, DATABASES, &[])?, of_database)?.concat())
+    Ok(side_by_side(&ask(ANY_DATABASE, DATABASES, &[])?, of_database)?.concat())
 }
 
 /// What of the copy is left goes; the new cluster gets what waits for it, and comes where its server looks for it.

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::Clients;
 use super::staging;
 use super::watch::Watch;
-use crate::world::container::{ContainerSpec, ExecSpec, Mount, NO_HISTORY, Streams};
+use crate::world::container::{ContainerSpec, ExecSpec, Mount, NO_HISTORY, Output, Streams};
 use crate::world::error::{Error, Result};
 use crate::world::live::helper::Helper;
 use crate::world::live::lines::Lines;
-use crate::world::postgres::Server;
+use crate::world::postgres::{ANY_DATABASE, Server};
 use crate::world::secret::Secret;
 use crate::world::session::{self, Purpose};
 
@@ -24,8 +24,8 @@ pub struct Client<'a> {
     /// For messages: the server's container, or the image of the helper.
     pub label: String,
     env: Vec<String>,
-    /// Container of the server that its sessions are on; none where it opens no session.
-    server: Option<String>,
+    /// The server that its sessions are on; none where it opens no session.
+    server: Option<Server>,
     mounted: bool,
     helper: Option<Helper>,
 }
@@ -68,13 +68,12 @@ impl<'a> Client<'a> {
     pub fn inside(clients: &'a Clients, server: &Server) -> Self {
         let (container, label) = (server.container.clone(), server.container_name.clone());
         // An empty PGHOST is the socket, whatever an environment file shared with the application says.
-        let of_server = Some(container.clone());
         Self {
             clients,
             container,
             label,
             env: environment(server, clients.password(server), ""),
-            server: of_server,
+            server: Some(server.clone()),
             mounted: false,
             helper: None,
         }
@@ -90,11 +89,10 @@ impl<'a> Client<'a> {
     ) -> Result<Self> {
         let container = clients.containers.container(&server.container)?;
         let image = image.unwrap_or(&container.image_id);
-        let mut env = environment(server, clients.password(server), "127.0.0.1");
-        env.extend(container.variable("PGPORT").map(|port| format!("PGPORT={port}")));
+        let env = environment(server, clients.password(server), "127.0.0.1");
         let mut client = Self::helper(clients, image, &format!("container:{}", container.id), artefacts)?;
         client.env = env;
-        client.server = Some(server.container.clone());
+        client.server = Some(server.clone());
         Ok(client)
     }
 
@@ -174,38 +172,52 @@ impl<'a> Client<'a> {
         self.clients.containers.terminal(&self.container, &spec)
     }
 
+    /// Runs a program to its end and gives what it has said.
+    pub fn output(&self, call: Call<'_>) -> Result<Output> {
+        self.clients.containers.exec_output(&self.container, &self.spec(call)?)
+    }
+
     fn spec(&self, call: Call<'_>) -> Result<ExecSpec> {
         let mut env = self.env.clone();
-        env.extend(call.database.map(|database| format!("PGDATABASE={database}")));
-        if self.server.is_some() {
-            env.push(format!("PGOPTIONS={}", session::options(call.purpose, self.server_major(call.database)?)));
+        env.extend(self.place(call.database)?);
+        if let Some(server) = &self.server {
+            let major = self.server_major(server, call.database)?;
+            env.push(format!("PGOPTIONS={}", session::options(call.purpose, major)));
         }
         env.extend(call.env);
         let wrapped = PRIVATE.iter().filter(|_| call.writes_files).map(|word| (*word).to_owned());
         Ok(ExecSpec { argv: wrapped.chain(call.argv).collect(), env, ..ExecSpec::default() })
     }
 
+    /// The server's port, which may have been found out meanwhile, and the database to connect to.
+    fn place(&self, database: Option<&str>) -> Result<Vec<String>> {
+        let any = self.server.as_ref().filter(|_| database == Some(ANY_DATABASE));
+        let database = any.map(|server| self.clients.own_database(server)).or_else(|| database.map(str::to_owned));
+        let port = self.server.as_ref().map(|server| self.clients.port(&server.container)).transpose()?;
+        let port = port.map(|port| format!("PGPORT={port}"));
+        Ok(port.into_iter().chain(database.map(|database| format!("PGDATABASE={database}"))).collect())
+    }
+
     /// The major version of the server, as far as it tells without a session; else as psql learns it from the server
     /// when it connects, without asking anything.
-    fn server_major(&self, database: Option<&str>) -> Result<Option<u32>> {
-        let Some(server) = &self.server else { return Ok(None) };
+    fn server_major(&self, server: &Server, database: Option<&str>) -> Result<Option<u32>> {
         let mut known = self.clients.majors.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(major) = known.get(server) {
+        if let Some(major) = known.get(&server.container) {
             return Ok(Some(*major));
         }
         let engine = &*self.clients.containers;
-        let major = match session::major(engine, server)? {
+        let major = match session::major(engine, &server.container)? {
             Some(major) => Some(major),
             None => self.major_by_connecting(database)?,
         };
-        known.extend(major.map(|major| (server.clone(), major)));
+        known.extend(major.map(|major| (server.container.clone(), major)));
         Ok(major)
     }
 
     fn major_by_connecting(&self, database: Option<&str>) -> Result<Option<u32>> {
         let argv = ["psql", "-X", "-q", "-A", "-t", "--no-password", "-c", r"\echo :SERVER_VERSION_NUM"];
         let mut env = self.env.clone();
-        env.extend(database.map(|database| format!("PGDATABASE={database}")));
+        env.extend(self.place(database)?);
         env.push(format!("PGOPTIONS={}", session::options(Purpose::Reading, None)));
         let spec = ExecSpec { argv: argv.map(str::to_owned).to_vec(), env, ..ExecSpec::default() };
         let answer = self.clients.containers.exec_output(&self.container, &spec)?;
@@ -222,21 +234,30 @@ impl<'a> Client<'a> {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let program = call.argv.first().cloned().unwrap_or_default();
-        let ended = {
-            let mut stderr = Lines::new(&self.clients.context.redactor, |line: &str| watch.line(line));
-            let mut streams = Streams { stderr: Some(&mut stderr), ..Streams::default() };
-            // Inside an Option a trait object's lifetime does not shorten by itself.
-            if let Some(stdin) = stdin {
-                streams.stdin = Some(stdin);
-            }
-            if let Some(stdout) = stdout {
-                streams.stdout = Some(stdout);
-            }
-            let ended = self.exec(call, streams);
-            stderr.finish();
-            ended
-        };
+        let ended = self.listened(call, stdin, stdout, |line| watch.line(line));
         watch.judge(&program, &self.label, ended?)
+    }
+
+    /// Runs a program and hands on what it says on stderr, line by line; gives its exit code.
+    pub fn listened(
+        &self,
+        call: Call<'_>,
+        stdin: Option<&mut (dyn std::io::Read + Send)>,
+        stdout: Option<&mut (dyn std::io::Write + Send)>,
+        line: impl FnMut(&str) + Send,
+    ) -> Result<i64> {
+        let mut stderr = Lines::new(&self.clients.context.redactor, line);
+        let mut streams = Streams { stderr: Some(&mut stderr), ..Streams::default() };
+        // Inside an Option a trait object's lifetime does not shorten by itself.
+        if let Some(stdin) = stdin {
+            streams.stdin = Some(stdin);
+        }
+        if let Some(stdout) = stdout {
+            streams.stdout = Some(stdout);
+        }
+        let ended = self.exec(call, streams);
+        stderr.finish();
+        ended
     }
 
     /// The major version of a client program.
@@ -316,6 +337,7 @@ mod tests {
             user: "primero".into(),
             password: None,
             database: "postgres".into(),
+            is_database_chosen: false,
         };
         assert!(!environment(&server, None, "").iter().any(|e| e.starts_with("PGPASSWORD")));
         assert!(environment(&server, Some(Secret::new("a b")), "").contains(&"PGPASSWORD=a b".to_owned()));

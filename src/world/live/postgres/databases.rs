@@ -8,7 +8,7 @@ use super::client::{Call, Client};
 use super::roles::binding;
 use super::{Clients, rows};
 use crate::world::error::{Error, Result};
-use crate::world::postgres::Server;
+use crate::world::postgres::{ANY_DATABASE, Server};
 
 /// A row of `pg_database`.
 #[derive(Clone, Debug)]
@@ -21,12 +21,22 @@ pub struct Database {
 }
 
 impl Database {
+    /// Whether every cluster has it from the beginning.
+    pub fn is_standard(&self) -> bool {
+        is_standard(&self.name)
+    }
+
     /// A program that dumps it: in its own encoding, whatever client encoding is set for its sessions.
     pub fn dumping(&self, argv: &[&str]) -> Call<'_> {
         let mut call = Call::new(argv, Some(&self.name));
         call.env.push(format!("PGCLIENTENCODING={}", self.encoding));
         call
     }
+}
+
+/// Whether every cluster has a database of that name from the beginning.
+pub fn is_standard(name: &str) -> bool {
+    matches!(name, "postgres" | "template1")
 }
 
 /// All databases but `template0`.
@@ -36,7 +46,7 @@ pub fn list(clients: &Clients, server: &Server) -> Result<Vec<Database>> {
                       coalesce(pg_catalog.pg_database_size(oid), 0) AS bytes,
                       pg_catalog.pg_encoding_to_char(encoding) AS encoding
                FROM pg_catalog.pg_database WHERE datname <> 'template0' ORDER BY datname";
-    let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[])?;
+    let rows = rows::query(&Client::inside(clients, server), ANY_DATABASE, sql, &[])?;
     Ok(rows
         .iter()
         .map(|row| Database {
@@ -69,7 +79,7 @@ pub fn to_dump(clients: &Clients, server: &Server, wanted: &[String]) -> Result<
 /// The number that initdb gave the cluster.
 pub fn system_identifier(clients: &Clients, server: &Server) -> Result<String> {
     let sql = "SELECT system_identifier::text AS identifier FROM pg_catalog.pg_control_system()";
-    let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[])?;
+    let rows = rows::query(&Client::inside(clients, server), ANY_DATABASE, sql, &[])?;
     Ok(rows.first().map(|row| text(row, "identifier")).unwrap_or_default())
 }
 
@@ -92,7 +102,7 @@ pub fn require_alone(clients: &Clients, server: &Server) -> Result<()> {
                ORDER BY backend_start";
     let begun = Instant::now();
     loop {
-        let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[])?;
+        let rows = rows::query(&Client::inside(clients, server), ANY_DATABASE, sql, &[])?;
         if rows.is_empty() {
             return Ok(());
         }

@@ -9,9 +9,10 @@ use super::messages::{Message, login_refused};
 use super::plain_scan::PlainScan;
 use super::psql::{Psql, Verdict};
 use super::watch::missing_extension;
+use super::{Clients, rows};
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
-use crate::world::postgres::ExpectedError;
+use crate::world::postgres::{Binding, ExpectedError, Server};
 use crate::world::session::Purpose;
 
 /// Runs the SQL of `pg_dumpall` in psql; gives the expected errors. The first other one ends it.
@@ -23,6 +24,56 @@ pub fn run(
     input: &mut (dyn Read + Send),
     progress: Option<&mut Progress>,
 ) -> Result<Vec<ExpectedError>> {
+    let (expected, unexpected) = judged((client, database, purpose), known, input, progress, Verdict::Stop)?;
+    debug_assert!(unexpected.is_empty());
+    Ok(expected)
+}
+
+/// The same to its end, whatever is said: gives the errors that are not expected.
+pub fn all_errors(
+    client: &Client<'_>,
+    database: &str,
+    known: &Known,
+    input: &mut (dyn Read + Send),
+) -> Result<Vec<Message>> {
+    judged((client, database, Purpose::Loading), known, input, None, Verdict::GoOn).map(|(_, errors)| errors)
+}
+
+/// The SQL of `pg_dumpall --quote-all-identifiers`, in which a role stays a superuser, and whether it would not have:
+/// the role that restores needs its rights to the end.
+pub fn keeping_superuser(sql: Vec<u8>, role: &str) -> (Vec<u8>, bool) {
+    let begins = format!("ALTER ROLE \"{}\" WITH ", role.replace('"', "\"\""));
+    let demotes = format!("{begins}NOSUPERUSER ").into_bytes();
+    let mut kept = Vec::with_capacity(sql.len());
+    let mut found = false;
+    for line in sql.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_prefix(demotes.as_slice()) {
+            Some(rest) => {
+                found = true;
+                kept.extend_from_slice(format!("{begins}SUPERUSER ").as_bytes());
+                kept.extend_from_slice(rest);
+            }
+            None => kept.extend_from_slice(line),
+        }
+    }
+    (kept, found)
+}
+
+/// What [`keeping_superuser`] has kept back.
+pub fn demote(clients: &Clients, server: &Server) -> Result<()> {
+    let role = Binding { name: "role".into(), value: server.user.clone() };
+    let client = Client::inside(clients, server);
+    rows::execute(&client, &server.database, "ALTER ROLE :\"role\" NOSUPERUSER", &[role]).map(|_| ())
+}
+
+/// `after`: what becomes of psql after an error that is not expected.
+fn judged(
+    (client, database, purpose): (&Client<'_>, &str, Purpose),
+    known: &Known,
+    input: &mut (dyn Read + Send),
+    progress: Option<&mut Progress>,
+    after: Verdict,
+) -> Result<(Vec<ExpectedError>, Vec<Message>)> {
     let scan = Mutex::new(Reading { scan: PlainScan::default(), trouble: None, ended: false });
     let (mut expected, mut fatal) = (Vec::new(), Vec::new());
     let mut judge = |message: Message| {
@@ -35,7 +86,7 @@ pub fn run(
             }
             None => {
                 fatal.push(message);
-                Verdict::Stop
+                after
             }
         }
     };
@@ -47,7 +98,7 @@ pub fn run(
     }
     match ended {
         Err(error) if error.code == "cancelled" => return Err(error),
-        _ if !fatal.is_empty() => {
+        _ if !fatal.is_empty() && after == Verdict::Stop => {
             let error = unexpected(&fatal);
             // An error at the place where the dump was cut: the cut is what to tell.
             return Err(match reading.ended.then(|| reading.scan.finish()) {
@@ -57,13 +108,14 @@ pub fn run(
         }
         Err(error) => return Err(error),
         Ok(0) => {}
+        Ok(_) if !fatal.is_empty() => {}
         Ok(code) => {
             let message = format!("psql in {} ended with exit code {code}", client.label);
             return Err(Error::failed("restore.unexpected_error", message));
         }
     }
     reading.scan.finish()?;
-    Ok(expected)
+    Ok((expected, fatal))
 }
 
 fn unexpected(fatal: &[Message]) -> Error {
@@ -121,5 +173,21 @@ impl Read for ReadAlong<'_, '_> {
                 Err(reason)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bootstrap_superuser_that_was_demoted_keeps_its_rights_until_all_is_restored() {
+        let sql = "CREATE ROLE \"a\"\"b\";\nALTER ROLE \"a\"\"b\" WITH NOSUPERUSER LOGIN;\n\
+                   ALTER ROLE \"c\" WITH NOSUPERUSER;\n";
+        let (kept, found) = keeping_superuser(sql.into(), "a\"b");
+        assert!(found);
+        let kept = String::from_utf8(kept).unwrap();
+        assert_eq!(kept, sql.replace("\"a\"\"b\" WITH NOSUPERUSER", "\"a\"\"b\" WITH SUPERUSER"));
+        assert_eq!(keeping_superuser(sql.into(), "b"), (sql.into(), false));
     }
 }

@@ -50,7 +50,7 @@ impl Message {
         if hints.is_empty() { error } else { error.hint(hints.join("; ")) }
     }
 
-    /// What to do about a name without a schema: our sessions look for those in `pg_catalog` alone.
+    /// What to do about a name without a schema.
     fn on_names(&self) -> Option<&'static str> {
         // Undefined table, function or operator, other object; creation without a schema.
         let is_without_schema = match self.sqlstate.as_str() {
@@ -58,8 +58,22 @@ impl Message {
             "3F000" => self.text.contains("no schema has been selected"),
             _ => false,
         };
-        is_without_schema.then_some("names are looked for in pg_catalog alone: give the schema as well (public.NAME)")
+        is_without_schema.then_some(ON_NAMES)
     }
+}
+
+/// Our sessions look for names without a schema in `pg_catalog` alone, and those that load data nowhere.
+const ON_NAMES: &str = "names without a schema are not looked for in the site's schemas: write public.NAME; where a \
+                        function of the site's looks for it, ALTER FUNCTION … SET search_path TO the schemas it needs";
+
+/// The same for what a program has said: a function that is called while data is loaded or an index is built (of an
+/// index, a generated column, a constraint) finds no name of its own that has no schema.
+pub fn on_names_in(said: &str) -> Option<&'static str> {
+    let is_it = said.lines().any(|line| {
+        let name = line.split_once("ERROR:").map_or("", |(_, rest)| rest);
+        name.contains(" does not exist") && !name.contains('.')
+    });
+    is_it.then_some(ON_NAMES)
 }
 
 /// Says whether a client's complaint means that the server did not let it in, and what to do then.

@@ -1,9 +1,9 @@
 //! PostgreSQL client programs in containers. Nothing here speaks the protocol: what runs is what an operator could run.
 //!
-//! [`client`] is where programs run, [`psql`] and [`messages`] how psql is fed and read. A dump is made by [`dump`] or
-//! [`plain`], read by [`archive`] and [`plain_scan`], checked by [`verify`]; [`restore`] and [`transfer`] fill a
-//! cluster, and [`classify`] knows which of their errors are no loss. [`fingerprint`] looks at what a cluster holds;
-//! [`replace`] knows what of earlier attempts may go.
+//! [`client`] is where programs run, [`place`] where they meet the server, [`psql`] and [`messages`] how psql is fed
+//! and read. A dump is made by [`dump`] or [`plain`], read by [`archive`] and [`plain_scan`], checked by [`verify`];
+//! [`restore`] and [`transfer`] fill a cluster, and [`classify`] knows which of their errors are no loss.
+//! [`fingerprint`] looks at what a cluster holds; [`replace`] knows what of earlier attempts may go.
 
 mod archive;
 mod classify;
@@ -14,6 +14,7 @@ mod fingerprint;
 mod globals;
 mod messages;
 mod pinned;
+mod place;
 mod plain;
 mod plain_scan;
 mod psql;
@@ -24,7 +25,9 @@ mod replace;
 mod restore;
 mod roles;
 mod rows;
+mod schema;
 mod staging;
+mod superuser;
 mod talk;
 mod transfer;
 mod verify;
@@ -54,6 +57,10 @@ pub struct Clients {
     containers: Arc<dyn ContainerEngine>,
     /// Major version of the server in each container, by id: it decides which settings a session can have.
     majors: Mutex<HashMap<String, u32>>,
+    /// Port of the server in each container, by id, where it was asked.
+    ports: Mutex<HashMap<String, u16>>,
+    /// What is connected to in the place of a server's own database that is gone, by container and that database.
+    databases: Mutex<HashMap<(String, String), String>>,
     /// What each server is spoken to with where it asks for a password, by container and role.
     passwords: Mutex<HashMap<(String, String), Option<Secret>>>,
     /// What servers say whenever a session begins, and was told once.
@@ -62,8 +69,9 @@ pub struct Clients {
 
 impl Clients {
     pub fn new(context: Context, containers: Arc<dyn ContainerEngine>) -> Self {
-        let (majors, passwords, told) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { context, containers, majors, passwords, told }
+        let (majors, ports, databases) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (passwords, told) = (Mutex::default(), Mutex::default());
+        Self { context, containers, majors, ports, databases, passwords, told }
     }
 
     /// The password to give where a server asks for one.
@@ -118,10 +126,12 @@ impl Postgres for Clients {
         script: &mut (dyn Read + Send),
         output: &mut (dyn Write + Send),
     ) -> Result<()> {
+        ready::find(self, server);
         psql::Psql::new(&client::Client::inside(self, server), database).run(script, output)
     }
 
     fn terminal(&self, server: &Server, database: &str) -> Result<i64> {
+        ready::find(self, server);
         psql::on_terminal(&client::Client::inside(self, server), database)
     }
 
@@ -196,6 +206,10 @@ impl Postgres for Clients {
     fn transfer(&self, source: &Server, target: &Server, options: &DumpOptions) -> Result<RestoreReport> {
         self.containers.sweep(&[])?;
         transfer::transfer(self, source, target, options)
+    }
+
+    fn untaken(&self, source: &Server, target: &Server, client_image: &str) -> Result<Vec<Untaken>> {
+        schema::untaken(self, source, target, client_image)
     }
 
     fn set_password(&self, server: &Server, role: &str, password: &Secret) -> Result<()> {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::client::{Call, Client};
-use super::{Clients, rows};
-use crate::world::container::Streams;
+use super::{Clients, rows, superuser};
 use crate::world::error::{Error, Result};
-use crate::world::postgres::{Server, ServerVersion};
+use crate::world::listening::SAY_PORT;
+use crate::world::postgres::{ANY_DATABASE, Server, ServerVersion};
 
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -36,13 +36,14 @@ const STARTING: (&[&str], Duration) = (
 /// What a client says when no server listens yet: in a container that was just started.
 const NOT_LISTENING: (&[&str], Duration) = (&["Is the server running", "Connection refused"], Duration::from_secs(10));
 
-/// Asks the server something that may be asked again, and waits while it is only starting: then nothing has run.
+/// Asks the server something that may be asked again, and waits while it is only starting: then nothing has run. Where
+/// the server listens on another port than its container says, or its own database is gone, it is asked there.
 pub fn when_up<T>(clients: &Clients, server: &Server, mut ask: impl FnMut() -> Result<T>) -> Result<T> {
     let begun = Instant::now();
     loop {
-        let error = match ask() {
+        let error = match placed(clients, server, &mut ask) {
             Err(error) if begun.elapsed() < patience(&error) => error,
-            other => return other,
+            other => return other.map_err(|error| superuser::explain(clients, server, error)),
         };
         if !clients.containers.container(&server.container).is_ok_and(|container| container.is_running()) {
             return Err(error);
@@ -52,8 +53,40 @@ pub fn when_up<T>(clients: &Clients, server: &Server, mut ask: impl FnMut() -> R
 }
 
 fn patience(error: &Error) -> Duration {
-    let is_said = |(words, _): &&(&[&str], Duration)| words.iter().any(|words| error.message.contains(words));
-    [STARTING, NOT_LISTENING].iter().find(is_said).map_or(Duration::ZERO, |(_, patience)| *patience)
+    let found = [STARTING, NOT_LISTENING].into_iter().find(|said| is_said(error, said));
+    found.map_or(Duration::ZERO, |(_, patience)| patience)
+}
+
+fn is_said(error: &Error, (words, _): &(&[&str], Duration)) -> bool {
+    words.iter().any(|words| error.message.contains(words))
+}
+
+/// Asks, and asks again in the database that is there where the server's own is not.
+fn placed<T>(clients: &Clients, server: &Server, ask: &mut impl FnMut() -> Result<T>) -> Result<T> {
+    let database = clients.own_database(server);
+    match heard(clients, server, ask) {
+        Err(error) if is_away(&error) && error.message.contains(&format!("\"{database}\"")) => {
+            match reach(clients, server) {
+                Ok((_, other)) if other != database => heard(clients, server, ask),
+                _ => Err(error),
+            }
+        }
+        other => other,
+    }
+}
+
+/// Asks, and asks again at the port that the server itself names where nothing answers at the one that was tried.
+fn heard<T>(clients: &Clients, server: &Server, ask: &mut impl FnMut() -> Result<T>) -> Result<T> {
+    match ask() {
+        // Where the container has just ended there is nobody to ask.
+        Err(error) if is_said(&error, &NOT_LISTENING) && clients.find_port(&server.container).unwrap_or(false) => ask(),
+        other => other,
+    }
+}
+
+/// Finds out where the server is met, for what can't be asked twice. What is wrong with the server shows there.
+pub fn find(clients: &Clients, server: &Server) {
+    let _ = reach(clients, server);
 }
 
 fn pause(clients: &Clients) -> Result<()> {
@@ -83,9 +116,7 @@ fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
             container.exit_code
         )));
     }
-    // Where this user is trusted, pg_isready opens a whole session.
-    let call = Call::new(&["pg_isready", "-q", "-h", "127.0.0.1", "-t", "2"], Some(&server.database));
-    match Client::inside(clients, server).exec(call, Streams::default()) {
+    match listens(clients, server) {
         Ok(0) => {}
         Ok(1) => return Ok(Attempt::NotYet("it answers, but rejects connections (starting up)".into())),
         // So it also looks when the container has just ended, which the engine may not know yet.
@@ -93,19 +124,39 @@ fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
             let message = format!("pg_isready does not run in {} (exit code {code})", server.container_name);
             return Err(Error::failed("postgres.no_client", message));
         }
-        Ok(_) => return Ok(Attempt::NotYet("nothing answers on 127.0.0.1 inside its container".into())),
+        Ok(_) => {
+            let port = clients.port(&server.container)?;
+            return Ok(Attempt::NotYet(format!("nothing answers on 127.0.0.1:{port} inside its container")));
+        }
         Err(error) if error.code == "cancelled" || error.code == "docker.unreachable" => return Err(error),
         // The container may just have ended: the next look at its state tells.
         Err(error) => return Ok(Attempt::NotYet(error.message)),
     }
     match version(clients, server) {
         Ok(version) => Ok(Attempt::Ready(version)),
-        Err(error) if matches!(error.code.as_str(), "cancelled" | "docker.unreachable" | "postgres.login_refused") => {
-            Err(error)
-        }
+        Err(error) if HOPELESS.contains(&error.code.as_str()) => Err(error),
         Err(error) => Ok(Attempt::NotYet(format!("it answers over TCP, but not yet over its socket: {error}"))),
     }
 }
+
+/// What no waiting changes.
+const HOPELESS: [&str; 4] = ["cancelled", "docker.unreachable", "postgres.login_refused", "postgres.not_superuser"];
+
+/// Exit code of `pg_isready`, which asks over TCP. Where nothing answers the server's own lock file is looked at for
+/// another port, by the same call, as every call takes its time.
+fn listens(clients: &Clients, server: &Server) -> Result<i64> {
+    let script = format!("pg_isready -q -h 127.0.0.1 -t 2; code=$?; [ $code -ne 2 ] || {SAY_PORT}; exit $code");
+    let directory = clients.data_directory(&server.container)?;
+    // Where this user is trusted, pg_isready opens a whole session.
+    let ask = || Client::inside(clients, server).output(Call::new(&["sh", "-c", &script, "sh", &directory], ANY));
+    let said = ask()?;
+    match said.exit_code == 2 && clients.learn_port(&server.container, &said.stdout)? {
+        true => Ok(ask()?.exit_code),
+        false => Ok(said.exit_code),
+    }
+}
+
+const ANY: Option<&str> = Some(ANY_DATABASE);
 
 /// Whether the container runs, and goes on running for as long as an engine under load takes to notice an end.
 fn still_runs(clients: &Clients, server: &Server) -> Result<bool> {
@@ -123,13 +174,17 @@ pub fn version(clients: &Clients, server: &Server) -> Result<ServerVersion> {
     reach(clients, server).map(|(version, _)| version)
 }
 
-/// The server's version, and a database that can be connected to: the server's own, or, when a restore that came to
-/// nothing has left it missing or invalid, one of the two that every cluster has.
+/// The server's version, and a database that can be connected to: the server's own, or one of the two that every
+/// cluster has where that one was renamed or dropped since, or a restore that came to nothing has left it missing or
+/// invalid. From then on it is the one where none is named.
 pub fn reach(clients: &Clients, server: &Server) -> Result<(ServerVersion, String)> {
     let mut first = None;
-    for database in [server.database.as_str(), "template1", "postgres"] {
-        match ask_version(clients, server, database) {
-            Ok(version) => return Ok((version, database.to_owned())),
+    for database in [server.database.as_str(), "postgres", "template1"] {
+        match heard(clients, server, &mut || ask_version(clients, server, database)) {
+            Ok(version) => {
+                clients.learn_database(server, database);
+                return Ok((version, database.to_owned()));
+            }
             Err(error) if is_away(&error) => _ = first.get_or_insert(error),
             Err(error) => return Err(error),
         }
@@ -145,9 +200,14 @@ fn is_away(error: &Error) -> bool {
 fn ask_version(clients: &Clients, server: &Server, database: &str) -> Result<ServerVersion> {
     let client = Client::inside(clients, server);
     let sql = "SELECT pg_catalog.current_setting('server_version') AS text,
-                      pg_catalog.current_setting('server_version_num')::pg_catalog.int4 / 10000 AS major";
-    let rows = rows::query(&client, database, sql, &[])?;
+                      pg_catalog.current_setting('server_version_num')::pg_catalog.int4 / 10000 AS major,
+                      pg_catalog.current_setting('is_superuser')::pg_catalog.bool AS is_superuser";
+    let rows = rows::query(&client, database, sql, &[]);
+    let rows = rows.map_err(|error| superuser::explain(clients, server, error))?;
     let row = rows.first();
+    if row.and_then(|row| row.get("is_superuser")?.as_bool()) == Some(false) {
+        return Err(superuser::is_none(clients, server));
+    }
     let text = row.and_then(|row| row.get("text")?.as_str());
     let major = row.and_then(|row| row.get("major")?.as_u64());
     match (text, major) {

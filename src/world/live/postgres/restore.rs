@@ -1,7 +1,6 @@
 //! A dump into a cluster in which nobody is connected.
 
 use std::cmp::Reverse;
-use std::fs::File;
 
 use super::archive::RESTORE;
 use super::classify::Known;
@@ -107,9 +106,10 @@ fn directory(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Resu
     let client = Client::beside(target.clients, &target.server, image, Some((&dump.path, true)))?;
     verify::require_reader(&client, dump)?;
     let path = dump.path.join(dump::GLOBALS);
-    let mut file = File::open(&path).map_err(|e| Error::io("open", path.display(), &e))?;
+    let sql = std::fs::read(&path).map_err(|e| Error::io("read", path.display(), &e))?;
+    let (sql, demotes) = globals::keeping_superuser(sql, &target.server.user);
     let maintenance = target.maintenance("")?;
-    let expected = globals::run(&client, &maintenance, &target.known, Purpose::Loading, &mut file, None);
+    let expected = globals::run(&client, &maintenance, &target.known, Purpose::Loading, &mut sql.as_slice(), None);
     let expected = expected.map_err(|error| target.half_done(error))?;
     let restore = |_, database: &&DumpedDatabase| {
         one(target, &client, dump, database, options.jobs.max(1)).map_err(|error| target.half_done(error))
@@ -118,6 +118,9 @@ fn directory(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Resu
     standard.iter().try_for_each(|database| restore(0, database))?;
     side_by_side(&others, restore)?;
     client.close();
+    if demotes {
+        globals::demote(target.clients, &target.server)?;
+    }
     Ok(RestoreReport { databases: dump.databases.iter().map(|database| database.name.clone()).collect(), expected })
 }
 
@@ -126,7 +129,7 @@ fn directory(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Resu
 /// others the largest takes the longest: begun first, it leaves the rest time to pass beside it.
 fn in_order(dump: &Dump) -> (Vec<&DumpedDatabase>, Vec<&DumpedDatabase>) {
     let (standard, mut others): (Vec<_>, Vec<_>) =
-        dump.databases.iter().partition(|database| matches!(database.name.as_str(), "postgres" | "template1"));
+        dump.databases.iter().partition(|database| databases::is_standard(&database.name));
     others.sort_by_cached_key(|database| Reverse(archive::bytes(&dump.path, &database.path)));
     (standard, others)
 }
@@ -217,7 +220,7 @@ fn plain_sql(target: &Target<'_>, dump: &Dump, options: &RestoreOptions) -> Resu
 /// `pg_dumpall` creates every database but `postgres` and `template1`, which it expects to be there, and empty.
 fn make_room_for_plain(target: &Target<'_>, name: &str) -> Result<()> {
     let (clients, server) = (target.clients, &target.server);
-    if !matches!(name, "postgres" | "template1") {
+    if !databases::is_standard(name) {
         return target.make_room(name).map(|_| ());
     }
     match !target.has(name) || databases::has_user_objects(clients, server, name)? {

@@ -8,7 +8,7 @@ use super::{Clients, rows};
 use crate::world::container::Streams;
 use crate::world::error::{Error, Result};
 use crate::world::live::lines::Lines;
-use crate::world::postgres::{Binding, Server};
+use crate::world::postgres::{ANY_DATABASE, Binding, Server};
 use crate::world::secret::Secret;
 use crate::world::session::Purpose;
 
@@ -23,7 +23,7 @@ pub fn set_password(clients: &Clients, server: &Server, role: &str, password: &S
     let sql = "SET log_statement = 'none'; SET log_min_duration_statement = -1; \
                SET log_min_error_statement = 'panic';\n\
                ALTER ROLE :\"role\" PASSWORD :'verifier';";
-    rows::execute(&Client::inside(clients, server), &server.database, sql, &bindings).map(|_| ())
+    rows::execute(&Client::inside(clients, server), ANY_DATABASE, sql, &bindings).map(|_| ())
 }
 
 /// A login as the application does it: by the container's own address, so that the rule for other hosts applies and
@@ -59,7 +59,7 @@ pub fn login(clients: &Clients, server: &Server, role: &str, password: &Secret, 
 /// The trap of dumps from before 14: the md5 hash came along, and `scram-sha-256` refuses it.
 fn md5_only(clients: &Clients, server: &Server, role: &str) -> Option<String> {
     let sql = "SELECT rolpassword LIKE 'md5%' AS md5 FROM pg_catalog.pg_authid WHERE rolname = :'role'";
-    let rows = rows::query(&Client::inside(clients, server), &server.database, sql, &[binding("role", role)]).ok()?;
+    let rows = rows::query(&Client::inside(clients, server), ANY_DATABASE, sql, &[binding("role", role)]).ok()?;
     let md5 = rows.first()?.get("md5")?.as_bool()?;
     md5.then(|| {
         format!(

@@ -31,8 +31,11 @@ pub fn transfer(clients: &Clients, source: &Server, target: &Server, options: &D
         let maintenance = filled.make_room(&database.name).map_err(|error| filled.half_done(error))?;
         let argv = ["pg_dump", "--format=custom", "--no-password", "--quote-all-identifiers", "--compress", &compress];
         let dumping = database.dumping(&argv);
-        let label = format!("transfer of {}", database.name);
-        let moved = pipe((&from, dumping), (&into, restore::from_stdin(&maintenance)), &label);
+        let progress = Progress::bytes(&clients.context, format!("transfer of {}", database.name), None);
+        let moved = pipe((&from, dumping), Some(progress), |stdin| {
+            let mut watch = Watch::new(&clients.context, "restore.unexpected_error", None);
+            into.tool(restore::from_stdin(&maintenance), Some(stdin), None, &mut watch)
+        });
         moved.map_err(|error| filled.half_done(error))?;
     }
     Ok(RestoreReport { databases: chosen.into_iter().map(|database| database.name).collect(), expected })
@@ -52,8 +55,12 @@ fn roles(
         .map_err(|e| target.half_done(e))
 }
 
-/// Two programs joined by a pipe; each end's failure ends the other, and the first cause is the error.
-fn pipe(from: (&Client<'_>, Call<'_>), into: (&Client<'_>, Call<'_>), label: &str) -> Result<()> {
+/// A program whose output `into` reads; each end's failure ends the other, and the first cause is the error.
+pub fn pipe(
+    from: (&Client<'_>, Call<'_>),
+    progress: Option<Progress>,
+    into: impl FnOnce(&mut (dyn Read + Send)) -> Result<()>,
+) -> Result<()> {
     let context = &from.0.clients.context;
     let (reader, writer) = io::pipe().map_err(|e| Error::io("create", "a pipe", &e))?;
     let first: Mutex<Option<Error>> = Mutex::new(None);
@@ -63,7 +70,6 @@ fn pipe(from: (&Client<'_>, Call<'_>), into: (&Client<'_>, Call<'_>), label: &st
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // Both ends of the pipe belong to the programs' closures: an end that returns closes its side.
-            let progress = Progress::bytes(context, label, None);
             let mut sink = Counted { out: BufWriter::with_capacity(1 << 16, writer), progress };
             let mut watch = Watch::new(context, "dump.failed", None);
             let dumped = from.0.tool(from.1, None, Some(&mut sink), &mut watch);
@@ -73,9 +79,7 @@ fn pipe(from: (&Client<'_>, Call<'_>), into: (&Client<'_>, Call<'_>), label: &st
             }
         });
         let mut reader = reader;
-        let mut watch = Watch::new(context, "restore.unexpected_error", None);
-        let stdin: &mut (dyn Read + Send) = &mut reader;
-        if let Err(error) = into.0.tool(into.1, Some(stdin), None, &mut watch) {
+        if let Err(error) = into(&mut reader) {
             note(error);
         }
         drop(reader);
@@ -86,13 +90,15 @@ fn pipe(from: (&Client<'_>, Call<'_>), into: (&Client<'_>, Call<'_>), label: &st
 /// Counts the bytes on their way.
 struct Counted<W: Write> {
     out: W,
-    progress: Progress,
+    progress: Option<Progress>,
 }
 
 impl<W: Write> Write for Counted<W> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         self.out.write_all(buf)?;
-        self.progress.advance(buf.len() as u64);
+        if let Some(progress) = self.progress.as_mut() {
+            progress.advance(buf.len() as u64);
+        }
         Ok(buf.len())
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::messages::login_refused;
+use super::messages::{login_refused, on_names_in};
 use super::quoted;
 use crate::event::Event;
 use crate::world::error::{Error, Result};
@@ -140,7 +140,10 @@ fn explain(code: &str, message: String, said: &str) -> Error {
             "the target's image lacks the extension {extension}: install its package in the image, or take an image \
              that has it"
         )),
-        None => error,
+        None => match on_names_in(said) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        },
     }
 }
 
