@@ -87,6 +87,12 @@ pub enum Event {
         columns: Vec<String>,
         rows: Vec<Vec<String>>,
     },
+    /// What the script has come to: whether all is ready, the line that says so, and more for machines.
+    Verdict {
+        ready: bool,
+        says: String,
+        details: serde_json::Value,
+    },
     /// One line of a child's or container's output, as it comes.
     Output {
         source: String,

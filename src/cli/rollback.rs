@@ -44,7 +44,8 @@ impl Rollback {
             // Never one before it: who types this after a run that has put itself back does not mean an older one.
             None => {
                 let wanted = |h: &History| {
-                    h.effects > 0 && !h.is_session() || matches!(h.state(), State::Failed | State::Interrupted)
+                    h.effects > 0 && !h.is_session() && h.state() != State::Refused && h.verdict.is_none()
+                        || matches!(h.state(), State::Failed | State::Interrupted)
                 };
                 drive::newest(&global.store, wanted, "has changed anything")?
             }

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Exit, Format, Global};
+use crate::run::history::State;
 use crate::run::store::Place;
 use crate::ui::style::{self, Style};
 use crate::ui::{human, output, table};
@@ -12,6 +13,9 @@ use crate::world::{Error, Result};
 /// Lists the runs that are kept on this machine, oldest first.
 #[derive(Args, Debug)]
 pub struct Runs {
+    /// Also those that were refused before they had changed anything.
+    #[arg(long)]
+    all: bool,
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -19,8 +23,11 @@ pub struct Runs {
 impl Runs {
     pub fn execute(self, global: &Global) -> anyhow::Result<Exit> {
         // One that can't be read does not hide the others.
-        let rows: Vec<_> =
-            global.store.runs()?.iter().map(|run| row(run).unwrap_or_else(|e| unreadable(run, &e))).collect();
+        let rows = global.store.runs()?.iter().map(|run| row(run).unwrap_or_else(|e| unreadable(run, &e))).collect();
+        let (refused, rows): (Vec<_>, Vec<_>) = match self.all {
+            true => (Vec::new(), rows),
+            false => Vec::into_iter(rows).partition(|[_, state, ..]| state == State::Refused.as_str()),
+        };
         let columns = ["run", "state", "begun", "last step", "script"].map(str::to_owned);
         match self.format {
             Format::Json => {
@@ -38,6 +45,9 @@ impl Runs {
                 let table = table::render(&columns, &rows, style::width(), style.unicode);
                 output::print(&style.ascii(format!("{}\n", table.trim_end())));
             }
+        }
+        if !refused.is_empty() && self.format == Format::Text {
+            output::print(&format!("refused before anything was changed: {} (--all shows them)\n", refused.len()));
         }
         Ok(Exit::Done)
     }

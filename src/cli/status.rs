@@ -9,6 +9,7 @@ use clap::Args;
 use super::{Exit, Format, Global};
 use crate::event::Silent;
 use crate::run::belonging::Onlooker;
+use crate::run::history::{History, State};
 use crate::run::status::{Seen, Status as Standing};
 use crate::run::store::Place;
 use crate::ui::output;
@@ -51,9 +52,17 @@ impl Status {
 fn newest(global: &Global) -> crate::world::Result<Place> {
     let root = global.store.root().display();
     let mut runs = global.store.runs()?;
-    // What was tried by hand meanwhile is not what a frightened operator asks about.
-    let is_run = |place: &Place| !place.history().is_ok_and(|(history, _)| history.is_session());
-    let newest = runs.iter().rposition(is_run).or(runs.len().checked_sub(1));
+    // A frightened operator asks about what is not finished; neither about what was tried by hand meanwhile, nor
+    // about a run that was refused and has nothing to say.
+    let histories: Vec<_> = runs.iter().map(|place| place.history().ok().map(|(history, _)| history)).collect();
+    let is_unfinished = |history: &Option<History>| history.as_ref().is_some_and(|history| !history.state().is_over());
+    let is_run = |history: &Option<History>| {
+        history.as_ref().is_none_or(|history| {
+            !history.is_session() && (history.state() != State::Refused || history.verdict.is_some())
+        })
+    };
+    let newest = histories.iter().rposition(is_unfinished).or_else(|| histories.iter().rposition(is_run));
+    let newest = newest.or(runs.len().checked_sub(1));
     newest.map(|index| runs.swap_remove(index)).ok_or_else(|| {
         Error::usage("run.not_found", format!("no runs in {root}")).hint("--store names another run store")
     })

@@ -358,6 +358,7 @@ fn next(shared: &Shared) -> Result<String> {
     let over = match history.state() {
         State::Done => Some(format!("{id} is done: nothing is left to go on with. .rollback goes back.")),
         State::RolledBack => Some(format!("{id} was put back: everything is as it was.")),
+        State::Refused => Some(format!("{id} was refused: nothing was changed.")),
         State::RollingBack => Some(format!("{id} is half way back: .rollback goes on putting back.")),
         State::NotBegun => Some(format!("{id} was cut off before its first step: nothing was changed.")),
         State::Session => Some(format!("{id} is a session: there is no script to go on with.")),

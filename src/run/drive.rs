@@ -194,6 +194,8 @@ fn refuse_resume(place: &Place, history: &History) -> Result<()> {
         State::Session => Err(session(place)),
         State::Done if !history.left_open.is_empty() && !history.cleaned => Ok(()),
         State::Done => Err(over("is done").hint(format!("to go back: pgscript rollback {id}"))),
+        State::Refused => Err(over("was refused, and has changed nothing")
+            .hint(format!("mend what it names, then begin again: pgscript run {}", history.script))),
         State::RolledBack => {
             Err(over("was put back")
                 .hint(format!("everything is as it was; begin again: pgscript run {}", history.script)))
@@ -236,6 +238,8 @@ fn refuse_rollback(place: &Place, history: &History) -> Result<()> {
     }
     match history.state() {
         State::RolledBack => Err(Error::refused("run.over", format!("run {id} was put back already"))
+            .hint("everything is as it was before the run")),
+        State::Refused => Err(Error::refused("run.over", format!("run {id} was refused, and has changed nothing"))
             .hint("everything is as it was before the run")),
         State::NotBegun => Err(not_begun(place)),
         State::Session => Err(session(place)),
@@ -335,7 +339,7 @@ fn attempt(setup: &Setup, recorder: Arc<Recorder>, steps: Steps, source: Source,
     let error = outcome.failure.as_ref().map(Failure::reason);
     let ending = ending(&outcome, &way, &recorder.history());
     let is_over = match ending {
-        Some(ending) => matches!(ending, Ending::Done | Ending::PutBack),
+        Some(ending) => matches!(ending, Ending::Done | Ending::PutBack | Ending::Refused),
         // A rollback of a finished run that was refused or declined has taken the lock again.
         None => recorder.history().state().is_over(),
     };
@@ -351,10 +355,37 @@ fn attempt(setup: &Setup, recorder: Arc<Recorder>, steps: Steps, source: Source,
     }
     let history = recorder.history();
     let state = history.state();
-    if let (State::RolledBack, Some(place)) = (state, recorder.kept_in()) {
+    // Containers are created again from them on a way back.
+    let has_no_way_back = history.no_rollback.is_some() && state == State::Done;
+    if let Some(place) = recorder.kept_in()
+        && (has_no_way_back || matches!(state, State::RolledBack | State::Refused))
+    {
         place.remove_definitions()?;
     }
+    if history.verdict.is_some() && state.is_over() {
+        tidy(&setup.store, &history)?;
+    }
     Ok(Driven { place: recorder.kept_in(), held: recorder.held(), outcome, state, history })
+}
+
+/// How many runs are kept of those that have only looked at a stack, with the one that ends.
+const LOOKS_KEPT: usize = 10;
+
+/// Removes older runs of the same script on the same stack that have ended with a verdict: they come from cron, day by
+/// day, and nothing can be put back by them.
+fn tidy(store: &Store, history: &History) -> Result<()> {
+    let is_alike = |place: &Place| {
+        let Ok((known, None)) = place.history() else { return false };
+        known.verdict.is_some()
+            && known.state().is_over()
+            && (&known.script, &known.locks) == (&history.script, &history.locks)
+            && place.driver().is_none()
+    };
+    let alike: Vec<_> = store.runs()?.into_iter().filter(is_alike).collect();
+    for place in &alike[..alike.len().saturating_sub(LOOKS_KEPT - 1)] {
+        std::fs::remove_dir_all(&place.dir).map_err(|e| Error::io("remove", place.dir.display(), &e))?;
+    }
+    Ok(())
 }
 
 fn give_back(setup: &Setup, recorder: &Recorder) {
@@ -369,6 +400,9 @@ fn give_back(setup: &Setup, recorder: &Recorder) {
 fn ending(outcome: &Outcome, way: &Way, history: &History) -> Option<Ending> {
     match (outcome.failure.as_ref().map(|failure| &failure.aftermath), way) {
         (_, Way::BackOne(_)) => None,
+        (Some(aftermath), Way::Forward { .. }) if is_back(aftermath, history) && is_refused_first(outcome, history) => {
+            Some(Ending::Refused)
+        }
         (None, _) if outcome.is_partial => Some(Ending::Stopped),
         (None, Way::Forward { .. } | Way::OneStep) => Some(Ending::Done),
         (None, Way::Back) => Some(Ending::PutBack),
@@ -380,6 +414,21 @@ fn ending(outcome: &Outcome, way: &Way, history: &History) -> Option<Ending> {
         (Some(Aftermath::Unchanged), _) => None,
         (Some(_), Way::Forward { .. } | Way::OneStep) => Some(Ending::Failed),
     }
+}
+
+/// Whether nothing is different from before.
+fn is_back(aftermath: &Aftermath, history: &History) -> bool {
+    match aftermath {
+        Aftermath::PutBack(steps) => steps.is_complete(),
+        Aftermath::Unchanged => history.effects == 0,
+        _ => false,
+    }
+}
+
+/// Whether the run has come no further than to a first step that refused.
+fn is_refused_first(outcome: &Outcome, history: &History) -> bool {
+    let is_refused = outcome.failure.as_ref().is_some_and(|failure| failure.report.kind == Kind::Refused);
+    is_refused && history.outermost().count() == 1 && history.by_hand.is_empty()
 }
 
 /// Decisions as the command line gives them: `--retry`, `--skip`, `--accept STEP=VALUE`.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::journal::Line;
 use crate::script::evidence::Fact;
 use crate::script::parameters::Given;
-use crate::script::record::{Command, Decision, Ending, Engine, Entry, Past, Reason, is_by_hand, undo_of};
+use crate::script::record::{Command, Decision, Ending, Engine, Entry, Past, Reason, Verdict, is_by_hand, undo_of};
 use crate::script::steps::AFTER_ROLLBACK;
 
 /// A run's past, folded from its entries.
@@ -43,6 +43,8 @@ pub struct History {
     pub no_rollback: Option<String>,
     /// `Some(automatic)` once steps were begun to be put back.
     pub going_back: Option<bool>,
+    /// What the script has come to, where it says so.
+    pub verdict: Option<Verdict>,
     pub undone: BTreeSet<String>,
     pub not_undone: BTreeMap<String, Reason>,
     /// How the last process left the run; `None` while one is under way, or after it was killed.
@@ -134,6 +136,7 @@ impl History {
             Entry::Override { loss } => self.overrides.push(loss),
             Entry::Recovery { text } => self.recovery = Some(text),
             Entry::NoRollback { reason } => self.no_rollback = Some(reason),
+            Entry::Verdict(verdict) => self.verdict = Some(verdict),
             Entry::Fact(fact) => self.facts.push(fact),
             Entry::Effect { step, command } => self.effect(line.n, &step, command),
             Entry::Settled { effect, .. } => _ = self.open_effects.remove(&effect),
@@ -355,6 +358,7 @@ impl History {
             _ if self.is_session() => State::Session,
             // Also where no line but this one is left of a damaged journal.
             (_, Some(Ending::PutBack)) => State::RolledBack,
+            (_, Some(Ending::Refused)) => State::Refused,
             _ if self.sources.is_empty() => State::NotBegun,
             (Some(_), _) => State::RollingBack,
             (None, Some(Ending::Done)) => State::Done,
@@ -384,6 +388,8 @@ pub enum State {
     /// Some steps were put back, others not yet.
     RollingBack,
     RolledBack,
+    /// Its first step was refused: nothing is different from before, and there is nothing to put back.
+    Refused,
 }
 
 impl State {
@@ -396,12 +402,13 @@ impl State {
             Self::Interrupted => "interrupted",
             Self::RollingBack => "rolling back",
             Self::RolledBack => "rolled back",
+            Self::Refused => "refused",
         }
     }
 
     /// Nothing is left to go on with.
     pub fn is_over(self) -> bool {
-        matches!(self, Self::NotBegun | Self::Session | Self::Done | Self::RolledBack)
+        matches!(self, Self::NotBegun | Self::Session | Self::Done | Self::RolledBack | Self::Refused)
     }
 }
 

@@ -15,7 +15,7 @@ pub fn ways_on(driven: &Driven) -> Vec<(String, &'static str)> {
     if asks_operator(driven) {
         return Vec::new();
     }
-    if is_back(driven) && driven.state != State::RolledBack {
+    if is_back(driven) && !matches!(driven.state, State::RolledBack | State::Refused) {
         return vec![rollback("once the journal can be written: lets it know that everything is back")];
     }
     let can_go_back = driven.history.no_rollback.is_none();
@@ -33,7 +33,7 @@ pub fn ways_on(driven: &Driven) -> Vec<(String, &'static str)> {
         // A rollback that was refused or declined.
         State::Done if can_go_back => vec![rollback("goes back to what was before the run")],
         State::Done => Vec::new(),
-        State::NotBegun | State::Session | State::RolledBack => Vec::new(),
+        State::NotBegun | State::Session | State::RolledBack | State::Refused => Vec::new(),
     }
 }
 
@@ -63,7 +63,10 @@ pub fn render(driven: &Driven, failure: &Failure, setup: &Setup, seconds: &str, 
         Aftermath::Stands => writeln!(out, "\n✗ stopped after {seconds}"),
         _ => writeln!(out, "\n✗ failed{step} after {seconds}"),
     };
-    aftermath(&failure.aftermath, &mut out);
+    match driven.state {
+        State::Refused => out.push_str("  nothing was changed\n"),
+        _ => aftermath(&failure.aftermath, &mut out),
+    }
     let advice = failure.advice();
     if let Some(recovery) = advice {
         let _ = writeln!(out, "  next: {}", recovery.replace('\n', "\n        "));

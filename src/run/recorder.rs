@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-use super::history::{Frozen, History};
+use super::history::{self, Frozen, History};
 use super::journal::{self, Journal, Line};
 use super::lock::{self, Claim};
 use super::log::Log;
@@ -353,6 +353,10 @@ fn redacted(mut entry: Entry, redactor: &Redactor) -> Entry {
         | Entry::Input { text, .. } => {
             *text = redactor.redact(text);
         }
+        Entry::Verdict(verdict) => {
+            verdict.says = redactor.redact(&verdict.says);
+            redactor.redact_value(&mut verdict.details);
+        }
         _ => {}
     }
     entry
@@ -450,6 +454,12 @@ impl Record for Recorder {
         place.ok_or_else(|| Error::failed("run.no_directory", "the run has no directory"))
     }
 
+    fn seconds(&self, path: &str) -> Option<f64> {
+        let state = self.state();
+        let step = state.history.steps.get(path)?;
+        matches!(step.state, history::StepState::Done(_)).then_some(step.seconds)
+    }
+
     fn lock(&self, world: &World, stack: &str, take_over: bool) -> Result<()> {
         if self.state().locked.iter().any(|held| held == stack) {
             return Ok(());
@@ -486,8 +496,8 @@ impl Record for Recorder {
                 (None, Some(_)) => "damaged",
                 (None, None) => history.state().as_str(),
             };
-            let History { script, begun_at, .. } = history;
-            Ok(Known { id: place.id, script, state: state.to_owned(), directory: place.dir, begun_at })
+            let History { script, begun_at, verdict, .. } = history;
+            Ok(Known { id: place.id, script, state: state.to_owned(), directory: place.dir, begun_at, verdict })
         };
         self.identity.store.runs()?.into_iter().map(known).collect()
     }
@@ -497,7 +507,7 @@ impl Record for Recorder {
         let by = self.place()?.0;
         let _held = place.lock(self.identity.command, &crate::world::Cancel::default(), &|_| {})?;
         let (history, damage) = place.history()?;
-        if damage.is_none() && history.state() == super::history::State::RolledBack {
+        if damage.is_none() && history.state() == history::State::RolledBack {
             return Ok(());
         }
         let is_it = match dumped(&place) {
@@ -585,7 +595,8 @@ impl Recorder {
                 is_superseded: damage.is_none()
                     && driver.is_none()
                     && history.locks.iter().any(|stack| ended.contains(stack)),
-                is_rolled_back: damage.is_none() && state == super::history::State::RolledBack,
+                is_rolled_back: damage.is_none()
+                    && matches!(state, history::State::RolledBack | history::State::Refused),
                 state: shown.to_owned(),
                 facts: history.facts,
             }));
@@ -613,7 +624,7 @@ fn dumped(place: &Place) -> Option<String> {
     journal::legible(&place.journal()).into_iter().find_map(identifier)
 }
 
-fn locked(stack: &str, holder: &lock::Holder, found: Option<(Option<store::Driver>, super::history::State)>) -> Error {
+fn locked(stack: &str, holder: &lock::Holder, found: Option<(Option<store::Driver>, history::State)>) -> Error {
     let lock::Holder { run, host, since, store, .. } = holder;
     let (state, hint) = match found {
         Some((Some(driver), _)) => (

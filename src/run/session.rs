@@ -380,6 +380,10 @@ impl Record for ByHand {
         self.recorder.place()
     }
 
+    fn seconds(&self, path: &str) -> Option<f64> {
+        self.recorder.seconds(path)
+    }
+
     fn lock(&self, world: &World, stack: &str, take_over: bool) -> Result<()> {
         self.writable()?;
         self.recorder.lock(world, stack, take_over)

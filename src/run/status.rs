@@ -13,6 +13,7 @@ use super::journal::Damage;
 use super::last_word;
 use super::store::{Driver, Place};
 use crate::script::evidence::Fact;
+use crate::script::record::Verdict;
 use crate::ui::human;
 use crate::world::World;
 use crate::world::container::ContainerFilter;
@@ -23,13 +24,15 @@ pub struct Status {
     pub run: String,
     pub directory: String,
     pub script: String,
-    /// `running`, `done`, `failed`, `interrupted`, `rolling back`, `rolled back`, or `damaged`.
+    /// `running`, `done`, `failed`, `interrupted`, `rolling back`, `rolled back`, `refused`, or `damaged`.
     pub state: String,
     pub begun_at: String,
     pub last_at: String,
     pub driver: Option<Driver>,
     pub steps: Vec<StepStatus>,
     pub error: Option<String>,
+    /// What the script has come to, where it says so.
+    pub verdict: Option<Verdict>,
     /// What was under way when the process ended, as an operator would type it.
     pub cut_off_in: Vec<String>,
     /// Whether a complete copy of the data is known to exist; `None` when the engine could not be asked, and of a run
@@ -144,6 +147,7 @@ impl Status {
                 let place = error.place.as_ref().map(|(file, line)| format!("\nat {file}:{line}"));
                 format!("[{}] {}{}", error.code, error.message, place.unwrap_or_default())
             }),
+            verdict: history.verdict.clone(),
             cut_off_in: match &driver {
                 None => history.open_effects.values().map(|(_, command)| command.clone()).collect(),
                 Some(_) => Vec::new(),
@@ -238,7 +242,7 @@ fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Optio
     let by_hand = |meaning| say(format!("pgscript repl --run {id}"), meaning);
     let can_go_back = history.no_rollback.is_none();
     let (mut next, back) = match history.state() {
-        State::NotBegun | State::RolledBack => (Vec::new(), None),
+        State::NotBegun | State::RolledBack | State::Refused => (Vec::new(), None),
         State::Session => (vec![by_hand("goes on by hand")], None),
         State::Failed | State::Interrupted => (vec![resume()], Some("puts everything back as it was")),
         State::RollingBack => (Vec::new(), Some("goes on putting back")),
@@ -270,6 +274,9 @@ impl Status {
         }
         if self.state == State::NotBegun.as_str() {
             out.push_str("\nIts process ended before the first step: nothing was changed. Run the script again.\n");
+        }
+        if let Some(verdict) = &self.verdict {
+            let _ = writeln!(out, "\n{}", verdict.says);
         }
         self.render_damage(&mut out);
         self.render_copies(&mut out);

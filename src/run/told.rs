@@ -23,6 +23,7 @@ pub fn words(line: &Line) -> String {
         Entry::Override { loss } => format!("the operator allows to lose {loss}"),
         Entry::Recovery { text } => format!("to type on failure: {}", first(text)),
         Entry::NoRollback { reason } => format!("can't be put back from here on: {}", first(reason)),
+        Entry::Verdict(verdict) => format!("says: {}", first(&verdict.says)),
         Entry::GoingBack { automatic: true } => "a step failed: puts back what was done".into(),
         Entry::GoingBack { automatic: false } => "puts back what was done".into(),
         Entry::Ended { outcome, error, .. } => {
@@ -74,6 +75,7 @@ fn ending(ending: Ending) -> &'static str {
         Ending::Failed => "failed",
         Ending::PutBack => "everything is put back",
         Ending::PartlyPutBack => "some steps could not be put back",
+        Ending::Refused => "refused, and nothing is changed",
         Ending::Stopped => "one step was to run, and has",
     }
 }

@@ -20,8 +20,9 @@ use super::shipped::{self, Kind};
 use super::source::Source;
 use super::steps::{self, PutBack};
 use super::tree::Tree;
+use super::verdict;
 use crate::event::{Event, Silent};
-use crate::world::{Error, Result};
+use crate::world::{Error, Kind as ErrorKind, Result};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -274,12 +275,15 @@ fn fail(session: &Session, language: &Language, source: &Source, error: &EvalAlt
     let committed = session.steps().committed().map(str::to_owned);
     // Nothing has been done since the run was taken up again: an open question is no reason to put back all of it.
     let stands = session.steps().is_replaying() || steps::is_refusal(error);
+    if !stands {
+        verdict::of_failure(session, &report);
+    }
     let aftermath = match committed {
         _ if stands => Aftermath::Stands,
         Some(step) => Aftermath::Committed(step),
         None if !session.steps().changed() => Aftermath::Unchanged,
         None if !session.steps().has_undo() => Aftermath::Untouched,
-        None if keep => Aftermath::Kept,
+        None if keep && !(report.kind == ErrorKind::Refused && session.steps().is_in_first()) => Aftermath::Kept,
         None => Aftermath::PutBack(steps::put_back(session, &language.engine, true)),
     };
     let steps = session.steps();

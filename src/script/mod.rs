@@ -27,4 +27,5 @@ pub mod shipped;
 pub mod source;
 pub mod steps;
 pub mod tree;
+pub mod verdict;
 pub mod witness;

@@ -109,6 +109,8 @@ pub enum Entry {
     NoRollback {
         reason: String,
     },
+    /// What the script has come to.
+    Verdict(Verdict),
     /// From here on steps are put back; `automatic` because a step failed before the commit step.
     GoingBack {
         automatic: bool,
@@ -141,6 +143,16 @@ pub enum Entry {
     Cleaned {
         by: String,
     },
+}
+
+/// What a script that has looked at a stack says of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub ready: bool,
+    /// One line that a person can act on.
+    pub says: String,
+    /// For a monitor, and for later runs: what else the script gives.
+    pub details: Value,
 }
 
 /// The engine that a run belongs to.
@@ -178,6 +190,8 @@ pub enum Ending {
     PartlyPutBack,
     /// It was to run one step, and has.
     Stopped,
+    /// Its first step was refused: nothing was changed, or is any more.
+    Refused,
 }
 
 /// An error as far as it is worth keeping.
@@ -293,6 +307,9 @@ pub trait Record: Send + Sync {
     /// The run's name, `upgrade-7`, and its private directory; both are made when they are first asked for.
     fn place(&self) -> Result<(String, PathBuf)>;
 
+    /// How many seconds a step of this run took, once it is done.
+    fn seconds(&self, path: &str) -> Option<f64>;
+
     /// Nobody else may work on this stack (a Compose project) until the run is over: on this machine or another one.
     /// `take_over`: a run of this machine that nobody drives any more gives way.
     fn lock(&self, world: &World, stack: &str, take_over: bool) -> Result<()>;
@@ -315,15 +332,17 @@ pub trait Record: Send + Sync {
 }
 
 /// A run of this machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Known {
     pub id: String,
     pub script: String,
-    /// `running`, `not begun`, `done`, `failed`, `interrupted`, `rolling back`, `rolled back` or `damaged`.
+    /// `running`, `not begun`, `done`, `failed`, `interrupted`, `rolling back`, `rolled back`, `refused`
+    /// or `damaged`.
     pub state: String,
     pub directory: PathBuf,
     /// RFC 3339
     pub begun_at: String,
+    pub verdict: Option<Verdict>,
 }
 
 /// The run that made something.

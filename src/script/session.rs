@@ -39,7 +39,8 @@ impl Session {
 
     /// Tells whoever listens. What a script says again while it is only replayed is not told again.
     pub fn emit(&self, event: Event) {
-        let is_said = matches!(event, Event::Say { .. } | Event::Warn { .. } | Event::Table { .. });
+        let is_said =
+            matches!(event, Event::Say { .. } | Event::Warn { .. } | Event::Table { .. } | Event::Verdict { .. });
         if !is_said || !self.steps().is_replaying() {
             self.listener.hear(&event);
         }

@@ -34,6 +34,8 @@ pub struct Steps {
     /// The innermost step that failed first.
     failed: Option<String>,
     recovery: Option<String>,
+    /// Of what the script gives a verdict in the end, and what a failure's has beside its reason.
+    judged: Option<(String, Value)>,
     /// What is being put back now, as the journal calls it.
     undoing: Option<String>,
     /// Whether anything outside was changed, or begun to be.
@@ -167,6 +169,21 @@ impl Steps {
     /// What the script told the operator to type if it fails now.
     pub fn recovery(&self) -> Option<&str> {
         self.recovery.as_deref()
+    }
+
+    /// Whether no more than one outermost step was begun.
+    pub fn is_in_first(&self) -> bool {
+        self.begun.keys().filter(|path| !path.contains(" / ")).count() <= 1
+    }
+
+    /// See `run::judges`.
+    pub fn judges(&mut self, subject: String, details: Value) {
+        self.judged = Some((subject, details));
+    }
+
+    /// What is still to be judged.
+    pub fn take_judged(&mut self) -> Option<(String, Value)> {
+        self.judged.take()
     }
 
     pub fn committed(&self) -> Option<&str> {

@@ -80,6 +80,10 @@ impl Narrator {
                 err(self.marked(Mark::Warning, text).iter().map(|l| style.paint(Paint::Yellow, l)).collect())
             }
             Event::Table { title, columns, rows } => out(self.table(title, columns, rows)),
+            Event::Verdict { ready, says, .. } => {
+                let (mark, paint) = if *ready { (Mark::Done, Paint::Green) } else { (Mark::Failed, Paint::Red) };
+                out(self.marked(mark, says).iter().map(|line| style.paint(paint, line)).collect())
+            }
             Event::Output { line, .. } => {
                 let bar = style.paint(Paint::Dim, style.mark(Mark::Output));
                 out(vec![format!("  {bar} {}", clean(line)).trim_end().to_owned()])

@@ -1,7 +1,5 @@
 //! The one place where known secrets leave what is shown.
 
-use serde_json::Value;
-
 use crate::event::{Event, Listener};
 use crate::world::Redactor;
 
@@ -31,12 +29,12 @@ pub fn redact(redactor: &Redactor, event: &Event) -> Event {
         Event::RunStarted { script, origin, parameters } => {
             clean(script);
             clean(origin);
-            redact_value(redactor, parameters);
+            redactor.redact_value(parameters);
         }
         Event::RunDone { script, .. } | Event::RunPutBack { script, .. } => clean(script),
         Event::RunFailed { script, failure, .. } => {
             clean(script);
-            redact_value(redactor, failure);
+            redactor.redact_value(failure);
         }
         Event::Loaded { module, origin } => {
             clean(module);
@@ -62,6 +60,10 @@ pub fn redact(redactor: &Redactor, event: &Event) -> Event {
             columns.iter_mut().for_each(clean);
             rows.iter_mut().flatten().for_each(clean);
         }
+        Event::Verdict { says, details, .. } => {
+            clean(says);
+            redactor.redact_value(details);
+        }
         Event::Output { source, line } => {
             clean(source);
             clean(line);
@@ -69,15 +71,6 @@ pub fn redact(redactor: &Redactor, event: &Event) -> Event {
         Event::Progress { label, .. } => clean(label),
     }
     event
-}
-
-fn redact_value(redactor: &Redactor, value: &mut Value) {
-    match value {
-        Value::String(text) => *text = redactor.redact(text),
-        Value::Array(items) => items.iter_mut().for_each(|v| redact_value(redactor, v)),
-        Value::Object(map) => map.values_mut().for_each(|v| redact_value(redactor, v)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
 }
 
 #[cfg(test)]
@@ -104,6 +97,7 @@ mod tests {
             Event::Say { text: text.clone() },
             Event::Warn { text },
             Event::Table { title: s(), columns: vec![s()], rows: vec![vec![s()]] },
+            Event::Verdict { ready: true, says: s(), details: serde_json::json!([s()]) },
             Event::Output { source: s(), line: s() },
             Event::Progress { id: 1, label: s(), unit: "bytes", done: 0, total: None, finished: false },
         ];

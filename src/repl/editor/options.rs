@@ -158,7 +158,7 @@ mod tests {
         ("pg_dump::verify", "client"),
         ("pg_dump::restore", "client jobs"),
         ("pg_dump::transfer", "format client jobs compress databases"),
-        ("pg_basebackup::copy", "name max_rate"),
+        ("pg_basebackup::copy", "name max_rate cpu_shares"),
         ("pg_upgrade::check", "transfer jobs place"),
         ("pg_upgrade::upgrade", "transfer jobs place"),
         ("psql::server", "user database password"),
@@ -175,11 +175,14 @@ mod tests {
         ("psql::terminal", "database"),
         ("ansible::site", "dir virtualenv inventory limit vault_password_file"),
         ("ansible::playbook", "tags skip_tags extra_vars extra_vars_files check_mode"),
+        ("ansible::playbook_hosts", "tags skip_tags extra_vars extra_vars_files"),
         ("ansible::host_variables", "extra_vars_files"),
         ("host::write", "overwrite"),
         ("host::write_json", "overwrite"),
         ("host::run", "dir env stream check"),
         ("run::lock", "take_over"),
+        ("run::judges", ""),
+        ("run::verdict", ""),
     ];
 
     #[test]

@@ -159,22 +159,31 @@ fn a_handle_has_properties_methods_and_origin() {
 fn a_namespace_lists_its_functions_and_says_what_else_is_called_so() {
     insta::assert_snapshot!(on("run"), @r"
     run: The durable run this script is part of.
-      run::id()                     The run's name, as `pgscript resume` takes it:
-                                    `upgrade-7`
-      run::directory()              The run's private directory (0700), with
-                                    journal, log and frozen scripts; the place for
-                                    its artefacts
-      run::lock(stack, options)     From here on nobody else can run a procedure on
-                                    this Compose project, from this machine or
-                                    another one that drives the …
-      run::list()                   The runs of this machine, oldest first: #{ id,
-                                    script, state, directory, begun_at } each
-      run::put_back(run, server) $  Notes in another run's journal that all it did
-                                    was put back by this one: it is over, as after
-                                    `pgscript rollback`
-      run::forget(run) $            Notes in a run's journal that the copies it has
-                                    made are removed: it can't be rolled back any
-                                    more
+      run::id()                      The run's name, as `pgscript resume` takes it:
+                                     `upgrade-7`
+      run::directory()               The run's private directory (0700), with
+                                     journal, log and frozen scripts; the place for
+                                     its artefacts
+      run::lock(stack, options)      From here on nobody else can run a procedure on
+                                     this Compose project, from this machine or
+                                     another one that drives the …
+      run::seconds(step)             How long a step of this run took that is done;
+                                     () of one that is not
+      run::judges(subject, details)  The script is going to give its verdict on the
+                                     subject
+      run::verdict(ready, says, details)
+                                     What the script has come to, in one line that a
+                                     person can act on, and in details for machines
+                                     and later runs: kept …
+      run::list()                    The runs of this machine, oldest first: #{ id,
+                                     script, state, directory, begun_at, verdict }
+                                     each; the last is () or #{ …
+      run::put_back(run, server) $   Notes in another run's journal that all it did
+                                     was put back by this one: it is over, as after
+                                     `pgscript rollback`
+      run::forget(run) $             Notes in a run's journal that the copies it has
+                                     made are removed: it can't be rolled back any
+                                     more
 
       $ changes something outside
 

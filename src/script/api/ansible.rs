@@ -46,11 +46,23 @@ pub fn register(registrar: &mut Registrar<'_>) {
             },
         );
         ns.function(
+            "playbook_hosts(site: AnsibleSite, playbook: string, options: Map = #{}) -> Array",
+            "Hosts that a playbook would act on, sorted: those of each play of which the tags select a task. Nothing \
+             is run on them. Options: tags, skip_tags, extra_vars, extra_vars_files, as for `playbook`.\n\n\
+             Errors: `ansible.no_hosts`, `ansible.no_tasks`, `ansible.playbook`, `ansible.syntax`, \
+             `ansible.extra_vars`, `ansible.vault`, `ansible.inventory`.",
+            |call| {
+                let known = &["tags", "skip_tags", "extra_vars", "extra_vars_files"];
+                let spec = playbook(call.get("site")?, call.path("playbook")?, &call.options("options", known)?)?;
+                Ok(strings(call.world().ansible.playbook_hosts(&spec)?))
+            },
+        );
+        ns.function(
             "hosts(site: AnsibleSite) -> Array",
             "Hosts that inventory and limit select.\n\nErrors: `ansible.no_hosts`, `ansible.inventory`.",
             |call| {
                 let hosts = call.world().ansible.hosts(&call.get("site")?)?;
-                Ok(hosts.into_iter().map(Dynamic::from).collect::<Array>().into())
+                Ok(strings(hosts))
             },
         );
         ns.function(
@@ -78,6 +90,10 @@ pub fn register(registrar: &mut Registrar<'_>) {
             |call| Ok(call.world().ansible.version(&call.get("site")?)?.into()),
         );
     });
+}
+
+fn strings(texts: Vec<String>) -> Dynamic {
+    texts.into_iter().map(Dynamic::from).collect::<Array>().into()
 }
 
 fn site(o: &Options) -> Result<Site> {

@@ -44,6 +44,15 @@ fn look(ns: &mut Namespace<'_, '_>) {
             Ok((one.device == other.device).into())
         },
     );
+    ns.function(
+        "check_private(path: string)",
+        "Proves that a directory which is there is private and ours, and that we can write to it; one that is not \
+         there yet is fine.\n\nErrors: `host.not_private`, `host.not_writable`.",
+        |call| {
+            call.world().host.check_private(&call.path("path")?)?;
+            Ok(Dynamic::UNIT)
+        },
+    );
     ns.function("sha256(path: string) -> string", "Checksum of a file, as sha256sum prints it.", |call| {
         Ok(call.world().host.sha256(&call.path("path")?)?.into())
     });
@@ -100,6 +109,12 @@ fn files(ns: &mut Namespace<'_, '_>) {
             .map_err(|e| Error::failed("host.not_json", format!("{}: {e}", path.display())))?;
         Ok(values::from_json(value))
     });
+    ns.function("read_yaml(path: string) -> any", "A YAML file as maps and arrays: a compose file, for one.", |call| {
+        let path = call.path("path")?;
+        let value = serde_saphyr::from_slice(&call.world().host.read(&path)?)
+            .map_err(|e| Error::failed("host.not_yaml", format!("{}: {e}", path.display())))?;
+        Ok(values::from_json(value))
+    });
     ns.effect(
         "write_json(path: string, value: any, options: Map = #{})",
         "Writes plain data as a private JSON file, as `host::write`.",
@@ -153,6 +168,15 @@ fn clear_text(value: Dynamic) -> String {
 }
 
 fn machine(ns: &mut Namespace<'_, '_>) {
+    ns.function(
+        "program(name: string) -> any",
+        "The program that `host::run` would start by this name, as an absolute path: a name with a slash is a path \
+         itself, any other is looked up in PATH. `()` where there is none that may be run.",
+        |call| {
+            let found = call.world().host.program(&call.string("name")?);
+            Ok(found.map_or(Dynamic::UNIT, |path| path.display().to_string().into()))
+        },
+    );
     ns.effect(
         "run(argv: Array, options: Map = #{}) -> Map",
         "Runs a command of this machine; argv, not a shell string. Options: dir, env (a map; a secret in it is handed \
@@ -179,6 +203,17 @@ fn machine(ns: &mut Namespace<'_, '_>) {
     ns.function("now() -> string", "The time in UTC, RFC 3339 with seconds.", |call| {
         Ok(call.world().host.now().into())
     });
+    ns.function(
+        "seconds_since(time: string) -> int",
+        "How many seconds ago a time was that `host::now` gave.",
+        |call| {
+            let read = |text: &str| {
+                let moment = text.parse::<jiff::Timestamp>().map(jiff::Timestamp::as_second);
+                moment.map_err(|e| Error::failed("script.wrong_type", format!("{text:?} is no time: {e}")))
+            };
+            Ok((read(&call.world().host.now())? - read(&call.string("time")?)?).into())
+        },
+    );
     ns.function("sleep(seconds: number)", "Waits; Ctrl-C ends it.", |call| {
         call.session.check_reading()?;
         let value = call.value("seconds");

@@ -51,7 +51,8 @@ fn functions(ns: &mut Namespace<'_, '_>) {
          every file against the server's manifest. What the volume held goes, so its step may be `repeatable`. From \
          then on the server keeps its log for the copy, in a replication slot: `pg_basebackup::discard` ends that. \
          Options: name (of the container in which it is going to follow; the slot is called so, too), max_rate (as \
-         `pg_basebackup --max-rate` takes it: `32M` a second; no limit when left out).\n\n\
+         `pg_basebackup --max-rate` takes it: `32M` a second; no limit when left out), cpu_shares (weight of its \
+         containers for the processors, of which 1024 is usual).\n\n\
          Errors: `basebackup.failed`, `basebackup.damaged`, `host.disk_full`.",
         copy,
     );
@@ -103,10 +104,24 @@ fn functions(ns: &mut Namespace<'_, '_>) {
         caught_up,
     );
     ns.effect(
-        "promote(copy: ClusterCopy, container: Container)",
+        "part(copy: ClusterCopy, server: Server) -> Server",
+        "Cuts a copy off from its server, which goes on and keeps nothing for it any more, and makes a cluster of its \
+         own of it, to try with: in a network of its own, where nobody reaches it and it reaches nobody. It proves \
+         nothing of what the server holds. Unlogged tables are empty in it. Gives it as a server.\n\n\
+         Errors: `basebackup.failed` with the end of its log.",
+        |call| {
+            let (copy, server): (ClusterCopy, Server) = (call.get("copy")?, call.get("server")?);
+            let name = &copy.name;
+            call.effect(format!("docker rm -f {name}; docker run --network none … {name}; pg_ctl promote"))?;
+            written(call, &copy.volume)?;
+            Ok(Dynamic::from(call.world().clusters.part(&copy, &server)?))
+        },
+    );
+    ns.effect(
+        "promote(copy: ClusterCopy, container: Container = ())",
         "Makes a cluster of its own of a copy that has caught up, and stops it cleanly. What no standby has, the rows \
-         of unlogged tables, is taken from the files of the server in `container`, which has stopped.\n\n\
-         Errors: `basebackup.not_stopped`, `basebackup.other_cluster`.",
+         of unlogged tables, is taken from the files of the server in `container`, which has stopped; it is left out \
+         for a copy that was parted.\n\nErrors: `basebackup.not_stopped`, `basebackup.other_cluster`.",
         promote,
     );
     ns.effect(
@@ -126,9 +141,10 @@ fn functions(ns: &mut Namespace<'_, '_>) {
 
 fn copy(call: &mut Call<'_>) -> ScriptResult {
     let (server, volume): (Server, Volume) = (call.get("server")?, call.get("volume")?);
-    let o = call.options("options", &["name", "max_rate"])?;
+    let o = call.options("options", &["name", "max_rate", "cpu_shares"])?;
     let name = o.string("name")?.unwrap_or_else(|| format!("{}-pgscript-copy", server.container_name));
-    let options = CopyOptions { name, max_rate: o.string("max_rate")? };
+    let cpu_shares = o.int("cpu_shares")?.and_then(|shares| u64::try_from(shares).ok());
+    let options = CopyOptions { name, max_rate: o.string("max_rate")?, cpu_shares };
     let rate = options.max_rate.iter().map(|rate| format!(" --max-rate={rate}")).collect::<String>();
     call.effect(format!("pg_basebackup -h {} -X stream{rate} -D {}", server.container_name, volume.mount_point))?;
     written(call, &volume.name)?;
@@ -174,9 +190,10 @@ fn stopped(call: &Call<'_>, copy: &ClusterCopy, container: &Container) -> Result
 }
 
 fn promote(call: &mut Call<'_>) -> ScriptResult {
-    let (copy, container): (ClusterCopy, Container) = (call.get("copy")?, call.get("container")?);
+    let copy: ClusterCopy = call.get("copy")?;
+    let container: Option<Container> = call.has("container").then(|| call.get("container")).transpose()?;
     call.effect(format!("docker exec {} pg_ctl promote; docker stop {}", copy.name, copy.name))?;
-    let (stopped, _) = stopped(call, &copy, &container)?;
-    call.world().clusters.promote(&copy, &stopped)?;
+    let stopped = container.map(|container| stopped(call, &copy, &container)).transpose()?;
+    call.world().clusters.promote(&copy, stopped.as_ref().map(|(stopped, _)| stopped))?;
     Ok(Dynamic::UNIT)
 }

@@ -33,6 +33,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
     registrar.namespace("pg_dump", "Dumps of a cluster or database, complete and checked, and their restore.", |ns| {
         dumps(ns);
         restores(ns);
+        untaken(ns);
     });
 }
 
@@ -180,6 +181,25 @@ fn restores(ns: &mut Namespace<'_, '_>) {
             let report = call.world().postgres.transfer(&source, &to, &options)?;
             call.session.prove(Fact::Restored { path: PathBuf::new(), container: to.container })?;
             Ok(values::from_serde(&report))
+        },
+    );
+}
+
+/// What a throw-away server says to the schema of another.
+fn untaken(ns: &mut Namespace<'_, '_>) {
+    ns.effect(
+        "untaken(source: Server, target: Server, client: string) -> Array",
+        "Restores the roles and the schemas of all databases of a server, without a row, into a throw-away server of \
+         another version, and gives what that does not take: #{ database, object, message, hint, statement } each. \
+         `client` is the image whose pg_dump is used. The target is spoilt by it.\n\n\
+         Errors: `dump.failed`, `restore.sessions_connected`.",
+        |call| {
+            let (source, to): (Server, Server) = (call.get("source")?, call.get("target")?);
+            let client = call.string("client")?;
+            let (from, into) = (&source.container_name, &to.container_name);
+            call.effect(format!("pg_dumpall --schema-only -h {from} | psql -h {into}"))?;
+            target(call, &to)?;
+            Ok(values::from_serde(&call.world().postgres.untaken(&source, &to, &client)?))
         },
     );
 }

@@ -3,7 +3,9 @@
 use rhai::Dynamic;
 
 use super::{Registrar, values};
-use crate::world::postgres::Server;
+use crate::script::record::Verdict;
+use crate::script::verdict;
+use crate::world::postgres::{ANY_DATABASE, Server};
 
 pub fn register(registrar: &mut Registrar<'_>) {
     registrar.namespace("run", "The durable run this script is part of.", |ns| {
@@ -27,8 +29,35 @@ pub fn register(registrar: &mut Registrar<'_>) {
             },
         );
         ns.function(
+            "seconds(step: string) -> float",
+            "How long a step of this run took that is done; () of one that is not.",
+            |call| Ok(call.session.record.seconds(&call.string("step")?).map_or(Dynamic::UNIT, Dynamic::from)),
+        );
+        ns.function(
+            "judges(subject: string, details: Map)",
+            "The script is going to give its verdict on the subject. Where it fails instead, that is the verdict: not \
+             ready, because of the error, whose code and message go with the details (as code and why).",
+            |call| {
+                let details = values::to_json(&call.value("details"))?;
+                call.session.steps().judges(call.string("subject")?, details);
+                Ok(Dynamic::UNIT)
+            },
+        );
+        ns.function(
+            "verdict(ready: bool, says: string, details: Map)",
+            "What the script has come to, in one line that a person can act on, and in details for machines and later \
+             runs: kept with the run, and shown by `pgscript status`.",
+            |call| {
+                let (ready, says) = (call.get("ready")?, call.string("says")?);
+                let details = values::to_json(&call.value("details"))?;
+                verdict::give(call.session, Verdict { ready, says, details })?;
+                Ok(Dynamic::UNIT)
+            },
+        );
+        ns.function(
             "list() -> Array",
-            "The runs of this machine, oldest first: #{ id, script, state, directory, begun_at } each.",
+            "The runs of this machine, oldest first: #{ id, script, state, directory, begun_at, verdict } each; the \
+             last is () or #{ ready, says, details }.",
             |call| Ok(values::from_serde(&call.session.record.runs()?)),
         );
         ns.effect(
@@ -39,7 +68,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
             |call| {
                 let (run, server): (_, Server) = (call.string("run")?, call.get("server")?);
                 let sql = "SELECT system_identifier::text AS identifier FROM pg_catalog.pg_control_system()";
-                let rows = call.world().postgres.query(&server, &server.database, sql, &[])?;
+                let rows = call.world().postgres.query(&server, ANY_DATABASE, sql, &[])?;
                 let found = rows.first().and_then(|row| row.get("identifier")?.as_str()).unwrap_or_default();
                 call.effect(format!("note in the journal of {run} that it was put back"))?;
                 call.session.record.put_back(&run, found)?;
