@@ -14,7 +14,7 @@ STRATEGY ?= auto
 demo: build
 	$(ENGINE) 13 17 -- $(STACK)/demo.sh target/release/pgscript $(STRATEGY)
 
-# All tests, on real containers; writes `faults_tested` to target/figures.json.
+# All tests, on real containers; writes `faults_tested`, `preflight_checks` and other counts to target/figures.json.
 test:
 	cargo test --locked --no-run
 	$(ENGINE) 13 15 17 18 -- tests/run.sh

@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
 """Ratios of pgscript against the documented commands and against plain tools, on a database of more than 1 GB.
 
-    bench.py BINARY [check|shell|small|backup|content|outage|growth|slowdown]...
+    bench.py BINARY [check|shell|small|backup|content|outage|growth|before|slowdown]...
 
 Prints each figure beside its target, writes them to target/figures.json, and ends with 1 where a target is missed. What
 is compared takes turns on the same machine in the same run: only the ratios mean anything. Nothing stays behind.
+
+What is known before the night is the part `before`. `preflight_s`: seconds of the checks alone, on a stack like the
+demo's. `rehearsal_slowdown`: what pgbench still does in a second on the running server during a rehearsal, as a share
+of what it did before. `rehearsal_error`: how far the outage that a rehearsal expects is from that of the upgrade that
+follows, as a share of the latter; both without pgbench, for a rehearsal yields to whatever else wants the processors.
 """
 
 import datetime
@@ -38,6 +43,9 @@ TARGETS = {
     "outage_small_vs_as_written": 0.7,
     "outage_growth_10x": 1.2,
     "application_slowdown": 0.7,
+    "preflight_s": 15,
+    "rehearsal_slowdown": 0.7,
+    "rehearsal_error": 0.4,
     "check_vs_python": 1.0,
     "peak_rss_mb": 64,
     "journal_overhead": 0.05,
@@ -47,8 +55,8 @@ TARGETS = {
     "completion_ms_200_containers": 500,
 }
 # Of these a higher figure is the better one.
-AT_LEAST = {"application_slowdown"}
-PARTS = ("check", "shell", "small", "backup", "content", "outage", "growth", "slowdown")
+AT_LEAST = {"application_slowdown", "rehearsal_slowdown"}
+PARTS = ("check", "shell", "small", "backup", "content", "outage", "growth", "before", "slowdown")
 
 
 def say(text):
@@ -250,6 +258,44 @@ class Bench:
         show_steps(steps)
         tenth.down()
 
+    def before(self, stack):
+        """What is known before the night, and what it costs the application."""
+        say("preflight on little data …")
+        little = self.stack("gb:4")
+        looks = interleaved({"ours": lambda: seconds(lambda: self.pgscript("preflight.rhai", site(little)))}, 3)
+        little.down()
+        self.figures["preflight_s"] = round(looks["ours"], 1)
+        say(f"  {self.figures['preflight_s']} s")
+        say("outage that a rehearsal expects, against that of the upgrade …")
+        expected, rehearsed = self.rehearse(stack)
+        outage, steps = self.upgrade(stack, "auto")
+        self.figures["rehearsal_error"] = round(abs(expected - outage) / outage, 3)
+        say(f"  {expected} s against {outage:.1f} s: off by {self.figures['rehearsal_error']}")
+        show_steps({"rehearsed": rehearsed, "upgraded": steps})
+        self.roll_back(stack)
+        self.rehearsal_slowdown(stack)
+
+    def rehearsal_slowdown(self, stack):
+        say("transactions of pgbench beside a rehearsal, against those before …")
+        pgbench, expected = Pgbench(stack), []
+
+        def rehearse():
+            begun = time.time()
+            expected.append(self.rehearse(stack)[0])
+            ended = time.time()
+            pgbench.end()
+            return begun, ended
+
+        self.transactions("rehearsal_slowdown", pgbench, rehearse)
+        pgbench.remove()
+        say(f"  the outage that it expects, beside pgbench: {expected[0]} s")
+
+    def rehearse(self, stack):
+        """Gives the seconds without an application that are to be expected, and those of each step."""
+        events = self.pgscript("rehearse.rhai", site(stack))
+        verdict = next(e for e in events if e["event"] == "verdict")
+        return verdict["details"]["outage"]["expected"], step_seconds(events)
+
     def slowdown(self, stack):
         say("transactions of pgbench beside the copy that follows, against those before …")
         pgbench, copying = Pgbench(stack), []
@@ -261,26 +307,30 @@ class Bench:
                 if event["event"] == "step_done":
                     pgbench.end()
 
+        def copy():
+            self.upgrade(stack, "pg_upgrade", heard)
+            return copying[0], copying[-1]
+
+        self.transactions("application_slowdown", pgbench, copy)
+
+    def transactions(self, name, pgbench, work):
+        """The share of its transactions that pgbench still does beside `work`, which ends pgbench and gives the moments
+        between which it was beside it."""
         # At first everything it touches is new.
         time.sleep(5)
-        begun = time.time()
+        before = time.time(), time.time() + 20
         time.sleep(20)
-        ended = time.time()
-        self.upgrade(stack, "pg_upgrade", heard)
-        beside, before = pgbench.tps(copying[0], copying[-1]), pgbench.tps(begun, ended)
-        self.figures["application_slowdown"] = round(beside / before, 3)
-        say(f"  {beside:.0f} against {before:.0f} a second, for {copying[-1] - copying[0]:.1f} s")
+        during = work()
+        beside, alone = pgbench.tps(*during), pgbench.tps(*before)
+        self.figures[name] = round(beside / alone, 3)
+        say(f"  {beside:.0f} against {alone:.0f} a second, for {during[1] - during[0]:.1f} s")
 
     def upgrade(self, stack, strategy, heard=None):
         """Gives the seconds without an application, and those of each step."""
-        events = self.pgscript("upgrade.rhai", {
-            "project": stack.name, "to": TO, "strategy": strategy, "ansible_dir": stack.dir / "ansible",
-            "ansible_inventory": "inventory.yml", "ansible_limit": stack.name, "ansible_virtualenv": "venv",
-        }, heard)
+        events = self.pgscript("upgrade.rhai", {**site(stack), "strategy": strategy}, heard)
         started = {e["path"]: moment(e["time"]) for e in events if e["event"] == "step_started"}
-        steps = {e["path"]: e["seconds"] for e in events if e["event"] == "step_done"}
         written = stack.written_since(started["deploy the new version"])
-        return written - started["stop the application"], steps
+        return written - started["stop the application"], step_seconds(events)
 
     def streams(self, stack):
         """Memory only: what the upgrade here does not do. The stack is stopped."""
@@ -321,6 +371,16 @@ class Bench:
         self.figures[name] = round(ours / theirs, 3)
         unit, factor = ("ms", 1000) if theirs < 1 else ("s", 1)
         say(f"  {ours * factor:.1f} {unit} against {theirs * factor:.1f} {unit}: {ours / theirs:.3f}")
+
+
+def site(stack):
+    """The parameters that say which stack is meant, how it is deployed, and where it is to go."""
+    return {"project": stack.name, "to": TO, "ansible_dir": stack.dir / "ansible",
+            "ansible_inventory": "inventory.yml", "ansible_limit": stack.name, "ansible_virtualenv": "venv"}
+
+
+def step_seconds(events):
+    return {e["path"]: e["seconds"] for e in events if e["event"] == "step_done"}
 
 
 def warm(directory):
@@ -365,7 +425,7 @@ def measure(bench, parts):
         bench.shell()
     if "small" in parts:
         bench.small()
-    if {"backup", "content", "outage", "growth", "slowdown"} & set(parts):
+    if {"backup", "content", "outage", "growth", "before", "slowdown"} & set(parts):
         stacks = bench.equal_stacks(3 if "outage" in parts else 1)
         if "backup" in parts:
             bench.backup(stacks[0])
@@ -378,6 +438,8 @@ def measure(bench, parts):
             bench.outage(*stacks)
         if "growth" in parts:
             bench.growth(stacks[0])
+        if "before" in parts:
+            bench.before(stacks[0])
         if "slowdown" in parts:
             bench.slowdown(stacks[0])
         bench.figures["peak_rss_mb"] = round(bench.memory.peak, 1)

@@ -23,13 +23,16 @@ class Pgbench:
                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def end(self):
-        """By its sessions: a signal would end docker exec alone. Its database stays."""
+        """By its sessions: a signal would end docker exec alone. Its database stays until `remove`."""
         self.stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'pgbench'")
         output, _ = self.child.communicate()
         found = re.findall(r"progress: ([\d.]+) s, ([\d.]+) tps", output)
         self.progress = [(float(at), float(tps)) for at, tps in found]
         if not self.progress:
             raise SystemExit(f"pgbench: {output[-3000:]}")
+
+    def remove(self):
+        self.stack.sql("DROP DATABASE pgbench")
 
     def tps(self, begun, ended):
         """Mean of the seconds that lie between these moments altogether."""
