@@ -260,6 +260,58 @@ fn inventory_questions_respect_limit_and_group_variables() {
 }
 
 #[test]
+fn the_hosts_a_playbook_would_act_on_are_told_without_running_it() {
+    let tasks = "- file: {path: \"{{ playbook_dir }}/ran\", state: touch}\n  tags: [start]";
+    let Some(site) = Fixture::new(tasks) else { return };
+    let hosts = |hosts: &str, limit: Option<&str>| {
+        site.playbook(hosts, tasks);
+        let mut spec = PlaybookSpec { tags: vec!["start".into()], ..site.spec() };
+        spec.site.limit = limit.map(str::to_owned);
+        site.ansible().playbook_hosts(&spec)
+    };
+    assert_eq!(hosts("web", None).unwrap(), ["alpha", "beta"]);
+    assert_eq!(hosts("web", Some("beta")).unwrap(), ["beta"]);
+    // No inventory names localhost: Ansible knows it of itself, and a limit leaves it out.
+    assert_eq!(hosts("all:localhost", None).unwrap(), ["alpha", "beta", "gone", "localhost"]);
+    assert_eq!(hosts("all:localhost", Some("alpha")).unwrap(), ["alpha"]);
+    for (pattern, limit) in [("web", "dead"), ("all:localhost", "misspelt")] {
+        let error = hosts(pattern, Some(limit)).unwrap_err();
+        assert_eq!(error.code, "ansible.no_hosts", "{limit}: {}", error.message);
+        assert_eq!(error.hint.as_deref(), Some("the inventory has: alpha, beta, gone"));
+    }
+    assert!(!site.dir.path().join("ran").exists(), "the playbook was run");
+    assert_eq!(site.heard.output(), "");
+}
+
+#[test]
+fn what_a_playbook_would_stop_at_is_told_without_running_it() {
+    let Some(site) = Fixture::new("- ping:") else { return };
+    // Gathering facts is no task of the playbook: with it the run itself would not notice the tag.
+    site.write("facts.yml", "- hosts: alpha\n  tasks:\n    - ping:\n");
+    site.write("syntax.yml", "- hosts: web\n  tasks:\n    - no_such_module:\n");
+    let spec = |playbook: &str| PlaybookSpec { playbook: playbook.into(), ..site.spec() };
+    let code = |spec: PlaybookSpec| site.ansible().playbook_hosts(&spec).unwrap_err().code;
+    assert_eq!(code(spec("missing.yml")), "ansible.playbook");
+    assert_eq!(code(spec("syntax.yml")), "ansible.syntax");
+    assert_eq!(code(PlaybookSpec { tags: vec!["misspelt".into()], ..spec("facts.yml") }), "ansible.no_tasks");
+    assert_eq!(
+        code(PlaybookSpec { extra_vars_files: vec!["missing.yml".into()], ..site.spec() }),
+        "ansible.extra_vars"
+    );
+}
+
+#[test]
+fn a_play_for_a_host_that_is_given_acts_on_that_one() {
+    let Some(site) = Fixture::new("- ping:") else { return };
+    site.playbook("\"{{ target }}\"", "- ping:");
+    site.write("extra.yml", "target: beta\n");
+    let mut spec = PlaybookSpec { extra_vars_files: vec!["extra.yml".into()], ..site.spec() };
+    assert_eq!(site.ansible().playbook_hosts(&spec).unwrap(), ["beta"]);
+    spec.extra_vars = json!({"target": "alpha"}).as_object().unwrap().clone();
+    assert_eq!(site.ansible().playbook_hosts(&spec).unwrap(), ["alpha"]);
+}
+
+#[test]
 fn cancel_ends_ansible_and_what_it_started() {
     let Some(site) = Fixture::new("- shell: echo $$ > {{ playbook_dir }}/pid; exec sleep 61") else { return };
     let mut spec = site.spec();

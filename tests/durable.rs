@@ -27,6 +27,8 @@ mod terminal;
 mod told;
 #[path = "durable/unknown.rs"]
 mod unknown;
+#[path = "durable/verdicts.rs"]
+mod verdicts;
 
 use std::collections::BTreeMap;
 use std::fs;

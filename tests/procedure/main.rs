@@ -8,6 +8,7 @@ mod faults;
 #[path = "../gate/mod.rs"]
 mod gate;
 mod recovery;
+mod rehearsal;
 #[path = "../ssh/mod.rs"]
 mod ssh;
 mod stack;

@@ -260,7 +260,27 @@ impl Stack {
 
     /// The upgrade by a dump, with Ansible from the stack's own directory; see [`Stack::deploy_by_command`].
     pub fn upgrade_command(&self, to: u32, args: &[&str]) -> Command {
-        let mut command = self.pgscript(&["run", "upgrade.rhai"]);
+        let mut command = self.command_of("upgrade.rhai", to, args);
+        // Each of these is tried by itself, and takes its time in every upgrade.
+        if !args.iter().any(|arg| arg.starts_with("without_checks=")) {
+            let without = ["schema", "extensions", "names", "damage", "transactions", "md5", "memory", "bystanders"];
+            let without: Vec<_> = without.iter().map(|id| format!("{id}=tested by itself")).collect();
+            command.arg("--set").arg(format!("without_checks={}", without.join(",")));
+        }
+        command
+    }
+
+    /// These checks alone, with what they need, before an upgrade with these settings (`NAME=VALUE`): it takes a
+    /// fraction of all of them.
+    pub fn checks(&self, to: u32, ids: &str, settings: &[&str]) -> Command {
+        let only = format!("only_checks={ids}");
+        let set: Vec<_> = [only.as_str()].iter().chain(settings).flat_map(|set| ["--set", set]).collect();
+        self.command_of("preflight.rhai", to, &set)
+    }
+
+    /// Another script with the parameters of the upgrade.
+    pub fn command_of(&self, script: &str, to: u32, args: &[&str]) -> Command {
+        let mut command = self.pgscript(&["run", script]);
         let ansible = self.dir.join("ansible");
         let script = self.deploy_script();
         let mut set = |name: &str, value: &str| {

@@ -45,6 +45,9 @@ find_stack() {
         project) project="$value" ;;
         volume) volume="$value" ;;
         engine) engine="$value" ;;
+        # What a test has changed of the running stack is written there by it.
+        port) port="$value" ;;
+        database) database="$value" ;;
         esac
     done <"$dir/stack.conf"
     [ -z "$engine" ] || export DOCKER_HOST="$engine"
@@ -55,12 +58,14 @@ container() {
         --filter "label=com.docker.compose.service=$1" --filter 'label=com.docker.compose.oneoff=False' | head -n 1
 }
 
-# SQL from stdin to database $1; any error ends it with a code. The user is the bootstrap superuser.
+# SQL from stdin to database $1, by default the application's; any error ends it with a code. The user is the bootstrap
+# superuser.
 sql() {
-    local id
+    local id wanted="${1:-primero_production}"
+    [ "$wanted" != primero_production ] || wanted="${database:-$wanted}"
     id="$(container postgres)"
     [ -n "$id" ] || die "no database container in project $project"
-    docker exec -i "$id" psql -X -q -At -w -v ON_ERROR_STOP=1 -U primero -d "${1:-primero_production}"
+    docker exec -i "$id" psql -X -q -At -w -v ON_ERROR_STOP=1 -p "${port:-5432}" -U primero -d "$wanted"
 }
 
 beats() {
@@ -288,7 +293,7 @@ if [ "$verb" = up ]; then
     up "$@"
     exit
 fi
-name='' project='' volume='' dir='' engine='' taken=0
+name='' project='' volume='' dir='' engine='' port='' database='' taken=0
 find_stack "$@"
 shift "$taken"
 case "$verb" in

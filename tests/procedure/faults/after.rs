@@ -219,7 +219,7 @@ fn the_deploy_brings_another_version() {
 /// An upgrade that stands still before the dump is restored, from a site's copy of the script.
 #[track_caller]
 fn stands_still_before_the_restore(site: &Site) -> Watched {
-    let line = "let container = new_server::start(plan, dir);";
+    let line = "let filled = new_server::fill(plan, dumped, dir, site.user, jobs);";
     let script = edited(&site.stack, line, &format!("{}\n    {line}", pause(&site.stack)));
     let mut run = Watched::start(run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
     run.until("paused");

@@ -37,9 +37,9 @@ fn is_upgraded(stack: &Stack, strategy: &str) -> Run {
 }
 
 #[track_caller]
-fn is_refused(stack: &Stack, to: u32, said: &[&str]) {
+fn is_refused(stack: &Stack, to: u32, check: &str, said: &[&str]) {
     let before = Before::containers_of(stack);
-    run(&mut stack.upgrade_command(to, &["--set", "deploy=manual"])).expect(3, said);
+    run(&mut stack.checks(to, check, &["deploy=manual"])).expect(3, said);
     before.is_untouched(stack);
 }
 
@@ -129,7 +129,7 @@ fn driver_opts_volume() {
     stack.docker(&["rm", "--force", &stack.container("postgres")]);
     stack.docker(&["volume", "rm", &stack.volume]);
     with_override(&stack, "services: {}");
-    is_refused(&stack, 17, &["error[preflight.device]", &stack.volume, "device"]);
+    is_refused(&stack, 17, "volume", &["error[preflight.device]", &stack.volume, "device"]);
 }
 
 /// 18 wants its volume one level up: the compose file that mounts it as before is named before the outage.
@@ -138,7 +138,7 @@ fn mount_of_18() {
     let more = "services: {postgres: {volumes: ['database:/var/lib/postgresql/data']}}";
     let stack = stack_with(more, &[]);
     let said = ["error[preflight.mount]", "at /var/lib/postgresql/data, where nobody looks", "at /var/lib/postgresql:"];
-    is_refused(&stack, 18, &said);
+    is_refused(&stack, 18, "mount", &said);
 }
 
 /// A scheduler inside the server neither counts as a stranger, nor runs while data is dumped and compared; afterwards
@@ -297,7 +297,7 @@ fn mount_into_pgdata_no_password_given_other_user_and_time_zone() {
     ];
     for (service, said) in cases {
         with_override(&stack, &format!("services: {{postgres: {{{service}}}}}"));
-        is_refused(&stack, 17, &["error[preflight.trial_start]", said]);
+        is_refused(&stack, 17, "trial", &["error[preflight.trial_start]", said]);
     }
     let environment = stack.dir.join("postgres.env");
     let known = std::fs::read_to_string(&environment).unwrap();
@@ -309,7 +309,7 @@ fn mount_into_pgdata_no_password_given_other_user_and_time_zone() {
     let text = format!("services: {{application: {{{application}}}, worker: {{{application}}}}}");
     std::fs::write(&file, "").unwrap();
     with_override(&stack, &text);
-    is_refused(&stack, 17, &["error[preflight.trial_start]", "POSTGRES_PASSWORD is not set (any more)"]);
+    is_refused(&stack, 17, "trial", &["error[preflight.trial_start]", "POSTGRES_PASSWORD is not set (any more)"]);
     std::fs::write(&environment, known).unwrap();
     // As Debian's packages number it, and the files belong to it.
     stack.docker(&["exec", &stack.container("postgres"), "sh", "-c", "id -u postgres"]);

@@ -4,7 +4,7 @@
 
 pub mod after;
 mod as_before;
-mod before;
+pub mod before;
 mod booted;
 mod cancelled;
 mod clock;
@@ -21,8 +21,10 @@ mod guards;
 mod identity;
 mod journals;
 mod kept;
+mod know_before;
 mod leftovers;
 mod locks;
+mod misleading;
 mod objects;
 mod old_runs;
 mod preflight;

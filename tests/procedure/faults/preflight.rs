@@ -24,19 +24,23 @@ fn shared() -> (MutexGuard<'static, ()>, Arc<Stack>) {
     (TURN.lock().unwrap_or_else(PoisonError::into_inner), stack)
 }
 
-/// A run with Ansible that must come to nothing, with this exit code and these words.
+/// These checks alone, with these parameters, must find something in the way and say this of it.
 #[track_caller]
-fn refused(to: u32, arguments: &[&str], code: i32, said: &[&str]) {
+fn refused(to: u32, checks: &str, settings: &[&str], said: &[&str]) {
     let (_turn, stack) = shared();
-    let before = Before::containers_of(&stack);
-    let settings: Vec<_> = arguments.iter().flat_map(|a| ["--set", a]).collect();
-    ended(stack.upgrade(to, &settings), code, said);
-    before.is_untouched(&stack);
+    refused_on(&stack, to, checks, settings, said);
 }
 
 #[track_caller]
-fn ended(run: Run, code: i32, said: &[&str]) {
-    run.expect(code, said).expect(code, &["✗ failed in step `preflight`"]);
+fn refused_on(stack: &Stack, to: u32, checks: &str, settings: &[&str], said: &[&str]) {
+    let before = Before::containers_of(stack);
+    run(&mut stack.checks(to, checks, settings)).expect(3, said).expect(3, &[NOTHING]);
+    before.is_untouched(stack);
+}
+
+#[track_caller]
+fn ended(run: Run, said: &[&str]) {
+    run.expect(3, said).expect(3, &["✗ failed in step `preflight`"]);
 }
 
 #[test]
@@ -58,7 +62,7 @@ fn wrong_password_given() {
     let before = Before::containers_of(&stack);
     let run = run(upgrade(&stack, &[]).env("PGSCRIPT_PASSWORD", "surely-not-this-one"));
     assert!(!run.text.contains("surely-not-this-one"), "{}", run.text);
-    ended(run, 3, &["[primero.wrong_password]", "the password given", "PGSCRIPT_PASSWORD", NOTHING]);
+    ended(run, &["[primero.wrong_password]", "the password given", "PGSCRIPT_PASSWORD", NOTHING]);
     before.is_untouched(&stack);
 }
 
@@ -74,55 +78,108 @@ fn no_such_project() {
 #[test]
 fn target_not_newer() {
     let said = ["[preflight.not_newer]", "PostgreSQL 13 already", "--set to=14", NOTHING];
-    refused(13, &[], 3, &said);
-    refused(12, &[], 3, &said);
+    refused(13, "version", &[], &said);
+    refused(12, "version", &[], &said);
 }
 
 #[test]
 fn target_image_missing() {
     let said = ["[preflight.image_missing]", "no-such-registry.invalid/postgres:17", "--set image=", "docker load"];
-    refused(17, &["image=no-such-registry.invalid/postgres:17"], 3, &said);
+    refused(17, "image", &["image=no-such-registry.invalid/postgres:17"], &said);
 }
 
 #[test]
 fn image_of_another_version() {
     let said = ["[preflight.image_version]", "pgscript-test/postgres:15 has PostgreSQL 15, not 17", "--set image="];
-    refused(17, &["image=pgscript-test/postgres:15"], 3, &said);
+    refused(17, "image", &["image=pgscript-test/postgres:15"], &said);
 }
 
 #[test]
 fn inventory_says_another_version() {
-    let said = ["[deploy.wrong_version]", "is 17, the target is 15", "primero_postgres_version: '15'", NOTHING];
-    refused(15, &[], 3, &said);
+    let said = ["error[deploy.wrong_version]", "is 17, the target is 15", "primero_postgres_version: '15'"];
+    refused(15, "deploy", &[], &said);
 }
 
 #[test]
 fn wrong_limit() {
-    let said = ["[ansible.no_hosts]", "the limit nobody matches no host", "unreachable-host", NOTHING];
-    refused(17, &["ansible_limit=nobody"], 2, &said);
+    let said = ["error[ansible.no_hosts]", "the limit nobody matches no host", "unreachable-host"];
+    refused(17, "deploy", &["ansible_limit=nobody"], &said);
 }
 
 #[test]
 fn limit_that_matches_two_hosts() {
-    let said = ["[deploy.not_one_host]", "2 hosts", "unreachable-host", "--set ansible_limit=HOST", NOTHING];
-    refused(17, &["ansible_limit=all"], 3, &said);
+    let said = ["error[deploy.not_one_host]", "2 hosts", "unreachable-host", "--set ansible_limit=HOST"];
+    refused(17, "deploy", &["ansible_limit=all"], &said);
 }
 
 #[test]
 fn host_unreachable() {
-    let said = ["[ansible.unreachable]", "host unreachable-host is unreachable", "-m ping", NOTHING];
-    refused(17, &["ansible_limit=unreachable-host"], 5, &said);
+    let said = ["error[ansible.unreachable]", "host unreachable-host is unreachable", "-m ping"];
+    refused(17, "deploy", &["ansible_limit=unreachable-host"], &said);
 }
 
 #[test]
 fn ansible_missing() {
-    let said = ["[ansible.not_installed]", "/no/such/venv", "bin/ansible-playbook", NOTHING];
-    refused(17, &["ansible_virtualenv=/no/such/venv"], 5, &said);
+    let said = ["error[ansible.not_installed]", "/no/such/venv", "bin/ansible-playbook"];
+    refused(17, "deploy", &["ansible_virtualenv=/no/such/venv"], &said);
 }
 
 #[test]
 fn inventory_missing() {
-    refused(17, &["ansible_inventory=nowhere.yml"], 2, &["[ansible.inventory]", "nowhere.yml", NOTHING]);
+    refused(17, "deploy", &["ansible_inventory=nowhere.yml"], &["error[ansible.inventory]", "nowhere.yml"]);
+}
+
+#[test]
+fn misspelt_playbook() {
+    let said = ["error[ansible.playbook]", "there is no playbook", "ansible/aplication-primero.yml"];
+    refused(17, "deploy", &["ansible_playbook=aplication-primero.yml"], &said);
+}
+
+#[test]
+fn misspelt_tag() {
+    let said = ["error[ansible.no_tasks]", "runs no task on any host", "check the tags"];
+    refused(17, "deploy", &["ansible_tags=strat"], &said);
+}
+
+#[test]
+fn misspelt_extra_vars_file() {
+    let said = ["error[ansible.extra_vars]", "there is no file of extra vars", "ansible/secrest.yml"];
+    refused(17, "deploy", &["ansible_extra_vars_files=secrest.yml"], &said);
+}
+
+/// Without a limit an inventory of one host looks safe, but Ansible knows localhost without any inventory.
+#[test]
+fn playbook_for_more_than_the_host() {
+    let (_turn, stack) = shared();
+    let ansible = stack.dir.join("ansible");
+    let play = "- hosts: all:localhost\n  gather_facts: false\n  tasks:\n    - ping:\n      tags: [start]\n";
+    std::fs::write(ansible.join("everywhere.yml"), play).unwrap();
+    let host = format!("{} ansible_connection=local primero_postgres_version=17\n", stack.name);
+    std::fs::write(ansible.join("one-host.ini"), host).unwrap();
+    let hosts = format!("would act on localhost, {0}; it must act on {0} alone", stack.name);
+    let cure = format!("--set ansible_limit={}", stack.name);
+    let said = ["error[deploy.not_one_host]", &hosts, &cure];
+    let further = ["ansible_playbook=everywhere.yml", "ansible_inventory=one-host.ini", "ansible_limit="];
+    refused_on(&stack, 17, "deploy", &further, &said);
+}
+
+#[test]
+fn deploy_command_empty() {
+    let said = ["error[deploy.no_command]", "no command is given", "--set deploy_command=PROGRAM,ARGUMENT,…"];
+    refused(17, "deploy", &["deploy=command"], &said);
+}
+
+#[test]
+fn deploy_command_that_is_not_there() {
+    let cure = "--set deploy_command=/PATH/TO/PROGRAM,ARGUMENT,…";
+    let refused = |command: &str, said: &[&str]| {
+        let command = format!("deploy_command={command}");
+        let said: Vec<_> = ["error[deploy.command_not_found]", cure].iter().chain(said).copied().collect();
+        refused(17, "deploy", &["deploy=command", &command], &said);
+    };
+    refused("no-such-program,up", &["there is no program no-such-program in PATH"]);
+    refused("/no/such/deploy.sh,up", &["there is no program /no/such/deploy.sh", "looked for was the file"]);
+    refused("/etc/passwd", &["/etc/passwd is not a file that may be run"]);
 }
 
 #[test]
@@ -131,7 +188,7 @@ fn not_enough_space() {
     let before = Before::containers_of(&stack);
     let disk = SmallDisk::new(&stack, 16);
     let base = format!("base={}", disk.0.join("artefacts").display());
-    ended(run(&mut upgrade(&stack, &["--set", &base])), 3, &["[preflight.space]", "MB free at", "--set base=DIR"]);
+    refused_on(&stack, 17, "room", &[&base], &["[preflight.space]", "MB free at", "--set base=DIR"]);
     assert_eq!(super::before::walk(&disk.0), Vec::<std::path::PathBuf>::new());
     before.is_untouched(&stack);
 }
@@ -156,7 +213,7 @@ fn database_container_already_stopped() {
     stack.docker(&["stop", &stack.container("postgres")]);
     let before = Before::containers_of(&stack);
     let name = format!("docker start {}-postgres-1", stack.name);
-    ended(run(&mut upgrade(&stack, &[])), 3, &["[preflight.not_running]", "is exited", &name, NOTHING]);
+    ended(run(&mut upgrade(&stack, &[])), &["[preflight.not_running]", "is exited", &name, NOTHING]);
     before.is_untouched(&stack);
     stack.docker(&["start", &stack.container("postgres")]);
     stack.writes();

@@ -53,13 +53,14 @@ fn other_project_that_uses_the_database_is_named_before_the_outage() {
     let held = format!("{} (of no Compose project): primero@primero_production from 1", other("holds"));
     let visited = format!("{} (Compose project elsewhere): ", other("visits"));
     let said = ["error[preflight.other_clients]", &held, &visited, "docker stop"];
-    let refused = run(&mut upgrade(&stack, &[])).expect(3, &said);
+    let clients = || run(&mut stack.checks(17, "clients", &[]));
+    let refused = clients().expect(3, &said);
     assert!(!refused.text.contains(&other("idle")), "{}", refused.text);
     before.is_untouched(&stack);
     stack.docker(&["rm", "-f", "-v", &other("holds")]);
     // Its server process would sleep on.
     stack.sql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'");
-    let refused = run(&mut upgrade(&stack, &[])).expect(3, &["error[preflight.other_clients]", &visited]);
+    let refused = clients().expect(3, &["error[preflight.other_clients]", &visited]);
     assert!(!refused.text.contains(&other("holds")), "{}", refused.text);
     stack.docker(&["rm", "-f", "-v", &other("visits")]);
     let mut watched = Watched::start(upgrade(&stack, &[]));

@@ -58,8 +58,8 @@ fn pg_upgrade_fails_and_everything_is_back() {
 #[track_caller]
 fn refused_or_dumped(stack: &Stack, why: &str) -> Run {
     let before = Before::containers_of(stack);
-    let forced = ["--set", "strategy=pg_upgrade"];
-    run(&mut upgrade(stack, &forced)).expect(3, &["error[preflight.strategy]", why, "--set strategy=dump"]);
+    let mut forced = stack.checks(17, "strategy", &["strategy=pg_upgrade"]);
+    run(&mut forced).expect(3, &["error[preflight.strategy]", why, "--set strategy=dump"]);
     before.is_untouched(stack);
     let mut auto = Watched::start(upgrade(stack, &AUTO));
     auto.until("2 make the artefact directory");

@@ -1,0 +1,403 @@
+//! What the preflight finds, days before the outage: all checks are made, each with a verdict of its own, in one table.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::SmallDisk;
+use super::before::Before;
+use super::objects::Variant;
+use crate::stack::{Run, Stack, run};
+
+/// What `preflight.rhai` found, as a monitor reads it.
+struct Looked {
+    run: Run,
+    verdict: Value,
+}
+
+impl Looked {
+    /// Made with these checks alone (all of them where none is named), and what they need.
+    #[track_caller]
+    fn at(stack: &Stack, to: u32, checks: &str, further: &[&str]) -> Self {
+        Self::by(&mut Self::command(stack, to, checks, further))
+    }
+
+    fn command(stack: &Stack, to: u32, checks: &str, further: &[&str]) -> Command {
+        let mut command = stack.checks(to, checks, further);
+        command.args(["--format", "json"]);
+        command
+    }
+
+    #[track_caller]
+    fn by(command: &mut Command) -> Self {
+        let run = run(command);
+        let events = run.text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let verdict = events.rev().find(|event| event["event"] == "verdict");
+        let verdict = verdict.unwrap_or_else(|| panic!("no verdict:\n{}", run.text));
+        Self { run, verdict }
+    }
+
+    /// Each finding: its check, its verdict, and all that it says.
+    fn findings(&self) -> Vec<(&str, &str, String)> {
+        let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        let all = self.verdict["details"]["checks"].as_array().unwrap();
+        let said = |one: &Value| format!("[{}] {}\n{}", text(one, "code"), text(one, "what"), text(one, "cure"));
+        all.iter().map(|one| (one["id"].as_str().unwrap(), one["verdict"].as_str().unwrap(), said(one))).collect()
+    }
+
+    /// The check has this verdict, and says each of these.
+    #[track_caller]
+    fn finds(&self, id: &str, verdict: &str, words: &[&str]) -> &Self {
+        let findings = self.findings();
+        let of_it: String = findings.iter().filter(|one| one.0 == id && one.1 == verdict).map(|one| &*one.2).collect();
+        assert!(!of_it.is_empty(), "{id} is not {verdict}: {findings:#?}");
+        for word in words {
+            assert!(of_it.contains(word), "{id} does not say {word:?}: {of_it}");
+        }
+        let is_ready = self.verdict["ready"].as_bool().unwrap();
+        let is_blocked = findings.iter().any(|one| one.1 == "blocked");
+        assert_eq!((is_ready, self.run.code), (!is_blocked, if is_blocked { 3 } else { 0 }), "{}", self.run.text);
+        self
+    }
+}
+
+/// The checks that were seen to find something.
+#[derive(Default)]
+struct Fired(BTreeSet<String>);
+
+impl Fired {
+    #[track_caller]
+    fn by(&mut self, looked: &Looked, id: &str, verdict: &str, words: &[&str]) {
+        looked.finds(id, verdict, words);
+        self.0.insert(id.to_owned());
+    }
+
+    /// One check alone, with these parameters.
+    #[track_caller]
+    fn alone(&mut self, stack: &Stack, to: u32, id: &str, set: &[&str], verdict: &str, words: &[&str]) {
+        self.by(&Looked::at(stack, to, id, set), id, verdict, words);
+    }
+}
+
+/// A container of nobody's project; it goes with the stack.
+fn stranger(stack: &Stack, name: &str, options: &[&str]) -> String {
+    let (name, label) = (format!("{}-{name}", stack.name), format!("pgscript.test.stack={}", stack.name));
+    let begin = ["run", "--detach", "--name", &name, "--label", &label];
+    let end = ["pgscript-test/app:1", "idle.sh"];
+    stack.docker(&[&begin, options, &end].concat());
+    name
+}
+
+/// Every check finds what it is there for, and nothing where there is nothing.
+#[test]
+fn each_check_fires_and_does_not() {
+    let mut fired = Fired::default();
+    let calm = Stack::with(17, &["--seed", "none"]);
+    calm.deploy_by_command();
+    let before = Before::containers_of(&calm);
+    calm.inventory_version(18);
+    let looked = Looked::at(&calm, 18, "", &[]);
+    let findings = looked.findings();
+    let all: BTreeSet<_> = findings.iter().map(|one| one.0.to_owned()).collect();
+    // The compose file mounts the volume where 17 has its cluster, which has no checksums.
+    let of_18 = ["mount", "checksums"];
+    let odd: Vec<_> = findings.iter().filter(|one| one.1 != "fine" && !of_18.contains(&one.0)).collect();
+    assert!(odd.is_empty(), "{odd:#?}");
+    fired.by(
+        &looked,
+        "mount",
+        "warned",
+        &["keeps its cluster in /var/lib/postgresql/18/docker", "in the compose file"],
+    );
+    fired.by(&looked, "checksums", "warned", &["will have data checksums"]);
+    before.is_untouched(&calm);
+
+    let stack = Stack::with(13, &["--seed", "none"]);
+    stack.deploy_by_command();
+    let before = Before::containers_of(&stack);
+    by_parameters(&stack, &mut fired);
+    by_neighbours(&stack, &mut fired);
+    by_what_the_cluster_holds(&stack, &mut fired);
+    before.is_untouched(&stack);
+    by_the_server(&stack, &mut fired);
+    let missing: Vec<_> = all.difference(&fired.0).collect();
+    assert!(missing.is_empty(), "not seen to find anything: {missing:?}");
+    if let Ok(path) = std::env::var("PGSCRIPT_TEST_CHECKS") {
+        std::fs::write(path, all.len().to_string()).unwrap();
+    }
+}
+
+fn by_parameters(stack: &Stack, fired: &mut Fired) {
+    Looked::at(stack, 17, "mount,checksums", &[]).finds("mount", "fine", &[]).finds("checksums", "fine", &[]);
+    fired.alone(stack, 13, "version", &[], "blocked", &["[preflight.not_newer]", "PostgreSQL 13 already"]);
+    fired.alone(stack, 17, "image", &["image=pgscript-test/postgres:15"], "blocked", &["has PostgreSQL 15, not 17"]);
+    fired.alone(stack, 17, "stack", &["project=elsewhere"], "blocked", &["[stack.not_found]", "elsewhere"]);
+    fired.alone(stack, 17, "way_back", &["backup=no", "keep_volume=no"], "blocked", &["no way back"]);
+    fired.alone(stack, 17, "deploy", &["deploy=ansible", "ansible_limit=nobody"], "blocked", &["[ansible.no_hosts]"]);
+    fired.alone(stack, 17, "outage", &["outage_minutes=0"], "warned", &["and may be for 0 min", "rehearse.rhai"]);
+    let by_files = ["strategy=dump", "compare=files"];
+    fired.alone(stack, 17, "comparison", &by_files, "blocked", &["[verify.level]", "--set compare=counts"]);
+    let mut with_password = Looked::command(stack, 17, "password", &[]);
+    let looked = Looked::by(with_password.env("PGSCRIPT_PASSWORD", "surely-not-this-one"));
+    fired.by(&looked, "password", "blocked", &["[primero.wrong_password]"]);
+
+    let open = stack.dir.join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::os::unix::fs::chown(&open, Some(1234), None).unwrap();
+    let base = format!("base={}", open.display());
+    fired.alone(stack, 17, "artefacts", &[&base], "blocked", &["[host.not_private]", "chown"]);
+    let disk = SmallDisk::new(stack, 16);
+    let base = format!("base={}", disk.0.join("artefacts").display());
+    fired.alone(stack, 17, "room", &[&base], "blocked", &["[preflight.space]", "MB free at"]);
+
+    let broken = Variant::of(stack, "broken", "ENTRYPOINT [\"sh\", \"-c\", \"echo FATAL: no; exit 1\"]");
+    // What asks the image for its version comes past its entry point.
+    let image = format!("image={}", broken.0);
+    fired.alone(stack, 17, "trial", &[&image], "blocked", &["[preflight.trial_start]", "FATAL: no"]);
+    stack.sql("primero_production", "CREATE EXTENSION pg_trgm");
+    let without = Variant::of(stack, "without-pg-trgm", "RUN find / -xdev -name pg_trgm.control -delete");
+    let image = format!("image={}", without.0);
+    let said = ["[preflight.missing_on_target]", "extension pg_trgm (database primero_production)"];
+    fired.alone(stack, 17, "extensions", &[&image], "blocked", &said);
+}
+
+fn by_neighbours(stack: &Stack, fired: &mut Fired) {
+    let database = stack.container("postgres");
+    let updater = stranger(stack, "watchtower", &[]);
+    fired.alone(stack, 17, "bystanders", &[], "warned", &[&updater, "docker stop"]);
+    let inside = stranger(stack, "inside", &["--network", &format!("container:{database}")]);
+    fired.alone(stack, 17, "network", &[], "blocked", &["[preflight.shared_network]", &inside]);
+    let holder = stranger(stack, "holder", &["--volume", &format!("{}:/data:ro", stack.volume)]);
+    fired.alone(stack, 17, "ownership", &[], "blocked", &["[preflight.shared_volume]", &holder]);
+    let near = stranger(stack, "near", &["--network", &format!("{}_default", stack.name)]);
+    fired.alone(stack, 17, "clients", &[], "warned", &[&near, "No connection within the last minute"]);
+    stack.docker(&["rm", "--force", &updater, &inside, &holder, &near]);
+
+    let by_hand = format!("{}_byhand", stack.name);
+    let label = format!("pgscript.test.stack={}", stack.name);
+    stack.docker(&["network", "create", "--label", &label, &by_hand]);
+    stack.docker(&["network", "connect", &by_hand, &database]);
+    fired.alone(stack, 17, "labels", &[], "blocked", &["[preflight.unlabelled]", &by_hand, "external: true"]);
+    stack.docker(&["network", "disconnect", &by_hand, &database]);
+    let fence = format!("{}_pgscript_fence", stack.name);
+    stack.docker(&["network", "create", "--label", &label, &fence]);
+    fired.alone(stack, 17, "unfinished", &[], "blocked", &["[preflight.unfinished]"]);
+    stack.docker(&["network", "rm", &by_hand, &fence]);
+
+    let (project, data) = (format!("{}-odd", stack.name), stack.dir.join("bind"));
+    let mount = format!("{}:/var/lib/postgresql/data", data.display());
+    let label = |key: &str, value: &str| format!("com.docker.compose.{key}={value}");
+    let (of_project, of_service) = (label("project", &project), label("service", "postgres"));
+    let odd = stranger(stack, "odd", &["--label", &of_project, "--label", &of_service, "--volume", &mount]);
+    let set = format!("project={project}");
+    fired.alone(stack, 17, "volume", &[&set], "blocked", &["[postgres.no_volume]", "bind mount"]);
+    stack.docker(&["rm", "--force", &odd]);
+}
+
+fn by_what_the_cluster_holds(stack: &Stack, fired: &mut Fired) {
+    stack.sql(
+        "primero_production",
+        "CREATE TABLE notes (note text PRIMARY KEY);
+         CREATE VIEW night AS SELECT '2026-01-01'::timestamptz AT TIME ZONE 'US/Eastern' AS it;
+         CREATE FUNCTION pf(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
+         CREATE OPERATOR !# (LEFTARG = int, PROCEDURE = pf);
+         ALTER ROLE primero SET operator_precedence_warning = on;
+         ALTER SYSTEM SET vacuum_cleanup_index_scale_factor = 0.2;
+         SELECT pg_reload_conf(), pg_replication_origin_create('elsewhere');",
+    );
+    let ids = "md5,transactions,objects,settings,role_settings,collations,time_zones,schema";
+    let held = "BEGIN; SELECT 1; SELECT pg_sleep(60);";
+    let mut holder = super::client(stack, &["--rm", "--detach"], held);
+    assert!(holder.status().unwrap().success());
+    let looked = Looked::at(stack, 17, ids, &["strategy=auto", "transaction_minutes=0"]);
+    fired.by(&looked, "md5", "warned", &["primero", "\\password"]);
+    fired.by(&looked, "transactions", "warned", &["has been open for", "pg_terminate_backend"]);
+    fired.by(&looked, "objects", "warned", &["replication origin"]);
+    fired.by(&looked, "settings", "warned", &["vacuum_cleanup_index_scale_factor"]);
+    let said = ["ROLE primero: operator_precedence_warning", "ALTER ROLE primero RESET operator_precedence_warning;"];
+    fired.by(&looked, "role_settings", "blocked", &said);
+    fired.by(&looked, "collations", "warned", &["public.notes_pkey"]);
+    fired.by(&looked, "time_zones", "warned", &["view public.night names 'US/Eastern'"]);
+    fired.by(&looked, "schema", "blocked", &["[preflight.schema]", "OPERATOR !#"]);
+    looked.run.expect(3, &["preflight.blocked", "2 things are in the way"]);
+
+    stack.sql("primero_production", "CREATE DATABASE \"two\nlines\"");
+    let said = ["[preflight.names]", r#""two\nlines""#, r#"ALTER DATABASE U&"two\000alines" RENAME TO newname;"#];
+    fired.alone(stack, 17, "names", &[], "blocked", &said);
+    stack.sql("primero_production", r#"DROP DATABASE U&"two\000alines""#);
+    stack.sql(
+        "primero_production",
+        "SELECT pg_create_physical_replication_slot('s' || n) FROM generate_series(1, 10) n",
+    );
+    fired.alone(stack, 17, "obstacles", &[], "blocked", &["[preflight.obstacles]", "10 replication slot(s)"]);
+    let said = ["[preflight.strategy]", "max_replication_slots leaves none"];
+    fired.alone(stack, 17, "strategy", &["strategy=pg_upgrade"], "blocked", &said);
+}
+
+/// What takes the server down for a moment.
+fn by_the_server(stack: &Stack, fired: &mut Fired) {
+    let database = stack.container("postgres");
+    stack.sql(
+        "primero_production",
+        "CREATE TABLE damaged AS SELECT n, repeat('x', 500) AS t FROM generate_series(1, 100) n; CHECKPOINT;",
+    );
+    let path = stack.sql("primero_production", "SELECT pg_relation_filepath('damaged')");
+    // As much as there is: nothing of it is taken before it is used.
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let available = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:")).unwrap().trim().replace(' ', "");
+    stack.sql("primero_production", &format!("ALTER SYSTEM SET shared_buffers = '{available}'"));
+    stack.docker(&["stop", &database]);
+    fired.alone(stack, 17, "server", &[], "blocked", &["[preflight.not_running]", "docker start"]);
+    let break_page = format!(
+        "pg_checksums --enable -D $PGDATA >/dev/null && printf broken | \
+         dd of=$PGDATA/{path} bs=1 seek=12000 conv=notrunc status=none"
+    );
+    let image = "pgscript-test/postgres:13";
+    let own = ["run", "--rm", "--user", "postgres", "--volumes-from", &database, "--entrypoint", "sh", image];
+    stack.docker(&[&own[..], &["-c", &break_page]].concat());
+    stack.docker(&["start", &database]);
+    stack.writes();
+    let read = "DO $$ BEGIN PERFORM count(t) FROM public.damaged; EXCEPTION WHEN OTHERS THEN END $$";
+    stack.sql("primero_production", read);
+    // The statistics collector tells of it a moment later.
+    stack.sql("primero_production", "SELECT pg_sleep(1)");
+    let looked = Looked::at(stack, 17, "damage,memory", &[]);
+    fired.by(&looked, "damage", "blocked", &["[preflight.damaged]", "primero_production: 1 pages"]);
+    fired.by(&looked, "memory", "warned", &["shared_buffers of"]);
+}
+
+/// A stack of the version with what the test makes, and what the checks say of it.
+#[track_caller]
+fn says(major: u32, sql: &str, checks: &str, further: &[&str], findings: &[(&str, &str, &[&str])]) {
+    let stack = Stack::with(major, &["--seed", "none"]);
+    stack.deploy_by_command();
+    stack.sql("primero_production", sql);
+    let before = Before::containers_of(&stack);
+    let looked = Looked::at(&stack, 17, checks, further);
+    for (id, verdict, words) in findings {
+        looked.finds(id, verdict, words);
+    }
+    before.is_untouched(&stack);
+}
+
+/// What the new version has no more is named with the object that needs it, and with what to type. In the same way a C
+/// function of a library that the new image lacks (preload).
+#[test]
+fn gone_functions() {
+    let sql = "
+        CREATE ROLE backup; GRANT EXECUTE ON FUNCTION pg_start_backup(text, bool, bool) TO backup;
+        CREATE EXTENSION adminpack;
+        CREATE EXTENSION pg_stat_statements; CREATE ROLE monitoring;
+        GRANT EXECUTE ON FUNCTION pg_stat_statements_reset(oid, oid, bigint) TO monitoring;
+        CREATE AGGREGATE array_accum(anyelement) (SFUNC = array_append, STYPE = anyarray, INITCOND = '{}');
+        CREATE FUNCTION pf(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
+        CREATE OPERATOR !# (LEFTARG = int, PROCEDURE = pf);
+        CREATE VIEW five_factorial AS SELECT 5 ! AS f;
+        CREATE FUNCTION gone(text) RETURNS bool LANGUAGE c STRICT AS '$libdir/adminpack', 'pg_file_unlink_v1_1';";
+    let words: &[&str] = &[
+        "ACL FUNCTION \"pg_start_backup\"",
+        "REVOKE ALL ON FUNCTION",
+        "backup",
+        "monitoring",
+        "AGGREGATE array_accum(",
+        "OPERATOR !#",
+        "VIEW five_factorial",
+        "in database primero_production: change or drop VIEW five_factorial",
+        "FUNCTION gone(",
+    ];
+    let missing: &[&str] = &["extension adminpack (database primero_production)"];
+    let findings = [("schema", "blocked", words), ("extensions", "blocked", missing)];
+    says(13, sql, "schema,extensions", &[], &findings);
+}
+
+/// A library that sessions of a role or a database load and the new image lacks, also where today's lacks it, too; a
+/// collation of a locale that the new image lacks; a role that no UTF8 database can spell.
+#[test]
+fn preload_and_missing_collation() {
+    let sql = "
+        CREATE ROLE reporting LOGIN; ALTER ROLE reporting SET session_preload_libraries = 'adminpack';
+        CREATE COLLATION site_german (LOCALE = 'en_US.utf8');
+        UPDATE pg_collation SET collcollate = 'de_DE.utf8', collctype = 'de_DE.utf8' WHERE collname = 'site_german';";
+    let library: &[&str] = &["ROLE reporting", "session_preload_libraries", "adminpack", "RESET"];
+    let collation: &[&str] = &["COLLATION site_german", "de_DE.utf8"];
+    let findings = [("role_settings", "blocked", library), ("schema", "blocked", collation)];
+    says(15, sql, "schema,role_settings", &[], &findings);
+
+    let sql = "
+        CREATE DATABASE site_two; ALTER DATABASE site_two SET session_preload_libraries = 'nonexistent';
+        CREATE DATABASE legacy TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C';
+        \\connect legacy
+        DO $$ BEGIN EXECUTE E'CREATE ROLE \"andr\\xe9\" LOGIN'; END $$;";
+    let library: &[&str] = &["DATABASE site_two", "session_preload_libraries", "nonexistent"];
+    let name: &[&str] = &["[preflight.names]", "andr"];
+    let findings = [("role_settings", "blocked", library), ("names", "blocked", name)];
+    says(15, sql, "names,role_settings", &[], &findings);
+}
+
+/// A database of which a DROP DATABASE was cut off is named, with the cure.
+#[test]
+fn invalid_database() {
+    let sql = "CREATE DATABASE half; UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half';";
+    says(15, sql, "obstacles", &[], &[("obstacles", "blocked", &["half", "DROP DATABASE"])]);
+}
+
+/// A check of the site's own, and one that it does without: the reason is shown, and kept with the run.
+#[test]
+fn a_site_adds_a_check_and_does_without_one() {
+    let stack = Stack::with(15, &["--seed", "none"]);
+    stack.deploy_by_command();
+    let site = stack.dir.join("site");
+    run(&mut crate::stack::pgscript(&["eject", "readiness.rhai", &site.display().to_string()])).expect(0, &[]);
+    let path = site.join("readiness.rhai");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let first = "fn of_surroundings() {\n    [\n";
+    let own = "checks::check(\"ours\", \"nobody works at night\", [\"server\"], |at| #{ \
+               warns: [checks::warning(\"the night shift is at work\", \"ask them\")] }),\n";
+    assert!(text.contains(first), "{text}");
+    std::fs::write(&path, text.replace(first, &format!("{first}{own}"))).unwrap();
+    let without = "without_checks=md5=we are going to set them anew";
+    let mut command = Looked::command(&stack, 17, "ours,md5", &[without]);
+    let looked = Looked::by(command.env("PGSCRIPT_SITE", &site));
+    looked.finds("ours", "warned", &["the night shift is at work", "ask them"]);
+    looked.finds("md5", "not looked at", &["switched off: we are going to set them anew"]);
+    let kept = run(&mut stack.pgscript(&["status", "--format", "json"]));
+    let kept: Value = serde_json::from_str(&kept.expect(0, &[]).text).unwrap();
+    assert_eq!(kept["verdict"]["says"], looked.verdict["says"]);
+    assert_eq!(kept["verdict"]["details"], looked.verdict["details"]);
+    let no_reason = Looked::command(&stack, 17, "md5", &["without_checks=md5"]);
+    run(&mut { no_reason }).expect(3, &["checks.no_reason", "without_checks=md5=REASON"]);
+    let needed = Looked::command(&stack, 17, "", &["without_checks=server=never"]);
+    run(&mut { needed }).expect(3, &["checks.needed"]);
+}
+
+/// N faults were N runs, each of which was left "rolled back": now they are one table, and no run is left that could be
+/// resumed or rolled back, or that hides another one.
+#[test]
+fn first_finding_only() {
+    let stack = Stack::with(13, &["--seed", "none"]);
+    stack.deploy_by_command();
+    stack.sql("primero_production", "CREATE VIEW five_factorial AS SELECT 5 ! AS f");
+    let before = Before::containers_of(&stack);
+    let wrong = ["backup=no", "keep_volume=no", "deploy_command=not-there", "without_checks="];
+    let wrong: Vec<_> = wrong.iter().flat_map(|set| ["--set", set]).collect();
+    let refused = stack.upgrade(17, &wrong).expect(
+        3,
+        &[
+            "error[preflight.blocked]: 3 things are in the way",
+            "[preflight.no_way_back]",
+            "[deploy.command_not_found]",
+            "[preflight.schema]",
+            "VIEW five_factorial",
+            "nothing was changed",
+        ],
+    );
+    assert!(!refused.text.contains("pgscript resume"), "{}", refused.text);
+    before.is_untouched(&stack);
+    let runs = run(&mut stack.pgscript(&["runs"])).expect(0, &["refused before anything was changed: 1"]);
+    assert!(!runs.text.contains("upgrade-1"), "{}", runs.text);
+    run(&mut stack.pgscript(&["runs", "--all"])).expect(0, &["upgrade-1", "refused"]);
+    run(&mut stack.pgscript(&["rollback", "--yes"])).expect(2, &["has changed anything"]);
+    run(&mut stack.pgscript(&["resume", "upgrade-1"])).expect(3, &["was refused, and has changed nothing"]);
+    run(&mut stack.pgscript(&["rollback", "upgrade-1"])).expect(3, &["was refused, and has changed nothing"]);
+}
