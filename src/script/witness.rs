@@ -3,13 +3,12 @@
 use super::evidence::Fact;
 use super::session::Session;
 use crate::world::container::{Container, ContainerFilter, LABEL_HELPER, LABEL_PROJECT, Mount, Volume};
+use crate::world::listening::DATA_DIRECTORY;
 use crate::world::volume::LABEL_MOVED_FROM;
 use crate::world::{Result, World};
 
 /// Where the official images keep clusters: the old layout's volume, and that of 18 and later.
 const CLUSTERS: &str = "/var/lib/postgresql";
-/// Where a server keeps its cluster when nothing says otherwise.
-const DEFAULT_PGDATA: &str = "/var/lib/postgresql/data";
 
 fn is_within(path: &str, directory: &str) -> bool {
     std::path::Path::new(path).starts_with(directory)
@@ -17,7 +16,7 @@ fn is_within(path: &str, directory: &str) -> bool {
 
 /// Where a container's server looks for its cluster.
 pub fn pgdata(container: &Container) -> &str {
-    container.variable("PGDATA").filter(|path| !path.is_empty()).unwrap_or(DEFAULT_PGDATA)
+    container.variable("PGDATA").filter(|path| !path.is_empty()).unwrap_or(DATA_DIRECTORY)
 }
 
 /// Whether a container is made to run a PostgreSQL server: by `PGDATA`, or by a mount where clusters are.

@@ -9,7 +9,7 @@ use super::container::Container;
 const DEFAULT: u16 = 5432;
 
 /// Where the official image keeps the cluster when nothing else is said.
-const DATA_DIRECTORY: &str = "/var/lib/postgresql/data";
+pub const DATA_DIRECTORY: &str = "/var/lib/postgresql/data";
 
 /// Part of a shell script: prints the port of the server whose data directory is `$1`, or nothing where none runs.
 /// `postmaster.pid` has it in its fourth line.

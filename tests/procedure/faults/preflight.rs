@@ -218,3 +218,8 @@ fn database_container_already_stopped() {
     stack.docker(&["start", &stack.container("postgres")]);
     stack.writes();
 }
+
+#[test]
+fn no_jobs() {
+    refused(17, "version", &["jobs=0"], &["error[upgrade.jobs]", "--set jobs=1"]);
+}
