@@ -186,8 +186,8 @@ fn what_a_script_raises_can_be_caught_by_its_code_and_ends_the_run_by_its_kind()
             "a.b|broken|mend it",
             "c.d|no|",
             "script.thrown|plain|",
-            "script.error|Property not found: x|",
-            "script.error|Function not found: stopp (i64)|"
+            "script.error|Property not found: x|see main.rhai, line 6",
+            "script.error|Function not found: stopp (i64)|see main.rhai, line 7"
         ]
     );
     assert_eq!(ran.code, 3);

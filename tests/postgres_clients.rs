@@ -515,7 +515,11 @@ fn a_transfer_whose_target_ends_is_an_error() {
     stage.pg().execute(&from, "primero_production", sql, &[]).unwrap();
     let error = std::thread::scope(|scope| {
         let moving = scope.spawn(|| stage.pg().transfer(&from, &into, &options(Format::Directory, None)));
-        std::thread::sleep(Duration::from_millis(1500));
+        // Until rows are on their way; that database is made anew meanwhile.
+        let copies = "SELECT count(*) AS n FROM pg_stat_progress_copy";
+        while !stage.pg().query(&into, "postgres", copies, &[]).is_ok_and(|rows| rows[0]["n"] == 1) {
+            assert!(!moving.is_finished(), "the transfer has ended by itself");
+        }
         docker(&["kill", &into.container]);
         moving.join().unwrap().unwrap_err()
     });

@@ -144,7 +144,7 @@ fn speak(engine: &mut Engine, listener: Arc<dyn Listener>) {
 }
 
 /// What a script catches has `code`, `message` and `hint`, whoever raised it: a primitive (an `Error`), the engine
-/// (a map), or `throw "text"`.
+/// (a map, whose hint is the place in the script), or `throw "text"`.
 fn errors_have_codes(engine: &mut Engine) {
     engine
         .register_get("code", |_: &mut rhai::ImmutableString| "script.thrown")
@@ -161,20 +161,24 @@ fn errors_have_codes(engine: &mut Engine) {
             && map.contains_key("message")
             && !map.contains_key("code")
         {
-            let message = map.get("message").map(|text| bare(&text.to_string()));
-            map.insert("message".into(), message.unwrap_or_default().into());
+            let said = map.get("message").map(ToString::to_string).unwrap_or_default();
+            let (message, place) = in_two(&said);
+            map.insert("message".into(), message.into());
             map.insert("code".into(), "script.error".into());
-            map.insert("hint".into(), Dynamic::UNIT);
+            let place = place.map_or(Dynamic::UNIT, |(source, line)| format!("see {source}, line {line}").into());
+            map.insert("hint".into(), place);
         }
         Ok(None)
     });
 }
 
-/// The engine's message without the place and the call chain it appends.
-fn bare(message: &str) -> String {
+/// The engine's message without the call chain it appends, and the source and line at the chain's beginning.
+fn in_two(message: &str) -> (&str, Option<(&str, &str)>) {
     let line = message.lines().next().unwrap_or_default();
     let end = line.find(" @ '").or_else(|| line.find(" (line ")).unwrap_or(line.len());
-    line[..end].to_owned()
+    let (text, chain) = line.split_at(end);
+    let place = chain.strip_prefix(" @ '").and_then(|chain| chain.split_once("' (line "));
+    (text, place.and_then(|(source, rest)| Some((source, rest.split(',').next()?))))
 }
 
 #[cfg(test)]

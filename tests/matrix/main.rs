@@ -1,11 +1,16 @@
 //! pgscript is killed, as by `kill -9`, at every instant of the shipped upgrade, and then resumed, or rolled back.
-//! Whatever the instant, the data is complete, the application writes, and nobody has to decide anything.
+//! Whatever the instant, the data is complete, the application writes, and nobody has to decide anything. Killed at any
+//! instant of a rehearsal, nothing of it is left.
 //!
 //! The hook `PGSCRIPT_KILL_AT` ends the process exactly before or after a line of the journal: right after an effect
 //! was announced (nothing has happened), and right before it is confirmed (it has happened, and nobody knows).
 
+#[path = "../procedure/faults/before.rs"]
+#[allow(dead_code)]
+mod before;
 mod chain;
 mod instants;
+mod rehearsal;
 mod site;
 #[path = "../procedure/stack.rs"]
 #[allow(dead_code)]
@@ -15,6 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use instants::{Instant, instants};
+use rehearsal::Rehearsed;
 use site::Site;
 
 /// What is done after the kill.
@@ -24,8 +30,10 @@ enum Then {
     Rollback,
 }
 
-/// Without the feature every so many instants of the matrix are tried, all of them with it.
+/// Without the feature every so many instants of an upgrade are tried, all of them with it.
 const EVERY: usize = if cfg!(feature = "full-matrix") { 1 } else { 64 };
+/// The same of a rehearsal, which nobody's data depends on.
+const EVERY_REHEARSED: usize = if cfg!(feature = "full-matrix") { 1 } else { 192 };
 /// Stacks that work side by side.
 const SIDE_BY_SIDE: usize = 2;
 
@@ -34,39 +42,70 @@ const COPY: &str = "strategy=pg_upgrade";
 
 #[test]
 fn killed_at_any_instant_the_upgrade_goes_forward_and_back() {
-    matrix("matrix", DUMP);
+    upgrades("matrix", DUMP);
 }
 
 #[test]
 fn killed_at_any_instant_the_upgrade_of_a_copy_goes_forward_and_back() {
-    matrix("matrix of the copy", COPY);
+    upgrades("matrix of the copy", COPY);
 }
 
-fn matrix(name: &str, strategy: &'static str) {
-    let all = {
-        let site = Site::up(strategy);
-        site.upgrade();
-        let all = instants(&site.journal());
-        site.roll_back();
-        all
-    };
+fn upgrades(name: &str, strategy: &'static str) {
+    let site = Site::up(strategy);
+    site.upgrade();
+    let all = instants(&site.journal());
+    site.roll_back();
+    site.clean_up();
+    matrix(name, &all, EVERY, site, || Site::up(strategy), upgraded);
+}
+
+#[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
+fn killed_at_any_instant_the_rehearsal_leaves_nothing() {
+    rehearsals("matrix of the rehearsal", DUMP);
+}
+
+#[test]
+fn killed_at_any_instant_the_rehearsal_of_a_copy_leaves_nothing() {
+    rehearsals("matrix of the copy's rehearsal", COPY);
+}
+
+fn rehearsals(name: &str, strategy: &'static str) {
+    let site = Rehearsed::up(strategy);
+    let all = instants(&site.journal());
+    matrix(name, &all, EVERY_REHEARSED, site, || Rehearsed::up(strategy), rehearsed);
+}
+
+/// Tries every so many of the instants on a site and on further ones that `up` makes; after a cell that failed on a new
+/// one.
+fn matrix<S: Send>(
+    name: &str,
+    all: &[Instant],
+    every: usize,
+    site: S,
+    up: impl Fn() -> S + Sync,
+    cell: fn(&S, &Instant, Then),
+) {
     assert!(all.len() > 80, "only {} instants: is the journal complete?", all.len());
     let cells: Vec<_> = (all.iter().enumerate())
         .flat_map(|(i, instant)| [(2 * i, instant, Then::Resume), (2 * i + 1, instant, Then::Rollback)])
-        .filter(|(i, ..)| is_tried(*i, EVERY))
+        .filter(|(i, ..)| is_tried(*i, every))
         .collect();
     let next = AtomicUsize::new(0);
+    let first = Mutex::new(Some(site));
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
+        // A site takes longer to make than two cells.
+        for _ in 0..SIDE_BY_SIDE.min(cells.len().div_ceil(2)) {
             scope.spawn(|| {
-                let mut site = Site::up(strategy);
+                let first = first.lock().unwrap().take();
+                let mut site = first.unwrap_or_else(&up);
                 while let Some((_, instant, then)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = cell(&site, instant, *then);
+                    let outcome = site::caught(|| cell(&site, instant, *then));
                     println!("{then:?} after a kill {instant}: {}", if outcome.is_ok() { "ok" } else { "FAILED" });
                     if let Err(reason) = outcome {
                         failures.lock().unwrap().push(format!("{then:?} after a kill {instant}: {reason}"));
-                        site = Site::up(strategy);
+                        site = up();
                     }
                 }
             });
@@ -82,22 +121,30 @@ fn is_tried(cell: usize, every: usize) -> bool {
     cell.is_multiple_of(every) || cell % every == every / 2 + 1
 }
 
-/// One run that is killed, and what comes after; the site is as before at the end.
-fn cell(site: &Site, instant: &Instant, then: Then) -> Result<(), String> {
-    site::caught(|| {
-        site.upgrade_killed_at(&instant.to_string());
-        site.status_answers();
-        match then {
-            Then::Resume => {
-                site.resume();
-                site.is_upgraded();
-                site.roll_back();
-            }
-            Then::Rollback => site.roll_back(),
+/// An upgrade that is killed, and what comes after; the site is as before at the end.
+fn upgraded(site: &Site, instant: &Instant, then: Then) {
+    site.upgrade_killed_at(&instant.to_string());
+    site.status_answers();
+    match then {
+        Then::Resume => {
+            site.resume();
+            site.is_upgraded();
+            site.roll_back();
         }
-        site.is_as_before();
-        site.clean_up();
-    })
+        Then::Rollback => site.roll_back(),
+    }
+    site.is_as_before();
+    site.clean_up();
+}
+
+/// A rehearsal that is killed, and what comes after.
+fn rehearsed(site: &Rehearsed, instant: &Instant, then: Then) {
+    site.killed_at(&instant.to_string());
+    match then {
+        Then::Resume => site.resume(),
+        Then::Rollback => site.roll_back(),
+    }
+    site.is_without_a_trace();
 }
 
 #[test]

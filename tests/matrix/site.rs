@@ -33,12 +33,8 @@ impl Site {
         Self { before: stack.content(), beats: stack.heartbeats(), stack, strategy }
     }
 
-    /// The newest run of the upgrade.
     fn run_name(&self) -> String {
-        let runs = self.stack.pgscript(&["runs", "--format", "json"]).output().unwrap();
-        let runs: Value = serde_json::from_slice(&runs.stdout).unwrap();
-        let mut names = runs["runs"].as_array().unwrap().iter().filter_map(|run| run["run"].as_str());
-        names.rfind(|name| name.starts_with("upgrade-")).expect("a run of the upgrade").to_owned()
+        newest(&self.stack, "upgrade-")
     }
 
     fn upgrade_command(&self) -> Command {
@@ -55,9 +51,7 @@ impl Site {
     /// Starts an upgrade that ends itself there.
     #[track_caller]
     pub fn upgrade_killed_at(&self, instant: &str) {
-        let output = self.upgrade_command().env("PGSCRIPT_KILL_AT", instant).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.signal(), Some(9), "not killed at {instant}:\n{said}");
+        killed_at(&mut self.upgrade_command(), instant);
     }
 
     /// Resumes or rolls back, to be killed at an instant that may not come.
@@ -94,9 +88,7 @@ impl Site {
 
     /// The journal's lines.
     pub fn journal(&self) -> Vec<Value> {
-        let path = self.stack.base.join(self.run_name()).join("journal.jsonl");
-        let text = std::fs::read_to_string(path).unwrap();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        journal(&self.stack, &self.run_name())
     }
 
     /// As after an undisturbed upgrade: the new server has every row, and the application writes.
@@ -140,6 +132,28 @@ impl Site {
         let volumes = self.stack.docker(&["volume", "ls", "-q", "--filter", &format!("name=^{}_", self.stack.name)]);
         assert_eq!(volumes, format!("{}_database", self.stack.name), "a volume is left");
     }
+}
+
+/// The newest run of a script, whose runs have that prefix.
+pub fn newest(stack: &Stack, prefix: &str) -> String {
+    let runs = stack.pgscript(&["runs", "--format", "json"]).output().unwrap();
+    let runs: Value = serde_json::from_slice(&runs.stdout).unwrap();
+    let mut names = runs["runs"].as_array().unwrap().iter().filter_map(|run| run["run"].as_str());
+    names.rfind(|name| name.starts_with(prefix)).expect("a run of it").to_owned()
+}
+
+/// Runs a command that ends itself there.
+#[track_caller]
+pub fn killed_at(command: &mut Command, instant: &str) {
+    let output = command.env("PGSCRIPT_KILL_AT", instant).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.signal(), Some(9), "not killed at {instant}:\n{said}");
+}
+
+/// The lines of a run's journal.
+pub fn journal(stack: &Stack, run_name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(stack.base.join(run_name).join("journal.jsonl")).unwrap();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// What a failed expectation said.

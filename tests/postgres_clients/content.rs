@@ -341,3 +341,35 @@ fn many_tables() {
     assert_eq!((numbers, production.sequences.len()), ([1500; 4], 1500));
     assert_eq!(stage.differences(&content, &server), [""; 0]);
 }
+
+/// All tables with rows that can't be read are named at once: with the rows, or with the reason, which has the page.
+#[test]
+fn damaged_page() {
+    let stage = Stage::new();
+    let server = stage.server(15);
+    stage.site(
+        &server,
+        PRODUCTION,
+        "CREATE TABLE holed AS SELECT i AS id, repeat('x', 500) AS v FROM generate_series(1, 1000) i;
+         CREATE TABLE scanned_doc (id int, \"v $do$ w\" text);
+         ALTER TABLE scanned_doc ALTER \"v $do$ w\" SET STORAGE EXTERNAL;
+         INSERT INTO scanned_doc SELECT i, repeat('x', 5000) FROM generate_series(1, 5) i;
+         CREATE EXTENSION pg_surgery;
+         SELECT heap_force_kill((SELECT reltoastrelid::regclass FROM pg_class WHERE relname = 'scanned_doc'),
+             ARRAY['(0,1)'::tid]);
+         CHECKPOINT;",
+    );
+    let file = stage.pg().query(&server, PRODUCTION, "SELECT pg_relation_filepath('public.holed') AS path", &[]);
+    let file = file.unwrap()[0]["path"].as_str().unwrap().to_owned();
+    let damage = format!("dd if=/dev/urandom of=\"$PGDATA/{file}\" bs=8192 seek=10 count=1 conv=notrunc status=none");
+    docker(&["exec", &server.container, "sh", "-ec", &damage]);
+    docker(&["restart", &server.container]);
+    stage.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+    let error = stage.pg().content(&server, Level::Content, 2).unwrap_err();
+    assert_eq!(error.code, "postgres.damaged", "{error}");
+    for said in ["public.scanned_doc: rows at ctid (0,1): ", "public.holed: invalid page in block 10 of"] {
+        assert!(error.message.contains(said), "{said}: {error}");
+    }
+    assert!(!error.message.contains("xxx"), "{error}");
+    assert!(error.hint.unwrap().contains("FROM public.scanned_doc WHERE ctid = '(0,1)';"));
+}

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The documented upgrade, 13 to 17, on a throw-away stack, for somebody who watches; nothing stays behind.
+# The documented upgrade, 13 to 17, rehearsed and then done, on a throw-away stack, for somebody who watches; nothing
+# stays behind.
 #
 #   demo.sh BINARY [STRATEGY]     needs the engine and images: engine.sh ensure; images.sh 13 17
 set -euo pipefail
@@ -20,6 +21,22 @@ bold='' plain=''
 title() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 stack() { local verb="$1"; shift; "$here/stack.sh" "$verb" "$name" "$@"; }
 major() { stack psql <<<"SELECT current_setting('server_version')"; }
+# Seconds of the longest silence of application or worker since $1 (seconds of the clock).
+silence() {
+    stack psql <<<"SELECT extract(epoch FROM max(gap))::numeric(9, 1) FROM (
+        SELECT at - lag(at) OVER (PARTITION BY service ORDER BY at) AS gap FROM heartbeat
+        WHERE at > to_timestamp($1)) gaps"
+}
+# Runs and shows the script $1 with the stack's parameters.
+pgscript() {
+    local command=(run "$1" --set "to=$to" --set "strategy=$strategy" --set "project=$name"
+        --set "ansible_dir=$stack_dir/ansible" --set ansible_inventory=inventory.yml
+        --set "ansible_limit=$name" --set ansible_virtualenv=venv)
+    printf '$ pgscript'
+    printf ' %s' "${command[@]}"
+    printf '\n\n'
+    PGSCRIPT_SITE="$work/site" PGSCRIPT_STORE="$work/runs" "$binary" "${command[@]}" </dev/null
+}
 
 # Whatever of the engine bears the stack's name.
 left() {
@@ -60,22 +77,23 @@ echo "The server is $(major). Application and worker write a heartbeat each seco
 # What the site does days before: the inventory names the new version.
 sed -i "s/primero_postgres_version: \"$from\"/primero_postgres_version: \"$to\"/" "$stack_dir/ansible/inventory.yml"
 
+title "The rehearsal, days before: the application goes on"
+begun="$(date +%s.%N)"
+pgscript rehearse.rhai
+told="$(PGSCRIPT_STORE="$work/runs" "$binary" status rehearse-1 | grep -om1 'going to be down for .*')"
+echo "The longest silence of the application meanwhile was $(silence "$begun") s: it writes each second."
+
 title "The upgrade"
-upgrade=("$binary" run upgrade.rhai --set "to=$to" --set "strategy=$strategy" --set "project=$name"
-    --set "ansible_dir=$stack_dir/ansible" --set ansible_inventory=inventory.yml
-    --set "ansible_limit=$name" --set ansible_virtualenv=venv)
-printf '$ pgscript'
-printf ' %s' "${upgrade[@]:1}"
-printf '\n\n'
-begun="$SECONDS"
-PGSCRIPT_SITE="$work/site" PGSCRIPT_STORE="$work/runs" "${upgrade[@]}" </dev/null
-echo "$((SECONDS - begun)) seconds in all."
+begun="$(date +%s.%N)"
+pgscript upgrade.rhai
+echo "$(($(date +%s) - ${begun%.*})) seconds in all."
 
 title "The stack afterwards"
 stack heartbeat
 stack status
 now="$(major)"
 echo "The server is $now. Application and worker write again."
+echo "They were silent for $(silence "$begun") s; the rehearsal had said: $told."
 title "Where the run stands"
 PGSCRIPT_STORE="$work/runs" "$binary" status
 case "$now" in "$to".*) ;; *) die "the server is $now, not $to" ;; esac

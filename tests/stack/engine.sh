@@ -311,13 +311,14 @@ second() {
 }
 
 second_load() {
-    local name="$1" image
+    local name="$1" image missing=()
     shift
     second_names "$name"
     for image in "$@"; do
-        docker -H "$second_host" image inspect "$image" >/dev/null 2>&1 \
-            || docker save "$image" | docker -H "$second_host" load >/dev/null
+        docker -H "$second_host" image inspect "$image" >/dev/null 2>&1 || missing+=("$image")
     done
+    # All at once: layers that they share are written once.
+    [ "${#missing[@]}" -eq 0 ] || docker save "${missing[@]}" | docker -H "$second_host" load >/dev/null
 }
 
 # Ends what a killed daemon leaves: its containerd, the shims (found by their own arguments below this exec root), and

@@ -33,16 +33,18 @@ impl Before {
     /// No container was stopped, started, removed or changed, and nothing was left.
     #[track_caller]
     pub fn is_untouched(&self, stack: &Stack) {
-        self.has_untouched_containers(stack);
-        nothing_left(stack);
-    }
-
-    /// No container was stopped, started, removed or changed.
-    #[track_caller]
-    pub fn has_untouched_containers(&self, stack: &Stack) {
         let (lives, looks) = containers(stack);
         assert_eq!(looks, self.looks);
         assert_eq!(lives, self.lives, "a container was restarted or replaced");
+        nothing_left(stack);
+    }
+
+    /// The same after a rehearsal, which makes volumes of its own and follows the server for a while.
+    #[track_caller]
+    pub fn is_without_a_trace(&self, stack: &Stack) {
+        self.is_untouched(stack);
+        assert_eq!(stack.kept_volumes(), Vec::<String>::new());
+        assert_eq!(stack.sql("primero_production", "SELECT count(*) FROM pg_replication_slots"), "0");
     }
 
     /// The old server runs with all its data, everybody who ran does so again, and the application writes.
@@ -64,10 +66,10 @@ impl Before {
 #[track_caller]
 fn nothing_left(stack: &Stack) {
     stack.no_helpers_left();
-    // Journal, log and scripts of a run hold nothing of the data.
+    // Journal, log and scripts of a run hold nothing of the data, nor do catalogs that a rehearsal has seen.
     let is_harmless = |path: &std::path::PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        ["journal.jsonl", "log.jsonl", "lock"].contains(&name) || name.ends_with(".rhai")
+        ["journal.jsonl", "log.jsonl", "lock", "seen.json"].contains(&name) || name.ends_with(".rhai")
     };
     let left: Vec<_> = walk(&stack.base).into_iter().filter(|path| !is_harmless(path)).collect();
     assert!(left.is_empty(), "left behind: {left:?}");

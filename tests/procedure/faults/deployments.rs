@@ -170,6 +170,8 @@ fn background_writer() {
         "primero_production",
         "CREATE EXTENSION pg_cron; SELECT cron.schedule('tick', '* * * * *', 'UPDATE cases SET i = i')",
     );
+    // Nor is the one of the server on which the schema is tried in the way.
+    run(&mut stack.checks(17, "schema", &[])).expect(0, &["ready"]);
     let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_cron launcher'";
     let anew = "starts no background workers (pg_cron launcher)";
     for text in [anew, "$ pg_dumpall"] {

@@ -139,10 +139,12 @@ pub fn maintenance(databases: &[Database], except: &str) -> Result<String> {
     })
 }
 
-/// Drops a database, a template too.
+/// Drops a database, a template too. Background workers in it (pg_cron's) are ended, clients are not.
 pub fn drop(clients: &Clients, server: &Server, maintenance: &str, name: &str) -> Result<()> {
     // ALTER DATABASE refuses one that an earlier DROP has left half gone.
-    let sql = "UPDATE pg_catalog.pg_database SET datistemplate = false WHERE datname = :'name';
+    let sql = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+               WHERE datname = :'name' AND backend_type NOT IN ('client backend', 'walsender');
+               UPDATE pg_catalog.pg_database SET datistemplate = false WHERE datname = :'name';
                DROP DATABASE :\"name\";";
     rows::execute(&Client::inside(clients, server), maintenance, sql, &[binding("name", name)]).map(|_| ()).map_err(
         |error| {

@@ -31,7 +31,13 @@ pub fn of_database() -> &'static [Statement] {
 
 /// The text of one that reads rows; see the file's head.
 pub fn of_rows(kind: &str) -> &'static str {
-    static STATEMENTS: LazyLock<Vec<Statement>> = LazyLock::new(|| statements(ROWS));
+    static STATEMENTS: LazyLock<Vec<Statement>> = LazyLock::new(|| {
+        let mut all = statements(ROWS);
+        let hash = all.iter().find(|statement| statement.kind == "hash").map(|hash| hash.sql.clone());
+        all.iter_mut()
+            .for_each(|statement| statement.sql = statement.sql.replace("@hash", hash.as_deref().unwrap_or_default()));
+        all
+    });
     STATEMENTS.iter().find(|statement| statement.kind == kind).map_or("", |statement| &statement.sql)
 }
 

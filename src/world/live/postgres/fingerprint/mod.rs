@@ -2,6 +2,7 @@
 //! SQL text read and written by a server. All of a database is of one snapshot, however many sessions look at it.
 
 mod catalogs;
+mod damage;
 mod definitions;
 mod gathered;
 mod tables;
@@ -32,16 +33,25 @@ pub fn collect(clients: &Clients, server: &Server, level: Level, jobs: usize) ->
     let client = Client::inside(clients, server);
     let level = if version.major >= READABLE { level } else { level.min(Level::Counts) };
     let round = Round { client: &client, server_major: version.major, level, jobs: jobs.max(1), begun };
-    let (cluster, databases) = std::thread::scope(|scope| {
+    let mut database = None;
+    let looked = std::thread::scope(|scope| {
         // One psql goes from database to database: what most of them cost is a process.
         let talk = Talk::open(scope, round.session(&reachable));
-        let look = || {
+        let mut look = || {
             let cluster = Cluster::ask(&talk, &round, &reachable)?;
-            let databases = cluster.names.iter().map(|name| round.database(&talk, name)).collect::<Result<Vec<_>>>()?;
+            let mut databases = Vec::new();
+            for name in &cluster.names {
+                database = Some(name.clone());
+                databases.push(round.database(&talk, name)?);
+            }
             Ok((cluster, databases))
         };
         let outcome = look();
         talk.end(outcome)
+    });
+    let (cluster, databases) = looked.map_err(|error| match &database {
+        Some(database) if level > Level::Files => damage::named(&round, database, error),
+        _ => error,
     })?;
     Ok(Content {
         system_identifier: cluster.system_identifier,

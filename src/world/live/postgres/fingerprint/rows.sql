@@ -18,14 +18,19 @@ SELECT format('SELECT jsonb_build_array(''rows'', %L, count(*)) FROM ONLY %I.%I%
     relname, ' ' || condition)
 FROM @tables WHERE c.oid IN (@oids) \gexec
 
--- The same with a hash. It is made of those of the columns, each with its name: neither the order of rows nor that of
--- columns counts, nor in which partition a row is. Plain types have hashes that are the same in all versions, because
--- hash partitions rest on them. Of others the text is hashed, as the type's own function prints it, and of bytes a
--- hash. What a generated column computes when it is read is told by its definition.
+-- The same with a hash.
 -- @kind hashes
 SELECT format('SELECT jsonb_build_array(''rows'', %L, count(*), coalesce(sum(%s), 0)::text) FROM ONLY %I.%I%s',
     @name(root_schema, root), coalesce(hash, '0'), nspname, relname, ' ' || condition)
-FROM @tables CROSS JOIN LATERAL (
+FROM @tables @hash
+WHERE c.oid IN (@oids) \gexec
+
+-- What `@hash` stands for: a row's hash. It is made of those of the columns, each with its name: neither the order of
+-- rows nor that of columns counts, nor in which partition a row is. Plain types have hashes that are the same in all
+-- versions, because hash partitions rest on them. Of others the text is hashed, as the type's own function prints it,
+-- and of bytes a hash. What a generated column computes when it is read is told by its definition.
+-- @kind hash
+CROSS JOIN LATERAL (
     SELECT string_agg(format('coalesce(%s, %s)', CASE kind
             WHEN 'int2' THEN format('hashint2extended(%I, %s)', attname, seed)
             WHEN 'int4' THEN format('hashint4extended(%I, %s)', attname, seed)
@@ -53,7 +58,35 @@ FROM @tables CROSS JOIN LATERAL (
             CROSS JOIN hashtextextended(attname::text COLLATE "C", 0) AS seed
         WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
             AND coalesce(to_json(a) ->> 'attgenerated', '') <> 'v') AS a) AS h
-WHERE c.oid IN (@oids) \gexec
+
+-- Which tables can't be read, why, how many of their rows that is, and where the first ones are. A page that can't be
+-- read ends the search in its table: the reason has its number. The block of each table leaves a line in a setting.
+-- @kind damage
+SELECT format('DO %L', format('
+DECLARE
+    it record; reason text; amount bigint := 0; places jsonb := ''[]'';
+BEGIN
+    BEGIN
+        PERFORM sum(%2$s) FROM ONLY %3$I.%4$I%5$s;
+        RETURN;
+    EXCEPTION WHEN OTHERS THEN reason := SQLERRM;
+    END;
+    BEGIN
+        FOR it IN SELECT ctid AS place FROM ONLY %3$I.%4$I%5$s LOOP
+            BEGIN
+                PERFORM %2$s FROM ONLY %3$I.%4$I WHERE ctid = it.place;
+            EXCEPTION WHEN OTHERS THEN
+                amount := amount + 1;
+                IF amount <= 5 THEN places := places || to_jsonb(it.place::text); END IF;
+            END;
+        END LOOP;
+    EXCEPTION WHEN OTHERS THEN NULL;
+    END;
+    PERFORM set_config(''pgscript.damage'', concat(current_setting(''pgscript.damage'', true),
+        jsonb_build_array(%1$L, reason, amount, places), E''\n''), false);
+END', @name(root_schema, root), coalesce(hash, '0'), nspname, relname, ' ' || condition))
+FROM @tables @hash \gexec
+SELECT current_setting('pgscript.damage', true);
 
 -- @kind sequences
 SELECT format('SELECT jsonb_build_array(''value'', %L, last_value, is_called) FROM %I.%I',
