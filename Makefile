@@ -9,7 +9,7 @@ TOOLS := target/tools
 build:
 	cargo build --release --locked
 
-# The documented upgrade on a real throw-away stack, and nothing left behind: `make demo STRATEGY=dump` by a dump.
+# The documented upgrade, rehearsed and done, on a real throw-away stack: `make demo STRATEGY=dump` by a dump.
 STRATEGY ?= auto
 demo: build
 	$(ENGINE) 13 17 -- $(STACK)/demo.sh target/release/pgscript $(STRATEGY)

@@ -74,8 +74,6 @@ title "A stack like Primero's, on PostgreSQL $from"
 stack_dir="$(stack up --major "$from" --seed gb:4 --dir "$work/stack")"
 stack status
 echo "The server is $(major). Application and worker write a heartbeat each second."
-# What the site does days before: the inventory names the new version.
-sed -i "s/primero_postgres_version: \"$from\"/primero_postgres_version: \"$to\"/" "$stack_dir/ansible/inventory.yml"
 
 title "The rehearsal, days before: the application goes on"
 begun="$(date +%s.%N)"
@@ -87,6 +85,8 @@ title "The upgrade"
 begun="$(date +%s.%N)"
 pgscript upgrade.rhai
 echo "$(($(date +%s) - ${begun%.*})) seconds in all."
+# From now on the site's inventory names the new version.
+sed -i "s/primero_postgres_version: \"$from\"/primero_postgres_version: \"$to\"/" "$stack_dir/ansible/inventory.yml"
 
 title "The stack afterwards"
 stack heartbeat

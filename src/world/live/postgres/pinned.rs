@@ -9,12 +9,12 @@ use super::client::{Client, connection_string};
 use super::psql;
 use super::watch::Watch;
 use crate::event::Event;
-use crate::world::error::{Error, Result};
+use crate::world::error::Result;
 use crate::world::session::Purpose;
 
-/// The extension that a restore stumbled over.
-pub fn extension(error: &Error) -> Option<String> {
-    let (before, _) = error.message.split_once("\" must be installed in schema \"")?;
+/// The extension that a restore stumbled over, by what the server said.
+pub fn extension(message: &str) -> Option<String> {
+    let (before, _) = message.split_once("\" must be installed in schema \"")?;
     before.rsplit_once("extension \"").map(|(_, name)| name.to_owned())
 }
 
@@ -35,11 +35,16 @@ pub fn create(
     argv.extend(["--use-list", "/dev/stdin", "--dbname", &connection]);
     let mut watch = Watch::new(context, "restore.unexpected_error", None);
     Source::open(client, root, path)?.pg_restore_of(client, &argv, &mut own.as_bytes(), &mut watch)?;
+    create_extensions(client, name, extensions)
+}
+
+/// Creates extensions where they have to be.
+pub fn create_extensions(client: &Client<'_>, database: &str, extensions: &[String]) -> Result<()> {
     let statements: String = extensions
         .iter()
         .map(|extension| format!("CREATE EXTENSION IF NOT EXISTS \"{}\" CASCADE;\n", extension.replace('"', "\"\"")))
         .collect();
-    let session = psql::Psql::new(client, name).purpose(Purpose::Loading);
+    let session = psql::Psql::new(client, database).purpose(Purpose::Loading);
     session.run(&mut statements.as_bytes(), &mut std::io::sink())
 }
 
@@ -66,11 +71,8 @@ mod tests {
         assert!(lines.iter().all(|line| is_of_database(line)));
         assert!(!is_of_database("2; 3079 16400 EXTENSION - pg_cron "));
         assert!(!is_of_database("; Archive created at 2026-01-01"));
-        let error = Error::failed(
-            "restore.unexpected_error",
-            "ERROR:  extension \"pg_cron\" must be installed in schema \"pg_catalog\"",
-        );
-        assert_eq!(extension(&error).as_deref(), Some("pg_cron"));
-        assert_eq!(extension(&Error::failed("x", "extension \"pg_cron\" is not available")), None);
+        let message = "ERROR:  extension \"pg_cron\" must be installed in schema \"pg_catalog\"";
+        assert_eq!(extension(message).as_deref(), Some("pg_cron"));
+        assert_eq!(extension("extension \"pg_cron\" is not available"), None);
     }
 }

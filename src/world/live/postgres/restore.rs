@@ -139,7 +139,7 @@ fn one(target: &Target<'_>, client: &Client<'_>, dump: &Dump, database: &DumpedD
     let mut ahead = Vec::new();
     loop {
         let Err(error) = load(target, client, dump, database, jobs, &ahead) else { return Ok(()) };
-        match pinned::extension(&error).filter(|extension| !ahead.contains(extension)) {
+        match pinned::extension(&error.message).filter(|extension| !ahead.contains(extension)) {
             Some(extension) => ahead.push(extension),
             None => {
                 let message = format!("database {:?}: {}", database.name, error.message);

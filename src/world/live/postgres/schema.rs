@@ -6,9 +6,10 @@ use std::io::Read;
 
 use super::client::{Call, Client, connection_string};
 use super::databases::Database;
+use super::roles::binding;
 use super::rows::Collected;
 use super::watch::Watch;
-use super::{Clients, databases, globals, quoted, restore, transfer};
+use super::{Clients, databases, globals, pinned, quoted, restore, rows, transfer};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{ANY_DATABASE, Server, Untaken};
 use crate::world::session::Purpose;
@@ -16,31 +17,69 @@ use crate::world::side_by_side::side_by_side;
 
 /// Everything of the source's roles and schemas that the target does not take. The target is spoilt by that.
 pub fn untaken(clients: &Clients, source: &Server, target: &Server, image: &str) -> Result<Vec<Untaken>> {
-    let filled = restore::Target::prepare(clients, target, 0)?;
-    let from = Client::beside(clients, source, Some(image), None)?;
-    let into = Client::inside(clients, target);
-    let (mut found, demotes) = roles(&from, &into, &filled)?;
-    let (owners, _) = databases::roles_and_tablespaces(clients, source, ANY_DATABASE)?;
-    let of_database = |_, database: &Database| {
-        let maintenance = filled.make_room(&database.name)?;
-        let argv = ["pg_dump", "--schema-only", "--format=custom", "--no-password", "--quote-all-identifiers"];
-        let mut entries = Entries { owners: &owners, ..Entries::default() };
-        let restore = |stdin: &mut (dyn Read + Send)| restored(&into, &maintenance, stdin, &mut entries);
-        transfer::pipe((&from, database.dumping(&argv)), None, restore)?;
-        let named = |one: Untaken| Untaken { database: database.name.clone(), ..one };
-        Ok(entries.found.into_iter().map(named).collect::<Vec<_>>())
+    let trial = Trial {
+        from: Client::beside(clients, source, Some(image), None)?,
+        into: Client::inside(clients, target),
+        target: restore::Target::prepare(clients, target, 0)?,
+        owners: databases::roles_and_tablespaces(clients, source, ANY_DATABASE)?.0,
     };
+    let (mut found, demotes) = roles(&trial.from, &trial.into, &trial.target)?;
     // The standard databases are made anew one by one, as each is the place to be while the other is away.
     let databases = databases::to_dump(clients, source, &[])?;
     let (standard, others): (Vec<_>, Vec<_>) = databases.into_iter().partition(Database::is_standard);
     for database in &standard {
-        found.extend(of_database(0, database)?);
+        found.extend(trial.database(database)?);
     }
-    found.extend(side_by_side(&others, of_database)?.concat());
-    if let Some(error) = demotes.then(|| globals::demote(clients, &filled.server).err()).flatten() {
+    found.extend(side_by_side(&others, |_, database| trial.database(database))?.concat());
+    if let Some(error) = demotes.then(|| globals::demote(clients, &trial.target.server).err()).flatten() {
         found.push(Untaken { object: format!("ROLE {}", target.user), message: error.message, ..Untaken::default() });
     }
     Ok(found)
+}
+
+/// The source's schemas, on their way into the target.
+struct Trial<'a> {
+    from: Client<'a>,
+    into: Client<'a>,
+    target: restore::Target<'a>,
+    /// The roles of the source.
+    owners: Vec<String>,
+}
+
+impl Trial<'_> {
+    /// What of a database is not taken.
+    fn database(&self, database: &Database) -> Result<Vec<Untaken>> {
+        let maintenance = self.target.make_room(&database.name)?;
+        let mut found = self.restored(database, &["--create"], &maintenance)?;
+        let ahead: Vec<_> = found.iter().filter_map(|one| pinned::extension(&one.message)).collect();
+        if !ahead.is_empty() {
+            // Once more as a restore does it: with such extensions where they have to be, before what the dump says.
+            self.anew(database, &ahead)?;
+            found.retain(|one| one.object.starts_with("DATABASE "));
+            found.extend(self.restored(database, &[], &database.name)?);
+        }
+        Ok(found)
+    }
+
+    /// The database anew, with these extensions. How it orders text does not matter to what is tried.
+    fn anew(&self, database: &Database, extensions: &[String]) -> Result<()> {
+        let maintenance = self.target.maintenance(&database.name)?;
+        databases::drop(self.target.clients, &self.target.server, &maintenance, &database.name)?;
+        let sql = "CREATE DATABASE :\"name\" TEMPLATE template0 ENCODING :'encoding' LC_COLLATE 'C' LC_CTYPE 'C'";
+        let values = [binding("name", &database.name), binding("encoding", &database.encoding)];
+        rows::execute(&self.into, &maintenance, sql, &values)?;
+        pinned::create_extensions(&self.into, &database.name, extensions)
+    }
+
+    /// Restores the schema through a connection to `connected` as far as it goes; gives what was not taken.
+    fn restored(&self, database: &Database, options: &[&str], connected: &str) -> Result<Vec<Untaken>> {
+        let argv = ["pg_dump", "--schema-only", "--format=custom", "--no-password", "--quote-all-identifiers"];
+        let mut entries = Entries { owners: &self.owners, ..Entries::default() };
+        let load = |stdin: &mut (dyn Read + Send)| pg_restore(&self.into, options, connected, stdin, &mut entries);
+        transfer::pipe((&self.from, database.dumping(&argv)), None, load)?;
+        let named = |one: Untaken| Untaken { database: database.name.clone(), ..one };
+        Ok(entries.found.into_iter().map(named).collect())
+    }
 }
 
 /// Roles, memberships and settings: what psql says of them, and whether the target's superuser is to lose its rights.
@@ -63,14 +102,16 @@ fn roles(from: &Client<'_>, into: &Client<'_>, target: &restore::Target<'_>) -> 
 }
 
 /// Restores as far as it goes: after an error it goes on.
-fn restored(
+fn pg_restore(
     into: &Client<'_>,
-    maintenance: &str,
+    options: &[&str],
+    connected: &str,
     stdin: &mut (dyn Read + Send),
     entries: &mut Entries<'_>,
 ) -> Result<()> {
-    let mut call = Call::new(&["pg_restore", "--create", "--verbose", "--no-password"], None).purpose(Purpose::Loading);
-    call.argv.extend(["--dbname".to_owned(), connection_string(maintenance)]);
+    let mut call = Call::new(&["pg_restore", "--verbose", "--no-password"], None).purpose(Purpose::Loading);
+    call.argv.extend(options.iter().map(ToString::to_string));
+    call.argv.extend(["--dbname".to_owned(), connection_string(connected)]);
     let exit_code = into.listened(call, Some(stdin), None, |line| entries.line(line))?;
     if exit_code == 0 || !entries.found.is_empty() {
         return Ok(());
