@@ -226,6 +226,7 @@ fn by_what_the_cluster_holds(stack: &Stack, fired: &mut Fired) {
     let said = ["[preflight.names]", r#""two\nlines""#, r#"ALTER DATABASE U&"two\000alines" RENAME TO newname;"#];
     fired.alone(stack, 17, "names", &[], "blocked", &said);
     stack.sql("primero_production", r#"DROP DATABASE U&"two\000alines""#);
+    by_a_foreign_table(stack, fired);
     stack.sql(
         "primero_production",
         "SELECT pg_create_physical_replication_slot('s' || n) FROM generate_series(1, 10) n",
@@ -233,6 +234,30 @@ fn by_what_the_cluster_holds(stack: &Stack, fired: &mut Fired) {
     fired.alone(stack, 17, "obstacles", &[], "blocked", &["[preflight.obstacles]", "10 replication slot(s)"]);
     let said = ["[preflight.strategy]", "max_replication_slots leaves none"];
     fired.alone(stack, 17, "strategy", &["strategy=pg_upgrade"], "blocked", &said);
+}
+
+/// mv-foreign: through a view and a partition; one of a file can be read anywhere.
+fn by_a_foreign_table(stack: &Stack, fired: &mut Fired) {
+    stack.sql(
+        "primero_production",
+        "CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+         CREATE FOREIGN TABLE line (line text) SERVER files OPTIONS (filename '/etc/hostname');
+         CREATE MATERIALIZED VIEW lines AS SELECT * FROM line;",
+    );
+    Looked::at(stack, 17, "matviews", &["strategy=dump"]).finds("matviews", "fine", &[]);
+    stack.sql(
+        "primero_production",
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'elsewhere');
+         CREATE TABLE of_all (n int) PARTITION BY RANGE (n);
+         CREATE FOREIGN TABLE of_far PARTITION OF of_all FOR VALUES FROM (0) TO (9) SERVER far;
+         CREATE VIEW in_between AS SELECT n FROM of_all;
+         CREATE MATERIALIZED VIEW \"all of it\" AS SELECT n FROM in_between WITH NO DATA;
+         UPDATE pg_class SET relispopulated = true WHERE relname = 'all of it';",
+    );
+    let said =
+        ["[preflight.matviews]", "reads elsewhere", r#"REFRESH MATERIALIZED VIEW public."all of it" WITH NO DATA;"#];
+    fired.alone(stack, 17, "matviews", &["strategy=dump"], "blocked", &said);
+    Looked::at(stack, 17, "matviews", &["strategy=pg_upgrade"]).finds("matviews", "fine", &[]);
 }
 
 /// What takes the server down for a moment.

@@ -48,6 +48,18 @@ pub fn context(text: &str) -> Option<&str> {
     is_place.then(|| text.split_once(": ").map_or(text, |(place, _)| place))
 }
 
+/// The check constraint that a row breaks, by what a program has said.
+pub fn broken_constraint(said: &str) -> Option<String> {
+    let (_, rest) = said.split_once(" violates check constraint \"")?;
+    let line = rest.lines().next()?;
+    line.strip_suffix('"').map(str::to_owned)
+}
+
+/// Whether a context says that the message is what a function has raised.
+pub fn is_raised(context: &str) -> bool {
+    context.starts_with("PL/pgSQL function ") && context.ends_with(" at RAISE")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,8 +6,9 @@ use super::archive::RESTORE;
 use super::classify::Known;
 use super::client::{Call, Client, connection_string};
 use super::databases::{self, Database};
+use super::roles::binding;
 use super::watch::Watch;
-use super::{Clients, archive, dump, globals, pinned, plain, ready, verify};
+use super::{Clients, archive, dump, globals, pinned, plain, quoted, ready, rows, verify};
 use crate::event::Event;
 use crate::world::error::{Error, Kind, Result};
 use crate::world::live::progress::Progress;
@@ -143,11 +144,31 @@ fn one(target: &Target<'_>, client: &Client<'_>, dump: &Dump, database: &DumpedD
             Some(extension) => ahead.push(extension),
             None => {
                 let message = format!("database {:?}: {}", database.name, error.message);
-                return Err(Error { message, ..error });
+                return Err(with_rule(target, &database.name, Error { message, ..error }));
             }
         }
         databases::drop(target.clients, &target.server, &target.maintenance(&database.name)?, &database.name)?;
     }
+}
+
+/// The error with the definition of the constraint that rows break, which names what it calls.
+fn with_rule(target: &Target<'_>, database: &str, error: Error) -> Error {
+    let Some(constraint) = quoted::broken_constraint(&error.message) else { return error };
+    let sql = "SELECT CASE contypid WHEN 0 THEN conrelid::regclass::text ELSE contypid::regtype::text END AS relation,
+                      pg_get_constraintdef(oid) AS rule
+               FROM pg_catalog.pg_constraint WHERE conname = :'name' AND contype = 'c'";
+    let client = Client::inside(target.clients, &target.server);
+    let rows = rows::query(&client, database, sql, &[binding("name", &constraint)]).unwrap_or_default();
+    let rules: Vec<_> = rows
+        .iter()
+        .map(|row| format!("{constraint} of {} is {}", databases::text(row, "relation"), databases::text(row, "rule")))
+        .collect();
+    if rules.is_empty() {
+        return error;
+    }
+    let rules = rules.join("; ") + "; what it asks other tables or the clock does not hold while rows are loaded";
+    let hint = error.hint.as_deref().map_or(rules.clone(), |hint| format!("{rules}; {hint}"));
+    error.hint(hint)
 }
 
 /// `ahead`: extensions that are created before what the dump says of them.

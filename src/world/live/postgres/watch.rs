@@ -34,6 +34,8 @@ enum Further {
     Kept,
     /// They go on with a row that the server quotes: only the message's further parts (`HINT: …`) are kept.
     OfARow,
+    /// Each is a place of its own.
+    OfAContext,
     Dropped,
 }
 
@@ -80,11 +82,33 @@ impl<'a> Watch<'a> {
         let kept = match part {
             "HINT" => Some(line.to_owned()),
             "DETAIL" => quoted::detail(said).map(|detail| format!("DETAIL:  {detail}")),
-            "CONTEXT" => quoted::context(said).map(|place| format!("CONTEXT:  {place}")),
+            "CONTEXT" => {
+                self.further = Further::OfAContext;
+                if quoted::is_raised(said) {
+                    self.leave_out_what_was_raised();
+                }
+                quoted::context(said).map(|place| format!("CONTEXT:  {place}"))
+            }
+            _ if self.further == Further::OfAContext => quoted::context(line).map(str::to_owned),
+            // A statement: what a function has put together may quote rows.
+            "QUERY" => None,
+            _ if line.starts_with("LINE ") => None,
             _ if self.further == Further::OfARow || line.trim().is_empty() => return,
             _ => Some(line.to_owned()),
         };
-        self.keep_without_rows(line, kept);
+        match self.further {
+            Further::OfAContext => kept.iter().for_each(|kept| self.keep(kept)),
+            _ => self.keep_without_rows(line, kept),
+        }
+    }
+
+    /// A function of the site's may say of a row whatever it likes.
+    fn leave_out_what_was_raised(&mut self) {
+        let Some(at) = self.kept.iter().rposition(|line| line.contains("ERROR:  ")) else { return };
+        self.kept.truncate(at + 1);
+        if let Some((head, _)) = self.kept[at].split_once("ERROR:  ") {
+            self.kept[at] = format!("{head}ERROR:  (what a function raises is left out: it may quote a row)");
+        }
     }
 
     /// `kept` is what is left of the line without what it quotes of rows.
@@ -218,6 +242,30 @@ mod tests {
         ]);
         assert!(!of_a_value.contains("Anna") && !of_a_value.contains("somewhere"), "{of_a_value}");
         assert!(of_a_value.ends_with("COPY t, line 2, column born"), "{of_a_value}");
+        let of_a_function = said(&[
+            &format!("{failed}function unaccent(text) does not exist"),
+            "LINE 1: lower(unaccent('Anna'))",
+            "              ^",
+            "HINT:  No function matches.",
+            "QUERY:  SELECT lower(unaccent('Anna",
+            "of somewhere'))",
+            "CONTEXT:  PL/pgSQL function public.plain(text) line 1 at RETURN",
+            "SQL statement \"INSERT INTO t VALUES ('Anna')\"",
+            "COPY t, line 2: \"Anna",
+            "of somewhere\"",
+        ]);
+        assert!(!of_a_function.contains("Anna") && !of_a_function.contains("somewhere"), "{of_a_function}");
+        let places = "HINT:  No function matches.\nCONTEXT:  PL/pgSQL function public.plain(text) line 1 at RETURN\n\
+                      COPY t, line 2";
+        assert!(of_a_function.ends_with(places), "{of_a_function}");
+        let of_the_site = said(&[
+            &format!("{failed}Anna of somewhere"),
+            "is not known",
+            "CONTEXT:  PL/pgSQL function public.is_known(text) line 1 at RAISE",
+            "COPY t, line 2: \"Anna\"",
+        ]);
+        assert!(!of_the_site.contains("Anna") && !of_the_site.contains("known\n"), "{of_the_site}");
+        assert!(of_the_site.contains("table \"t\"") && of_the_site.contains("public.is_known(text)"), "{of_the_site}");
     }
 
     #[test]

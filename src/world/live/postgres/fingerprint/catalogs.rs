@@ -31,14 +31,15 @@ pub fn of_database() -> &'static [Statement] {
 
 /// The text of one that reads rows; see the file's head.
 pub fn of_rows(kind: &str) -> &'static str {
-    static STATEMENTS: LazyLock<Vec<Statement>> = LazyLock::new(|| {
-        let mut all = statements(ROWS);
-        let hash = all.iter().find(|statement| statement.kind == "hash").map(|hash| hash.sql.clone());
-        all.iter_mut()
-            .for_each(|statement| statement.sql = statement.sql.replace("@hash", hash.as_deref().unwrap_or_default()));
-        all
-    });
+    static STATEMENTS: LazyLock<Vec<Statement>> = LazyLock::new(|| with_hash(statements(ROWS)));
     STATEMENTS.iter().find(|statement| statement.kind == kind).map_or("", |statement| &statement.sql)
+}
+
+/// Puts the statement `hash` where others stand for it.
+fn with_hash(mut all: Vec<Statement>) -> Vec<Statement> {
+    let hash = all.iter().find(|statement| statement.kind == "hash").map(|hash| hash.sql.clone()).unwrap_or_default();
+    all.iter_mut().for_each(|statement| statement.sql = statement.sql.replace("@hash", &hash));
+    all
 }
 
 impl Statement {

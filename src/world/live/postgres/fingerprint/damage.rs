@@ -36,7 +36,7 @@ fn look(round: &Round<'_>, database: &str) -> Result<Vec<Damaged>> {
 }
 
 fn told(database: &str, damaged: &[Damaged]) -> Error {
-    let mut message = format!("database {} has rows that can't be read:", quoted::text(database));
+    let mut message = format!("database {database:?} has rows that can't be read:");
     let mut cure = String::from(
         "take them from a backup, or give them up with what refers to them; what is left of a row can be looked at",
     );

@@ -5,6 +5,7 @@
 --                     the rows that it hands to dumps. Rows of materialized views are computed from others', at a time
 --                     of their own
 -- @oids               which tables
+-- @hash               joins the expression of a row's hash to @tables; see the kind of that name
 
 -- Bytes, and the locks that reading it takes: its own and its indexes'. A server that follows has no unlogged rows.
 -- @kind tables
@@ -25,7 +26,7 @@ SELECT format('SELECT jsonb_build_array(''rows'', %L, count(*), coalesce(sum(%s)
 FROM @tables @hash
 WHERE c.oid IN (@oids) \gexec
 
--- What `@hash` stands for: a row's hash. It is made of those of the columns, each with its name: neither the order of
+-- A row's hash, as an expression. It is made of those of the columns, each with its name: neither the order of
 -- rows nor that of columns counts, nor in which partition a row is. Plain types have hashes that are the same in all
 -- versions, because hash partitions rest on them. Of others the text is hashed, as the type's own function prints it,
 -- and of bytes a hash. What a generated column computes when it is read is told by its definition.
@@ -84,8 +85,9 @@ BEGIN
     END;
     PERFORM set_config(''pgscript.damage'', concat(current_setting(''pgscript.damage'', true),
         jsonb_build_array(%1$L, reason, amount, places), E''\n''), false);
-END', @name(root_schema, root), coalesce(hash, '0'), nspname, relname, ' ' || condition))
-FROM @tables @hash \gexec
+END', @name(nspname, relname), coalesce(hash, '0'), nspname, relname, ' ' || condition))
+FROM @tables @hash
+WHERE NOT (relpersistence = 'u' AND pg_is_in_recovery()) \gexec
 SELECT current_setting('pgscript.damage', true);
 
 -- @kind sequences
