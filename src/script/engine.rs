@@ -162,7 +162,7 @@ fn errors_have_codes(engine: &mut Engine) {
             && !map.contains_key("code")
         {
             let said = map.get("message").map(ToString::to_string).unwrap_or_default();
-            let (message, place) = in_two(&said);
+            let (message, place) = message_and_place(&said);
             map.insert("message".into(), message.into());
             map.insert("code".into(), "script.error".into());
             let place = place.map_or(Dynamic::UNIT, |(source, line)| format!("see {source}, line {line}").into());
@@ -173,7 +173,7 @@ fn errors_have_codes(engine: &mut Engine) {
 }
 
 /// The engine's message without the call chain it appends, and the source and line at the chain's beginning.
-fn in_two(message: &str) -> (&str, Option<(&str, &str)>) {
+fn message_and_place(message: &str) -> (&str, Option<(&str, &str)>) {
     let line = message.lines().next().unwrap_or_default();
     let end = line.find(" @ '").or_else(|| line.find(" (line ")).unwrap_or(line.len());
     let (text, chain) = line.split_at(end);

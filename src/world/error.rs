@@ -61,6 +61,12 @@ impl Error {
         self
     }
 
+    /// Says that beside the hint there is.
+    pub fn further_hint(self, further: &str) -> Self {
+        let hint = self.hint.as_deref().map_or(further.to_owned(), |hint| format!("{hint}; {further}"));
+        self.hint(hint)
+    }
+
     /// An input or output error, with what was done to which thing: `Error::io("write", path, &e)`.
     pub fn io(action: &str, target: impl fmt::Display, error: &std::io::Error) -> Self {
         let code = match error.kind() {

@@ -91,7 +91,8 @@ fn raising(namespace: &mut super::Namespace<'_, '_>) {
 
 fn raised(call: &super::call::Call<'_>, make: fn(String, String) -> Error) -> crate::world::Result<Error> {
     let error = make(call.string("code")?, call.string("message")?);
-    Ok(if call.has("hint") { error.hint(call.string("hint")?) } else { error })
+    let hint = if call.has("hint") { call.string("hint")? } else { String::new() };
+    Ok(if hint.is_empty() { error } else { error.hint(hint) })
 }
 
 /// How errors and secrets look in a text: the message, and dots.

@@ -94,11 +94,7 @@ impl<'a> Target<'a> {
         let name = &self.server.container_name;
         let message = format!("the restore into {name} is not complete: {}", error.message);
         let again = "the target must not be used as it is; the restore can be run again, it replaces what is there";
-        let hint = match error.hint {
-            Some(hint) => format!("{hint}; {again}"),
-            None => again.to_owned(),
-        };
-        Error { message, hint: Some(hint), ..error }
+        Error { message, ..error }.further_hint(again)
     }
 }
 
@@ -167,8 +163,7 @@ fn with_rule(target: &Target<'_>, database: &str, error: Error) -> Error {
         return error;
     }
     let rules = rules.join("; ") + "; what it asks other tables or the clock does not hold while rows are loaded";
-    let hint = error.hint.as_deref().map_or(rules.clone(), |hint| format!("{rules}; {hint}"));
-    error.hint(hint)
+    error.further_hint(&rules)
 }
 
 /// `ahead`: extensions that are created before what the dump says of them.

@@ -34,7 +34,7 @@ enum Further {
     Kept,
     /// They go on with a row that the server quotes: only the message's further parts (`HINT: …`) are kept.
     OfARow,
-    /// Each is a place of its own.
+    /// They are places, each of its own, or go on with what one quotes; no further part comes after them.
     OfAContext,
     Dropped,
 }
@@ -79,26 +79,32 @@ impl<'a> Watch<'a> {
             return;
         }
         let (part, said) = line.split_once(":  ").unwrap_or_default();
+        if part == "CONTEXT" || self.further == Further::OfAContext {
+            self.context(line);
+            return;
+        }
         let kept = match part {
             "HINT" => Some(line.to_owned()),
             "DETAIL" => quoted::detail(said).map(|detail| format!("DETAIL:  {detail}")),
-            "CONTEXT" => {
-                self.further = Further::OfAContext;
-                if quoted::is_raised(said) {
-                    self.leave_out_what_was_raised();
-                }
-                quoted::context(said).map(|place| format!("CONTEXT:  {place}"))
-            }
-            _ if self.further == Further::OfAContext => quoted::context(line).map(str::to_owned),
             // A statement: what a function has put together may quote rows.
             "QUERY" => None,
             _ if line.starts_with("LINE ") => None,
             _ if self.further == Further::OfARow || line.trim().is_empty() => return,
             _ => Some(line.to_owned()),
         };
-        match self.further {
-            Further::OfAContext => kept.iter().for_each(|kept| self.keep(kept)),
-            _ => self.keep_without_rows(line, kept),
+        self.keep_without_rows(line, kept);
+    }
+
+    /// The first line of a context, or a further one.
+    fn context(&mut self, line: &str) {
+        let is_first = self.further != Further::OfAContext;
+        self.further = Further::OfAContext;
+        let (mark, said) = if is_first { line.split_at("CONTEXT:  ".len()) } else { ("", line) };
+        if is_first && quoted::is_raised(said) {
+            self.leave_out_what_was_raised();
+        }
+        if let Some(place) = quoted::context(said) {
+            self.keep(&format!("{mark}{place}"));
         }
     }
 

@@ -342,11 +342,11 @@ fn unpack_endpoint(context: &Context, backup: &Backup, volume: &str, helper: &He
     Ok(())
 }
 
-/// Says what a restore that broke off leaves, unless the backup itself already has a hint.
+/// Says what a restore that broke off leaves.
 fn half_filled(error: Error, volume: &str) -> Error {
-    let next = format!("volume {volume} may be half filled: remove it and create it again before the next restore");
-    let hint = error.hint.clone().map_or(next.clone(), |hint| format!("{hint}; {next}"));
-    error.hint(hint)
+    error.further_hint(&format!(
+        "volume {volume} may be half filled: remove it and create it again before the next restore"
+    ))
 }
 
 /// As [`VersionFinder`] finds it, from a directory.

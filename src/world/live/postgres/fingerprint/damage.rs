@@ -41,15 +41,12 @@ fn told(database: &str, damaged: &[Damaged]) -> Error {
         "take them from a backup, or give them up with what refers to them; what is left of a row can be looked at",
     );
     for (table, reason, amount, places) in damaged {
-        let rows = match (*amount, places.as_slice()) {
-            (0, _) | (_, []) => String::new(),
-            (amount, places) if amount > places.len() as u64 => {
-                format!("{amount} rows, the first at ctid {}", places.join(", "))
-            }
-            (_, places) => format!("rows at ctid {}", places.join(", ")),
+        let rows = match places.join(", ") {
+            first if first.is_empty() => first,
+            first if *amount > places.len() as u64 => format!("{amount} rows, the first at ctid {first}: "),
+            all => format!("rows at ctid {all}: "),
         };
-        let separator = if rows.is_empty() { "" } else { ": " };
-        message += &format!("\n  {table}: {rows}{separator}{}", quoted::text(reason));
+        message += &format!("\n  {table}: {rows}{}", quoted::text(reason));
         if let Some(place) = places.first() {
             cure += &format!("\n  SELECT the columns that can be read FROM {table} WHERE ctid = '{place}';");
         }
