@@ -130,6 +130,30 @@ fn names_of_sql_ascii_stay_apart() {
     assert_eq!((&rows[0]["relname"], &rows[1]["relname"]), (&"caf\u{e8}".into(), &"caf\u{e9}".into()));
 }
 
+/// Rights on what initdb has made are its superuser's, whatever the name.
+#[test]
+fn postgres_user_renamed_since() {
+    let stage = Stage::new();
+    let server = stage.server(15);
+    let rights = "GRANT EXECUTE ON FUNCTION pg_read_file(text) TO PUBLIC;
+        REVOKE CREATE ON SCHEMA information_schema FROM CURRENT_USER;";
+    stage.site(&server, PRODUCTION, rights);
+    let before = stage.look(&server);
+    stage.site(&server, PRODUCTION, "CREATE ROLE second SUPERUSER LOGIN");
+    let renamed = |by: &str, from: &str, to: &str| {
+        let sql = format!("ALTER ROLE \"{from}\" RENAME TO \"{to}\"");
+        docker(&["exec", &server.container, "psql", "-XqU", by, PRODUCTION, "-c", &sql]);
+    };
+    renamed("second", USER, "the first");
+    renamed("the first", "second", USER);
+    let rights = |found: Vec<String>| found.into_iter().filter(|text| text.contains("rights on")).collect::<Vec<_>>();
+    assert_eq!(rights(stage.differences(&before, &server)), [""; 0]);
+    stage.site(&server, PRODUCTION, "REVOKE USAGE ON SCHEMA information_schema FROM PUBLIC");
+    let found = rights(stage.differences(&before, &server));
+    let expected = "rights on schema information_schema";
+    assert!(found.len() == 1 && found[0].contains(expected) && found[0].contains("(owner)"), "{found:?}");
+}
+
 #[test]
 fn a_restored_cluster_is_equal_and_every_loss_is_found() {
     let stage = Stage::new();

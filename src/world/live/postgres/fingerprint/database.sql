@@ -449,17 +449,17 @@ SELECT json_build_array(extname), json_build_object(
 FROM pg_extension e JOIN pg_namespace n ON n.oid = extnamespace
     LEFT JOIN pg_available_extensions a ON a.name = extname
 
--- On what initdb or an extension has made: rights that were given beyond those that it gave, or taken away.
+-- On what initdb or an extension has made: rights that were given beyond those that it gave, or taken away. initdb's
+-- superuser may have another name in the new cluster: the owner is told as what it is.
 -- @kind rights on a system object
 SELECT json_build_array(o.type, o.identity), json_build_object(
-    'given', (SELECT json_agg(g ORDER BY g) FROM (
-        SELECT unnest(acl::text[]) AS g EXCEPT SELECT unnest(d.made::text[])) AS g),
-    'taken', (SELECT json_agg(g ORDER BY g) FROM (
-        SELECT unnest(d.made::text[]) AS g EXCEPT SELECT unnest(acl::text[])) AS g))
+    'given', json_agg(told ORDER BY told) FILTER (WHERE given),
+    'taken', json_agg(told ORDER BY told) FILTER (WHERE NOT given))
 FROM (
     SELECT 'pg_class'::regclass AS class, oid, 0 AS number, CASE relkind WHEN 'S' THEN 's' ELSE 'r' END AS sort,
         relowner AS owner, relacl AS acl FROM pg_class WHERE relacl IS NOT NULL
-    UNION ALL SELECT 'pg_class'::regclass, attrelid, attnum, 'c', 0, attacl FROM pg_attribute WHERE attacl IS NOT NULL
+    UNION ALL SELECT 'pg_class'::regclass, attrelid, attnum, 'c', relowner, attacl
+        FROM pg_attribute JOIN pg_class c ON c.oid = attrelid WHERE attacl IS NOT NULL
     UNION ALL SELECT 'pg_proc'::regclass, oid, 0, 'f', proowner, proacl FROM pg_proc WHERE proacl IS NOT NULL
     UNION ALL SELECT 'pg_type'::regclass, oid, 0, 'T', typowner, typacl FROM pg_type WHERE typacl IS NOT NULL
     UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, 'n', nspowner, nspacl FROM pg_namespace
@@ -471,7 +471,18 @@ FROM (
     LEFT JOIN pg_init_privs i ON i.objoid = a.oid AND i.classoid = a.class AND i.objsubid = a.number
     CROSS JOIN LATERAL (
         SELECT coalesce(initprivs, CASE WHEN sort <> 'c' THEN acldefault(sort::"char", owner) END) AS made) AS d
+    CROSS JOIN LATERAL (
+        (SELECT unnest(acl::text[]) AS item, true AS given EXCEPT SELECT unnest(d.made::text[]), true)
+        UNION ALL (SELECT unnest(d.made::text[]), false EXCEPT SELECT unnest(acl::text[]), false)) AS r
+    -- The name as it stands in an item: quoted where it has to be.
+    CROSS JOIN LATERAL (SELECT substr(makeaclitem(0, owner, 'USAGE', false)::text, 4) AS owner_told) AS w
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN starts_with(item, owner_told || '=') THEN '(owner)' || substr(item, length(owner_told) + 1)
+            ELSE item END AS item_of) AS g
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN right(item_of, length(owner_told) + 1) = '/' || owner_told
+            THEN left(item_of, -length(owner_told)) || '(owner)' ELSE item_of END AS told) AS t
     CROSS JOIN LATERAL pg_identify_object(a.class, a.oid, a.number) AS o
-WHERE (a.oid < 16384 OR EXISTS (
-        SELECT FROM pg_depend e WHERE e.classid = a.class AND e.objid = a.oid AND e.deptype = 'e'))
-    AND acl::text IS DISTINCT FROM d.made::text
+WHERE a.oid < 16384 OR EXISTS (
+    SELECT FROM pg_depend e WHERE e.classid = a.class AND e.objid = a.oid AND e.deptype = 'e')
+GROUP BY o.type, o.identity
