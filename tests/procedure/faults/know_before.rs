@@ -252,10 +252,19 @@ fn by_a_foreign_table(stack: &Stack, fired: &mut Fired) {
          CREATE FOREIGN TABLE of_far PARTITION OF of_all FOR VALUES FROM (0) TO (9) SERVER far;
          CREATE VIEW in_between AS SELECT n FROM of_all;
          CREATE MATERIALIZED VIEW \"all of it\" AS SELECT n FROM in_between WITH NO DATA;
-         UPDATE pg_class SET relispopulated = true WHERE relname = 'all of it';",
+         CREATE EXTENSION dblink; CREATE VIEW linked AS
+             SELECT n FROM dblink('host=also-elsewhere password=' || 'a', 'SELECT 1') AS t (n int);
+         CREATE MATERIALIZED VIEW of_linked AS SELECT n FROM linked WITH NO DATA;
+         CREATE MATERIALIZED VIEW nearby AS
+             SELECT n FROM dblink('user=primero dbname=' || current_database(), 'SELECT 1') AS t (n int);
+         UPDATE pg_class SET relispopulated = true WHERE relname IN ('all of it', 'of_linked');",
     );
-    let said =
-        ["[preflight.matviews]", "reads elsewhere", r#"REFRESH MATERIALIZED VIEW public."all of it" WITH NO DATA;"#];
+    let said = [
+        "[preflight.matviews]",
+        "reads elsewhere (server far)",
+        r#"REFRESH MATERIALIZED VIEW public."all of it" WITH NO DATA;"#,
+        "public.of_linked of database primero_production reads also-elsewhere (dblink)",
+    ];
     fired.alone(stack, 17, "matviews", &["strategy=dump"], "blocked", &said);
     Looked::at(stack, 17, "matviews", &["strategy=pg_upgrade"]).finds("matviews", "fine", &[]);
 }
