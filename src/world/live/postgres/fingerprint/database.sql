@@ -483,6 +483,7 @@ FROM (
         SELECT CASE WHEN right(item_of, length(owner_told) + 1) = '/' || owner_told
             THEN left(item_of, -length(owner_told)) || '(owner)' ELSE item_of END AS told) AS t
     CROSS JOIN LATERAL pg_identify_object(a.class, a.oid, a.number) AS o
-WHERE a.oid < 16384 OR EXISTS (
-    SELECT FROM pg_depend e WHERE e.classid = a.class AND e.objid = a.oid AND e.deptype = 'e')
+WHERE (a.oid < 16384 OR EXISTS (
+        SELECT FROM pg_depend e WHERE e.classid = a.class AND e.objid = a.oid AND e.deptype = 'e'))
+    AND acl::text IS DISTINCT FROM d.made::text
 GROUP BY o.type, o.identity
