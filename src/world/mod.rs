@@ -21,6 +21,7 @@ pub mod process;
 pub mod secret;
 pub mod session;
 pub mod side_by_side;
+pub mod sim;
 pub mod sockets;
 pub mod volume;
 pub mod writes;

@@ -1,0 +1,246 @@
+//! How the simulated world is looked at and changed, and where it is kept.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::State;
+use crate::world::error::{Error, Result};
+
+/// How an engine's address begins that is a simulated world in a file.
+pub const SCHEME: &str = "sim://";
+/// What a change takes, in milliseconds.
+const CHANGE: u64 = 10;
+
+/// Who is there at every change: may kill the program, break something, or do what other people do.
+pub trait Watch: Send + Sync {
+    /// Before a change. After an error nothing of it happens, and it fails with that.
+    fn before(&self, change: &str, state: &mut State) -> Result<()>;
+    /// After a change that has succeeded; an error as if it had failed after all.
+    fn after(&self, change: &str, state: &mut State) -> Result<()>;
+}
+
+/// A handle to a simulated world; all clones are of the same one.
+#[derive(Clone)]
+pub struct Sim(Arc<Shared>);
+
+struct Shared {
+    keep: Keep,
+    watch: Mutex<Option<Arc<dyn Watch>>>,
+    is_killed: AtomicBool,
+}
+
+enum Keep {
+    Memory(Mutex<State>),
+    /// Another process may change the file, too.
+    File {
+        path: PathBuf,
+        known: Mutex<Option<Known>>,
+    },
+}
+
+/// What was last read of the file, so that it is read again only when it is another one.
+struct Known {
+    inode: u64,
+    state: State,
+}
+
+impl Sim {
+    /// A world that ends with its last handle.
+    pub fn in_memory(state: State) -> Self {
+        Self::with(Keep::Memory(Mutex::new(state)))
+    }
+
+    /// A world that is kept in a file (0600), as processes come and go. A file that is not there is an engine without
+    /// anything.
+    pub fn in_file(path: &Path) -> Self {
+        Self::with(Keep::File { path: path.to_owned(), known: Mutex::default() })
+    }
+
+    /// The world that an engine's address names, `sim://FILE`; `None` for any other engine.
+    pub fn at(address: &str) -> Option<Self> {
+        address.strip_prefix(SCHEME).map(|path| Self::in_file(Path::new(path)))
+    }
+
+    fn with(keep: Keep) -> Self {
+        Self(Arc::new(Shared { keep, watch: Mutex::default(), is_killed: AtomicBool::new(false) }))
+    }
+
+    /// From now on this one is there at every change.
+    pub fn watched(&self, watch: Option<Arc<dyn Watch>>) {
+        *self.0.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
+    }
+
+    /// The program has been killed: it neither sees nor changes anything any more.
+    pub fn kill(&self) {
+        self.0.is_killed.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_killed(&self) -> bool {
+        self.0.is_killed.load(Ordering::SeqCst)
+    }
+
+    /// Looks at the world.
+    ///
+    /// Errors: `sim.killed`; `sim.unreadable` for a file that holds no world.
+    pub fn read<T>(&self, look: impl FnOnce(&State) -> Result<T>) -> Result<T> {
+        self.check()?;
+        self.0.keep.enter(|state| Ok((look(state)?, false)))
+    }
+
+    /// Changes the world; `change` says what is done to what, as `start primero-postgres-1`. An error of `act` must
+    /// leave what a real thing would leave. A little time passes.
+    pub fn act<T>(&self, change: &str, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        self.check()?;
+        let watch = self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.0.keep.enter(|state| {
+            state.instants += 1;
+            if let Some(watch) = &watch {
+                watch.before(change, state)?;
+            }
+            state.pass(CHANGE);
+            state.meet_fault(change)?;
+            let done = act(state)?;
+            if let Some(watch) = &watch {
+                watch.after(change, state)?;
+            }
+            Ok((done, true))
+        })
+    }
+
+    /// What somebody else does, and what is set up: no instant of the program's.
+    pub fn arrange<T>(&self, arrange: impl FnOnce(&mut State) -> T) -> Result<T> {
+        self.0.keep.enter(|state| Ok((arrange(state), true)))
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.is_killed() {
+            true => Err(Error::failed("sim.killed", "the program was killed here")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Keep {
+    /// Lends the state; whether it was changed, the borrower says. After an error it counts as changed.
+    fn enter<T>(&self, visit: impl FnOnce(&mut State) -> Result<(T, bool)>) -> Result<T> {
+        match self {
+            Self::Memory(state) => {
+                visit(&mut state.lock().unwrap_or_else(PoisonError::into_inner)).map(|(done, _)| done)
+            }
+            Self::File { path, known } => {
+                let mut known: MutexGuard<'_, _> = known.lock().unwrap_or_else(PoisonError::into_inner);
+                let _locked = lock(path)?;
+                let state = newest(path, &mut known)?;
+                let visited = visit(state);
+                if !matches!(visited, Ok((_, false))) {
+                    let inode = save(path, state)?;
+                    if let Some(known) = known.as_mut() {
+                        known.inode = inode;
+                    }
+                }
+                visited.map(|(done, _)| done)
+            }
+        }
+    }
+}
+
+/// The file changes with each save; the lock is on one beside it, which stays.
+fn lock(path: &Path) -> Result<File> {
+    let beside = with_ending(path, "lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&beside);
+    let file = file.map_err(|e| Error::io("open", beside.display(), &e))?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|e| Error::io("lock", beside.display(), &e.into()))?;
+    Ok(file)
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}
+
+fn newest<'k>(path: &Path, known: &'k mut Option<Known>) -> Result<&'k mut State> {
+    let inode = match fs::metadata(path) {
+        Ok(found) => found.ino(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(Error::io("read", path.display(), &error)),
+    };
+    if !known.as_ref().is_some_and(|known| known.inode == inode) {
+        let state = if inode == 0 { State::default() } else { load(path)? };
+        *known = Some(Known { inode, state });
+    }
+    let Some(known) = known else { unreachable!("it was just set") };
+    Ok(&mut known.state)
+}
+
+fn load(path: &Path) -> Result<State> {
+    let bytes = fs::read(path).map_err(|e| Error::io("read", path.display(), &e))?;
+    serde_json::from_slice(&bytes).map_err(|e| {
+        Error::failed("sim.unreadable", format!("{} holds no simulated world: {e}", path.display()))
+            .hint("name another file: --docker sim://FILE; one that is not there is an engine without anything")
+    })
+}
+
+/// Gives the inode of the new file.
+fn save(path: &Path, state: &State) -> Result<u64> {
+    let new = with_ending(path, "new");
+    let failed = |e: std::io::Error| Error::io("write", new.display(), &e);
+    let text = serde_json::to_vec(state)
+        .map_err(|e| Error::failed("sim.unreadable", format!("the simulated world can't be kept: {e}")))?;
+    // Not synced: a simulated world outlives its program, not the machine.
+    let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new).map_err(failed)?;
+    std::io::Write::write_all(&mut &file, &text).map_err(failed)?;
+    let inode = file.metadata().map_err(failed)?.ino();
+    fs::rename(&new, path).map_err(failed)?;
+    Ok(inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_world_in_a_file_is_the_same_for_all_who_open_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("world");
+        let (one, other) = (Sim::in_file(&path), Sim::in_file(&path));
+        one.act("first", |_| Ok(())).unwrap();
+        other.act("second", |_| Ok(())).unwrap();
+        assert_eq!(one.read(|state| Ok(state.instants)).unwrap(), 2);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        fs::write(&path, "{").unwrap();
+        assert_eq!(Sim::in_file(&path).read(|_| Ok(())).unwrap_err().code, "sim.unreadable");
+    }
+
+    #[test]
+    fn a_killed_program_neither_sees_nor_changes_anything() {
+        let sim = Sim::in_memory(State::default());
+        sim.kill();
+        assert_eq!(sim.read(|_| Ok(())).unwrap_err().code, "sim.killed");
+        assert_eq!(sim.act("start x", |_| Ok(())).unwrap_err().code, "sim.killed");
+        assert_eq!(sim.arrange(|state| state.instants).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_fault_fails_the_changes_it_names_and_no_others() {
+        let fault = super::super::state::Fault {
+            change: "start db".into(),
+            after: 1,
+            times: 1,
+            code: "docker.failed".into(),
+            message: "no".into(),
+        };
+        let sim = Sim::in_memory(State { faults: vec![fault], ..State::default() });
+        let mut codes = Vec::new();
+        for change in ["start db", "stop db", "start db", "start db"] {
+            codes.push(sim.act(change, |_| Ok(())).err().map(|error| error.code));
+        }
+        assert_eq!(codes, [None, None, Some("docker.failed".to_owned()), None]);
+    }
+}

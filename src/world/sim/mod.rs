@@ -1,0 +1,36 @@
+//! A simulated world behind the same traits as the live one: containers, volumes, networks, files and clusters with the
+//! *identity* of the data that they hold, and no data.
+//!
+//! [`State`] is everything there is; it is plain data, so that it can be kept in a file, copied, and compared. [`Sim`]
+//! is the handle by which it is looked at and changed: each change is one instant, at which a fault may happen, the
+//! program may be killed, and somebody else may act. The world refuses what the real things refuse; `tests/contract`
+//! holds both to the same behaviour.
+
+pub mod cluster;
+mod handle;
+pub mod state;
+mod time;
+
+use std::sync::Arc;
+
+pub use handle::{Sim, Watch};
+pub use state::State;
+
+use super::{Cancel, Owner, Redactor};
+use crate::event::{Event, Listener};
+
+/// What every part of the simulated world shares.
+#[derive(Clone)]
+pub struct Context {
+    pub sim: Sim,
+    pub cancel: Cancel,
+    pub listener: Arc<dyn Listener>,
+    pub redactor: Redactor,
+    pub owner: Owner,
+}
+
+impl Context {
+    pub fn emit(&self, event: Event) {
+        self.listener.hear(&event);
+    }
+}
