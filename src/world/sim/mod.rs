@@ -6,14 +6,35 @@
 //! program may be killed, and somebody else may act. The world refuses what the real things refuse; `tests/contract`
 //! holds both to the same behaviour.
 
+mod archive;
+pub mod artefact;
+mod bulk;
 pub mod cluster;
+pub mod conf;
+pub mod configuration;
+mod contents;
+mod copies;
+mod dump;
 mod handle;
+mod moves;
+mod postgres;
+mod restore;
+mod sessions;
+pub mod sql;
 pub mod state;
+mod stub;
+#[cfg(test)]
+mod testing;
 mod time;
+mod upgrade;
 
 use std::sync::Arc;
 
+pub use archive::Archives;
+pub use copies::Copies;
 pub use handle::{Sim, Watch};
+pub use postgres::Servers;
+pub use sessions::Session;
 pub use state::State;
 
 use super::{Cancel, Owner, Redactor};
