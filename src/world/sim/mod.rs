@@ -6,14 +6,34 @@
 //! program may be killed, and somebody else may act. The world refuses what the real things refuse; `tests/contract`
 //! holds both to the same behaviour.
 
+mod archive;
 pub mod cluster;
+pub mod compose;
+mod containers;
+mod create;
+mod files;
 mod handle;
+mod life;
+mod networks;
+mod people;
+mod programs;
+mod reference;
+mod server;
+mod sessions;
+mod settings;
+mod show;
 pub mod state;
 mod time;
+mod volumes;
 
 use std::sync::Arc;
 
+pub use containers::Containers;
 pub use handle::{Sim, Watch};
+pub use people::Deed;
+pub use reference::reference;
+pub use sessions::Session;
+pub use settings::is_known as knows_setting;
 pub use state::State;
 
 use super::{Cancel, Owner, Redactor};
