@@ -6,7 +6,6 @@
 //! program may be killed, and somebody else may act. The world refuses what the real things refuse; `tests/contract`
 //! holds both to the same behaviour.
 
-mod archive;
 pub mod cluster;
 pub mod compose;
 mod containers;
@@ -23,6 +22,7 @@ mod sessions;
 mod settings;
 mod show;
 pub mod state;
+mod tar_files;
 mod time;
 mod volumes;
 
