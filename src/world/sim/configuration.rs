@@ -1,64 +1,32 @@
-//! The settings that a server of each major version knows, and where a simulated one has their values from.
+//! What settings are in a simulated server: by whom they are told, and what they are where nobody says anything.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use super::settings::is_known;
 use super::state::{Container, State};
 
-/// One line each: name, default as `pg_settings` shows it (`-` for an empty one), and, where not every major from 13
-/// on knows it, the first and last that do (`14-`, `-16`).
+/// One line each: name, and default as `pg_settings` shows it; settings whose default is empty are left out.
 const TABLE: &str = include_str!("configuration.txt");
 
-struct Setting {
-    default: &'static str,
-    since: u32,
-    until: u32,
-}
-
-static SETTINGS: LazyLock<BTreeMap<&'static str, Setting>> = LazyLock::new(|| TABLE.lines().filter_map(line).collect());
-
-fn line(line: &'static str) -> Option<(&'static str, Setting)> {
-    let (name, rest) = line.split_once(' ')?;
-    let bounds = rest.rsplit_once(' ').and_then(|(default, majors)| Some((default, majors_of(majors)?)));
-    let (default, (since, until)) = bounds.unwrap_or((rest, (0, u32::MAX)));
-    let default = if default == "-" { "" } else { default };
-    Some((name, Setting { default, since, until }))
-}
-
-/// `14-` or `-16`; a default that ends in a number is none of these.
-fn majors_of(text: &str) -> Option<(u32, u32)> {
-    let (since, until) = text.split_once('-')?;
-    match (since.parse(), until.parse()) {
-        (Ok(since), Err(_)) if until.is_empty() => Some((since, u32::MAX)),
-        (Err(_), Ok(until)) if since.is_empty() && until > 9 => Some((0, until)),
-        _ => None,
-    }
-}
-
-/// Whether a server of this major takes the setting. One with a dot in its name is an extension's own, and nobody else
-/// looks at it.
-pub fn knows(major: u32, setting: &str) -> bool {
-    setting.contains('.') || default_of(major, setting).is_some()
-}
+static DEFAULTS: LazyLock<BTreeMap<&'static str, &'static str>> =
+    LazyLock::new(|| TABLE.lines().filter_map(|line| line.split_once(' ')).collect());
 
 /// What a setting is where nobody has said anything else, as `pg_settings` shows it; `None` for one that this major
-/// does not know.
+/// does not know by itself.
 pub fn default_of(major: u32, setting: &str) -> Option<&'static str> {
     let name = setting.to_lowercase();
-    let found = SETTINGS.get(name.as_str()).filter(|s| (s.since..=s.until).contains(&major))?;
+    if name.contains('.') || !is_known(&name, major) {
+        return None;
+    }
     Some(match (name.as_str(), major) {
         ("data_checksums", 18..) | ("log_checkpoints", 15..) => "on",
         ("password_encryption", ..14) => "md5",
         ("hash_mem_multiplier", 15..) => "2",
         ("checkpoint_completion_target", ..14) => "0.5",
         ("effective_io_concurrency" | "maintenance_io_concurrency", 18..) => "16",
-        _ => found.default,
+        (name, _) => DEFAULTS.get(name).copied().unwrap_or_default(),
     })
-}
-
-/// Every setting that a server of this major has by itself.
-pub fn names(major: u32) -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().filter(move |(_, s)| (s.since..=s.until).contains(&major)).map(|(name, _)| *name)
 }
 
 /// Settings of a server's command line: `-c name=value`, `-cname=value` or `--name=value`, by the names of the server.
@@ -194,15 +162,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_setting_is_known_to_the_majors_that_have_it() {
-        assert!(knows(13, "operator_precedence_warning") && !knows(14, "operator_precedence_warning"));
-        assert!(!knows(16, "summarize_wal") && knows(17, "summarize_wal"));
-        assert!(knows(17, "pg_stat_statements.track") && !knows(17, "nonsense"));
+    fn a_setting_has_the_default_of_its_major() {
         assert_eq!(default_of(13, "password_encryption"), Some("md5"));
         assert_eq!(default_of(17, "TimeZone"), Some("GMT"));
         assert_eq!(default_of(17, "default_transaction_isolation"), Some("read committed"));
         assert_eq!(default_of(17, "max_slot_wal_keep_size"), Some("-1"));
-        assert!(names(17).count() > 280, "{}", names(17).count());
+        assert_eq!((default_of(16, "summarize_wal"), default_of(17, "summarize_wal")), (None, Some("off")));
+        assert_eq!(default_of(17, "archive_command"), Some(""));
+        assert!(DEFAULTS.keys().all(|name| (13..=18).any(|major| is_known(name, major))));
     }
 
     #[test]

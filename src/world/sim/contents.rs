@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::cluster::{Cluster, Database, Password, RowId};
-use super::{State, configuration};
+use super::{State, settings};
 use crate::world::content::{Content, Counters, DatabaseContent, Facts, Level, NOT_CALLED, Name, Objects, Statistics};
 use crate::world::error::Result;
 
@@ -78,8 +78,8 @@ fn of_cluster(state: &State, container: &str, cluster: &Cluster) -> Result<Objec
     // A copy that follows has other files.
     if cluster.follows.is_none() {
         objects.put("setting", &of_settings(state, container, cluster))?;
-        let rules = super::conf::rules_of(cluster);
-        let rules: Vec<_> = rules.lines().map(without_method).collect();
+        let rules = cluster.rules();
+        let rules: Vec<_> = rules.lines().filter(|rule| !rule.is_empty()).map(without_method).collect();
         objects.put("client authentication", &one(&["pg_hba.conf"], json!({ "rules": rules })))?;
     }
     Ok(objects)
@@ -140,7 +140,7 @@ fn databases(cluster: &Cluster) -> BTreeMap<Name, Facts> {
 }
 
 fn of_settings(state: &State, container: &str, cluster: &Cluster) -> BTreeMap<Name, Facts> {
-    let own = configuration::names(cluster.major).map(str::to_owned);
+    let own = settings::names(cluster.major).map(str::to_owned);
     let names = own.chain(cluster.settings.keys().cloned());
     let is_settable = |name: &String| !INTERNAL.contains(&name.as_str()) && !OF_PLACE.contains(&name.as_str());
     let facts = |name: String| {

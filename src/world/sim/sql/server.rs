@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Asked, Recogniser, row, rows, words};
 use crate::world::error::Result;
 use crate::world::postgres::Row;
-use crate::world::sim::configuration;
+use crate::world::sim::settings;
 use crate::world::sim::state::ImageKind;
 
 /// The more telling ones come first.
@@ -31,7 +31,7 @@ fn system_identifier(asked: &Asked<'_>) -> Result<Vec<Row>> {
 }
 
 fn known_settings(asked: &Asked<'_>) -> Result<Vec<Row>> {
-    Ok(rows(configuration::names(asked.cluster.major).map(|name| json!({ "name": name }))))
+    Ok(rows(settings::names(asked.cluster.major).map(|name| json!({ "name": name }))))
 }
 
 fn value_of(asked: &Asked<'_>, name: &str) -> Option<String> {

@@ -5,8 +5,8 @@ use super::{answer, failed, server, unknown};
 use crate::world::error::Result;
 use crate::world::postgres::Binding;
 use crate::world::sim::cluster::{Cluster, Database, Password, Role, Table};
-use crate::world::sim::configuration;
 use crate::world::sim::contents::parts;
+use crate::world::sim::settings;
 use crate::world::sim::state::State;
 
 /// What a server does without anything of the model becoming otherwise.
@@ -315,7 +315,7 @@ impl Session<'_> {
         let (name, value) = named(rest);
         let name = words::name(&name);
         let cluster = self.cluster()?;
-        if name != "all" && !configuration::knows(cluster.major, &name) {
+        if name != "all" && !settings::is_known(&name, cluster.major) {
             return Err(failed("42704", format!("unrecognized configuration parameter \"{name}\"")));
         }
         match (verb.to_uppercase().as_str(), name.as_str()) {
