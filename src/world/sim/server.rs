@@ -9,7 +9,7 @@ use crate::world::container::Output;
 /// Where the images before 18 have their cluster.
 const OLD_DIRECTORY: &str = "/var/lib/postgresql/data";
 /// Any number of today's clusters is above it.
-const FIRST_IDENTIFIER: u64 = 7_500_000_000_000_000_000;
+pub(super) const FIRST_IDENTIFIER: u64 = 7_500_000_000_000_000_000;
 
 /// A start that fails: an exit code, and what the log says.
 type Refused = (i64, Vec<String>);

@@ -18,7 +18,7 @@ use crate::world::error::{Error, Result};
 use crate::world::postgres::{Binding, Row};
 
 pub use catalogs::size;
-pub use server::{has_extension, version_of as extension_version};
+pub use server::{has_extension, image_has_extension, version_of as extension_version};
 pub use statements::execute;
 
 /// A question to the server of a container.

@@ -136,8 +136,12 @@ pub fn version_of(extension: &str, major: u32) -> String {
 
 /// Whether the image of a container brings an extension.
 pub fn has_extension(state: &crate::world::sim::State, container: &str, extension: &str) -> bool {
-    let found = state.container(container).and_then(|c| state.image(&c.image_id).or_else(|| state.image(&c.image)));
-    match found.map(|image| &image.kind) {
+    state.container(container).is_some_and(|container| image_has_extension(state, &container.image_id, extension))
+}
+
+/// Whether an image brings an extension.
+pub fn image_has_extension(state: &crate::world::sim::State, image: &str, extension: &str) -> bool {
+    match state.image(image).map(|image| &image.kind) {
         Some(ImageKind::Postgres { extensions, .. }) => extension == "plpgsql" || extensions.contains(extension),
         _ => false,
     }
