@@ -6,6 +6,7 @@
 //! program may be killed, and somebody else may act. The world refuses what the real things refuse; `tests/contract`
 //! holds both to the same behaviour.
 
+mod admission;
 pub mod cluster;
 pub mod compose;
 mod containers;
