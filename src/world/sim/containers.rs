@@ -385,3 +385,6 @@ impl ContainerEngine for Containers {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
