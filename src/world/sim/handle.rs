@@ -112,6 +112,12 @@ impl Sim {
         })
     }
 
+    /// Lets time pass, in milliseconds: no instant of the program's, but others may be at work meanwhile.
+    pub fn wait(&self, milliseconds: u64) -> Result<()> {
+        self.check()?;
+        self.arrange(|state| state.pass(milliseconds))
+    }
+
     /// What somebody else does, and what is set up: no instant of the program's.
     pub fn arrange<T>(&self, arrange: impl FnOnce(&mut State) -> T) -> Result<T> {
         self.0.keep.enter(|state| Ok((arrange(state), true)))

@@ -6,8 +6,11 @@
 //! program may be killed, and somebody else may act. The world refuses what the real things refuse; `tests/contract`
 //! holds both to the same behaviour.
 
+pub mod ansible;
 pub mod cluster;
+mod effects;
 mod handle;
+pub mod host;
 pub mod state;
 mod time;
 
