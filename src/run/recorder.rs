@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::history::{self, Frozen, History};
+use super::instants::Instants;
 use super::journal::{self, Journal, Line};
 use super::lock::{self, Claim};
 use super::log::Log;
@@ -44,6 +45,8 @@ pub struct Identity {
     pub accept_changes: bool,
     /// Objects named with `--allow-data-loss`.
     pub losses: Vec<String>,
+    /// Who is there at each line of the journal.
+    pub instants: Arc<dyn Instants>,
 }
 
 /// Implements [`Record`] on a directory.
@@ -119,6 +122,7 @@ impl Recorder {
     /// For a run that has a past; `held` is its lock.
     pub fn resume(identity: Identity, place: Place, held: Held) -> Result<Self> {
         let (journal, lines) = Journal::open(&place.journal())?;
+        let journal = journal.watched(identity.instants.clone());
         let history = History::of(lines);
         let recorder = Self::new(identity);
         {
@@ -226,7 +230,7 @@ impl Recorder {
         let stem = Path::new(&self.identity.script).file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let place = self.identity.store.create(&stem)?;
         let held = place.lock(self.identity.command, &crate::world::Cancel::default(), &|_| {})?;
-        let journal = Journal::create(&place.journal())?;
+        let journal = Journal::create(&place.journal())?.watched(self.identity.instants.clone());
         store::sync(&place.dir)?;
         self.enter(state, place, journal, held)
     }

@@ -152,7 +152,8 @@ impl Host for Machine {
     }
 
     fn hostname(&self) -> Result<String> {
-        self.context.sim.read(|state| Ok(state.hostname.clone()))
+        // Runs are kept on the real machine, and so are their processes.
+        Ok(rustix::system::uname().nodename().to_string_lossy().into_owned())
     }
 
     fn now(&self) -> String {
