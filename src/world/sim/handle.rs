@@ -70,6 +70,12 @@ impl Sim {
         Self(Arc::new(Shared { keep, watch: Mutex::default(), is_killed: AtomicBool::new(false) }))
     }
 
+    /// What became of a world in memory, whatever has happened to the program.
+    pub fn into_state(self) -> Result<State> {
+        self.watched(None);
+        self.0.keep.enter(|state| Ok((state.clone(), false)))
+    }
+
     /// From now on this one is there at every change.
     pub fn watched(&self, watch: Option<Arc<dyn Watch>>) {
         *self.0.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;

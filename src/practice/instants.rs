@@ -1,0 +1,115 @@
+//! What happens to a program and its world, at which moment.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::instants::Instants;
+use crate::world::sim::{Sim, State, Watch};
+use crate::world::{Cancel, Error, Result};
+
+/// Something that happens at a moment of a life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// The program is killed.
+    Kill,
+    /// The change that was about to happen fails; nothing happens where there is none.
+    Fail,
+}
+
+/// A moment of a life: around a change of the world, or around a line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "moment", rename_all = "snake_case")]
+pub enum Moment {
+    BeforeChange { change: String },
+    AfterChange { change: String },
+    BeforeLine { line: u64 },
+    AfterLine { line: u64 },
+}
+
+/// The course of one life: its moments, counted from 1, and what happens at some of them.
+pub struct Course {
+    sim: Sim,
+    cancel: Cancel,
+    state: Mutex<Counted>,
+}
+
+struct Counted {
+    moments: Vec<Moment>,
+    acts: Vec<(usize, Act)>,
+    synced: u64,
+}
+
+impl Course {
+    pub fn new(sim: Sim, cancel: Cancel, acts: Vec<(usize, Act)>) -> Self {
+        Self { sim, cancel, state: Mutex::new(Counted { moments: Vec::new(), acts, synced: 0 }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Counted> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All moments so far, in their order.
+    pub fn moments(&self) -> Vec<Moment> {
+        self.state().moments.clone()
+    }
+
+    /// Up to how many bytes the journal is on the disk.
+    pub fn synced(&self) -> u64 {
+        self.state().synced
+    }
+
+    fn at(&self, moment: Moment) -> Result<()> {
+        if self.sim.is_killed() {
+            return Err(killed());
+        }
+        let mut state = self.state();
+        state.moments.push(moment);
+        let now = state.moments.len();
+        let acts: Vec<_> = state.acts.iter().filter(|(at, _)| *at == now).map(|(_, act)| act.clone()).collect();
+        let is_change = matches!(state.moments.last(), Some(Moment::BeforeChange { .. }));
+        drop(state);
+        for act in acts {
+            match act {
+                Act::Kill => {
+                    self.sim.kill();
+                    // The script itself must not go on either.
+                    self.cancel.cancel();
+                    return Err(killed());
+                }
+                Act::Fail if is_change => return Err(Error::failed("sim.failed", "this fails here")),
+                Act::Fail => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn killed() -> Error {
+    Error::failed("sim.killed", "the program was killed here")
+}
+
+impl Watch for Course {
+    fn before(&self, change: &str, _: &mut State) -> Result<()> {
+        self.at(Moment::BeforeChange { change: change.to_owned() })
+    }
+
+    fn after(&self, change: &str, _: &mut State) -> Result<()> {
+        self.at(Moment::AfterChange { change: change.to_owned() })
+    }
+}
+
+impl Instants for Course {
+    fn before(&self, line: u64) -> Result<()> {
+        self.at(Moment::BeforeLine { line })
+    }
+
+    fn synced(&self, bytes: u64) {
+        self.state().synced = bytes;
+    }
+
+    fn after(&self, line: u64) -> Result<()> {
+        self.at(Moment::AfterLine { line })
+    }
+}
