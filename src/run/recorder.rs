@@ -20,7 +20,7 @@ use crate::script::evidence::Fact;
 use crate::script::ledger::Ledger;
 use crate::script::parameters::Given;
 use crate::script::record::{Command, Entry, Known, Owner, Past, Record};
-use crate::script::source::{Origin, Source};
+use crate::script::source::{self, Origin, Source};
 use crate::world::container::EngineInfo;
 use crate::world::{Doorkeeper, Error, Owner as OwnerLabel, Redactor, Result, World};
 
@@ -271,7 +271,7 @@ impl Recorder {
         let Some(frozen) = state.recorded.iter().find(|frozen| frozen.key == key).cloned() else {
             return freeze(state, key, source);
         };
-        if frozen.sha256 == frozen::sha256(&source.text) {
+        if frozen.sha256 == source::sha256(&source.text) {
             return Ok(());
         }
         let Some(open) = &state.open else { return Ok(()) };
@@ -309,7 +309,7 @@ fn freeze(state: &mut State, key: &str, source: &Source) -> Result<()> {
         Origin::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
         Origin::BuiltIn | Origin::Input => source.origin.to_string(),
     };
-    let (id, name, sha256) = (source.id.clone(), key.to_owned(), frozen::sha256(&source.text));
+    let (id, name, sha256) = (source.id.clone(), key.to_owned(), source::sha256(&source.text));
     append(state, Entry::Source { id, name, origin, sha256, frozen: file }).map(|_| ())
 }
 

@@ -5,9 +5,11 @@
 pub mod api;
 pub mod artefacts;
 pub mod captured;
+pub mod changes;
 pub mod check;
 pub mod describe;
 pub mod durability;
+pub mod ejected;
 pub mod engine;
 pub mod errors;
 pub mod evidence;
