@@ -22,6 +22,7 @@ pub mod interactive;
 pub mod ledger;
 pub mod loader;
 pub mod mutation;
+pub mod outdated;
 pub mod parameters;
 pub mod record;
 pub mod session;
