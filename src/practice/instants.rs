@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::run::instants::Instants;
+use crate::script::record::Entry;
 use crate::world::sim::{Sim, State, Watch};
 use crate::world::{Cancel, Error, Result};
 
@@ -18,10 +19,18 @@ pub enum Act {
     Fail,
 }
 
-/// A moment of a life: around a change of the world, or around a line of the journal.
+/// A moment of a life.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "moment", rename_all = "snake_case")]
-pub enum Moment {
+pub struct Moment {
+    /// The innermost step under way, or the one that is being put back; empty outside of all.
+    pub step: String,
+    pub at: At,
+}
+
+/// Around a change of the world, or around a line of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum At {
     BeforeChange { change: String },
     AfterChange { change: String },
     BeforeLine { line: u64 },
@@ -38,12 +47,14 @@ pub struct Course {
 struct Counted {
     moments: Vec<Moment>,
     acts: Vec<(usize, Act)>,
+    /// Steps under way, the innermost one last.
+    steps: Vec<String>,
     synced: u64,
 }
 
 impl Course {
     pub fn new(sim: Sim, cancel: Cancel, acts: Vec<(usize, Act)>) -> Self {
-        Self { sim, cancel, state: Mutex::new(Counted { moments: Vec::new(), acts, synced: 0 }) }
+        Self { sim, cancel, state: Mutex::new(Counted { moments: Vec::new(), acts, steps: Vec::new(), synced: 0 }) }
     }
 
     fn state(&self) -> MutexGuard<'_, Counted> {
@@ -60,15 +71,16 @@ impl Course {
         self.state().synced
     }
 
-    fn at(&self, moment: Moment) -> Result<()> {
+    fn at(&self, at: At) -> Result<()> {
         if self.sim.is_killed() {
             return Err(killed());
         }
         let mut state = self.state();
-        state.moments.push(moment);
+        let step = state.steps.last().cloned().unwrap_or_default();
+        state.moments.push(Moment { step, at });
         let now = state.moments.len();
         let acts: Vec<_> = state.acts.iter().filter(|(at, _)| *at == now).map(|(_, act)| act.clone()).collect();
-        let is_change = matches!(state.moments.last(), Some(Moment::BeforeChange { .. }));
+        let is_change = matches!(state.moments.last(), Some(Moment { at: At::BeforeChange { .. }, .. }));
         drop(state);
         for act in acts {
             match act {
@@ -92,24 +104,36 @@ fn killed() -> Error {
 
 impl Watch for Course {
     fn before(&self, change: &str, _: &mut State) -> Result<()> {
-        self.at(Moment::BeforeChange { change: change.to_owned() })
+        self.at(At::BeforeChange { change: change.to_owned() })
     }
 
     fn after(&self, change: &str, _: &mut State) -> Result<()> {
-        self.at(Moment::AfterChange { change: change.to_owned() })
+        self.at(At::AfterChange { change: change.to_owned() })
     }
 }
 
 impl Instants for Course {
-    fn before(&self, line: u64) -> Result<()> {
-        self.at(Moment::BeforeLine { line })
+    fn before(&self, number: u64, entry: &Entry) -> Result<()> {
+        match entry {
+            Entry::Started { step } | Entry::UndoStarted { step } => self.state().steps.push(step.clone()),
+            _ => {}
+        }
+
+        self.at(At::BeforeLine { line: number })?;
+        if matches!(
+            entry,
+            Entry::Done { .. } | Entry::Failed { .. } | Entry::UndoDone { .. } | Entry::UndoFailed { .. }
+        ) {
+            self.state().steps.pop();
+        }
+        Ok(())
     }
 
     fn synced(&self, bytes: u64) {
         self.state().synced = bytes;
     }
 
-    fn after(&self, line: u64) -> Result<()> {
-        self.at(Moment::AfterLine { line })
+    fn after(&self, number: u64) -> Result<()> {
+        self.at(At::AfterLine { line: number })
     }
 }

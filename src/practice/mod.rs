@@ -6,5 +6,5 @@
 pub mod instants;
 pub mod life;
 
-pub use instants::{Act, Course, Moment};
+pub use instants::{Act, At, Course, Moment};
 pub use life::{Ended, Life, Stage, Way};

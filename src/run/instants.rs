@@ -3,13 +3,14 @@
 
 use rustix::process::{Signal, getpid, kill_process};
 
+use crate::script::record::Entry;
 use crate::world::Result;
 
 /// Who is there when a line of the journal is written. After an error the line counts as not written: the program has
 /// been killed, and nobody hears of the error.
 pub trait Instants: Send + Sync {
     /// What line `number` says has happened, but nothing of the line is written.
-    fn before(&self, number: u64) -> Result<()>;
+    fn before(&self, number: u64, entry: &Entry) -> Result<()>;
     /// The journal is on the disk up to so many bytes: a power cut leaves them.
     fn synced(&self, bytes: u64);
     /// The line is on disk, and nothing has happened since.
@@ -27,7 +28,7 @@ impl OfEnvironment {
 }
 
 impl Instants for OfEnvironment {
-    fn before(&self, number: u64) -> Result<()> {
+    fn before(&self, number: u64, _: &Entry) -> Result<()> {
         self.0.iter().for_each(|stop| stop.before(number));
         Ok(())
     }

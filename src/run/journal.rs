@@ -198,7 +198,7 @@ impl Journal {
             .map_err(|e| Error::failed("journal.unwritable", format!("an entry has no JSON form: {e}")))?;
         let body = body.strip_suffix('}').unwrap_or(&body).to_owned();
         let sum = checksum(&self.sum, &body);
-        self.instants.before(self.next)?;
+        self.instants.before(self.next, &line.entry)?;
         let bytes = format!("{body}{SUM}{sum}\"}}\n").into_bytes();
         if !may_use_reserve {
             self.reserve(bytes.len() as u64).map_err(|error| self.unwritable(&error))?;
