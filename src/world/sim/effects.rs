@@ -15,19 +15,19 @@ impl State {
             Effect::Nothing => Ok(()),
             Effect::Fails { message } => Err(message.clone()),
             Effect::Deploy { project, version } => {
+                let major = major(version, variables)?;
                 self.pass(DEPLOY);
-                let _ = (project, self.version(version, variables)?);
-                Ok(())
+                self.compose_up(project, Some(major)).map_err(|error| error.message)
             }
         }
     }
+}
 
-    /// A major, or the value of the variable that is called so.
-    fn version(&self, version: &str, variables: &Map<String, Value>) -> Result<u32, String> {
-        let value = variables.get(version).map_or(version.to_owned(), |value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        });
-        value.parse().map_err(|_| format!("{version} is `{value}`, not a version of PostgreSQL"))
-    }
+/// A major, or the value of the variable that is called so.
+fn major(version: &str, variables: &Map<String, Value>) -> Result<u32, String> {
+    let value = variables.get(version).map_or(version.to_owned(), |value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    });
+    value.parse().map_err(|_| format!("{version} is `{value}`, not a version of PostgreSQL"))
 }

@@ -7,16 +7,36 @@
 //! holds both to the same behaviour.
 
 pub mod ansible;
+mod archive;
 pub mod cluster;
+pub mod compose;
+mod containers;
+mod create;
 mod effects;
+mod files;
 mod handle;
 pub mod host;
+mod life;
+mod networks;
+mod people;
+mod programs;
+mod reference;
+mod server;
+mod sessions;
+mod settings;
+mod show;
 pub mod state;
 mod time;
+mod volumes;
 
 use std::sync::Arc;
 
+pub use containers::Containers;
 pub use handle::{Sim, Watch};
+pub use people::Deed;
+pub use reference::{reference, with_images};
+pub use sessions::Session;
+pub use settings::is_known as knows_setting;
 pub use state::State;
 
 use super::{Cancel, Owner, Redactor};

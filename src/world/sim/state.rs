@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::cluster::{Cluster, RowId};
+use super::compose::Stack;
 use crate::world::container::{Attachment, EngineInfo, ExecEvent, Image as Shown, Mount, Network};
 
 /// All of it.
@@ -41,6 +42,9 @@ pub struct State {
     pub faults: Vec<Fault>,
     /// Rows that some writer was told are kept.
     pub acknowledged: BTreeMap<RowId, Acknowledged>,
+    /// What `docker compose up` makes, by project.
+    #[serde(default)]
+    pub stacks: BTreeMap<String, Stack>,
 }
 
 /// An image the engine has.
@@ -92,15 +96,27 @@ pub struct Container {
     pub health_check: Option<Value>,
     pub mounts: Vec<Mount>,
     pub networks: Vec<Attachment>,
+    /// Ids of the networks it was in when it last ran, by their names: it can't be started in another one of that name.
+    #[serde(default)]
+    pub network_ids: BTreeMap<String, String>,
     /// See [`network_mode`](crate::world::container::Container::network_mode).
     pub network_mode: String,
     pub restart_policy: String,
     /// See [`state`](crate::world::container::Container::state).
     pub state: String,
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    pub created_at: u64,
     /// Milliseconds since 1970; 0 before the first start.
     pub started_at: u64,
     pub exit_code: i64,
     pub restart_count: i64,
+    /// When the engine starts it again: milliseconds since 1970; of a `restarting` one.
+    #[serde(default)]
+    pub restart_at: u64,
+    /// Its process ends with an error a moment after each start.
+    #[serde(default)]
+    pub crashes: bool,
     /// Somebody has stopped it: `unless-stopped` leaves it alone when the engine starts.
     pub was_stopped: bool,
     /// The engine was killed while it started it: it can't be started any more.
@@ -292,6 +308,7 @@ impl Default for State {
             answers: Vec::new(),
             faults: Vec::new(),
             acknowledged: BTreeMap::new(),
+            stacks: BTreeMap::new(),
         }
     }
 }

@@ -6,6 +6,8 @@ use bollard::models;
 
 use crate::world::container::*;
 use crate::world::error::{Error, Result};
+use crate::world::like::{is_made_of, is_short_id};
+use crate::world::request;
 
 pub(super) fn sorted(map: Option<HashMap<String, String>>) -> BTreeMap<String, String> {
     map.unwrap_or_default().into_iter().collect()
@@ -84,14 +86,6 @@ fn endpoint_options(settings: &models::EndpointSettings) -> EndpointOptions {
     }
 }
 
-/// Whether the engine has made the MAC of the address, so that it must not outlive it: `02:42:` and the address's
-/// bytes. Engines from 28 on make up any; such a one is nobody else's and may stay.
-pub(super) fn is_made_of(mac: &str, ip: &str) -> bool {
-    let Ok(address) = ip.parse::<std::net::Ipv4Addr>() else { return false };
-    let [a, b, c, d] = address.octets();
-    mac.eq_ignore_ascii_case(&format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}"))
-}
-
 pub(super) fn endpoint_settings(aliases: &[String], options: &EndpointOptions) -> models::EndpointSettings {
     let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let wished = models::EndpointIpamConfig {
@@ -114,10 +108,6 @@ pub(super) fn chosen_aliases(id: &str, aliases: Vec<String>) -> Vec<String> {
     aliases.into_iter().filter(|alias| !is_short_id(id, alias)).collect()
 }
 
-pub(super) fn is_short_id(id: &str, text: &str) -> bool {
-    text.len() == 12 && id.starts_with(text)
-}
-
 fn policy_text(policy: Option<models::RestartPolicy>) -> String {
     let policy = policy.unwrap_or_default();
     let name = text(policy.name);
@@ -128,28 +118,10 @@ fn policy_text(policy: Option<models::RestartPolicy>) -> String {
     }
 }
 
-/// `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:3`, as `docker update --restart` takes it.
+/// See [`request::restart_policy`].
 pub(super) fn restart_policy(text: &str) -> Result<models::RestartPolicy> {
-    use models::RestartPolicyNameEnum as Name;
-    let wrong = || {
-        Error::usage("docker.failed", format!("`{text}` is not a restart policy"))
-            .hint("no, always, unless-stopped, on-failure or on-failure:3")
-    };
-    let (name, count) = match text.split_once(':') {
-        Some((name, count)) => (name, Some(count.parse::<u32>().map_err(|_| wrong())?)),
-        None => (text, None),
-    };
-    let name = match name {
-        "no" => Name::NO,
-        "always" => Name::ALWAYS,
-        "unless-stopped" => Name::UNLESS_STOPPED,
-        "on-failure" => Name::ON_FAILURE,
-        _ => return Err(wrong()),
-    };
-    if count.is_some() && name != Name::ON_FAILURE {
-        return Err(wrong());
-    }
-    Ok(models::RestartPolicy { name: Some(name), maximum_retry_count: count.map(i64::from) })
+    let policy = serde_json::from_value(request::restart_policy(text)?);
+    policy.map_err(|e| Error::failed("docker.failed", format!("restart policy {text}: {e}")))
 }
 
 pub(super) fn image(answer: models::ImageInspect) -> Image {

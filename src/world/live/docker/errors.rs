@@ -5,7 +5,9 @@ use std::path::Path;
 
 use bollard::errors::Error as Cause;
 
-use crate::world::error::{Error, Result};
+use crate::world::error::Error;
+use crate::world::refusal::refused;
+pub(super) use crate::world::refusal::{checked_name, checked_reference, image_missing};
 
 /// For `map_err`: `during("stop container primero-postgres-1")` gives "cannot stop container …: reason".
 pub(super) fn during(action: impl Into<String>) -> impl FnOnce(Cause) -> Error {
@@ -31,35 +33,6 @@ fn explain(action: &str, cause: &Cause) -> Error {
         }
         other => Error::failed("docker.failed", format!("cannot {action}: {}", root_cause(other))),
     }
-}
-
-fn refused(action: &str, status: u16, reason: &str) -> Error {
-    let code = match status {
-        // The engine's words for an address of a network; those for a port end otherwise.
-        _ if reason.ends_with("Address already in use") => "docker.address_in_use",
-        // Of a container whose network was removed while it did not run.
-        404 if reason.starts_with("network ") && reason.ends_with(" not found") => "docker.network_gone",
-        // Of a container that the engine was starting when it was killed: engines before 23 keep its task.
-        _ if reason.starts_with("task ") && reason.ends_with(": already exists") => "docker.half_started",
-        404 => "docker.not_found",
-        409 => "docker.conflict",
-        _ => "docker.failed",
-    };
-    let reason = if reason.is_empty() { format!("the Docker engine answered {status}") } else { reason.to_owned() };
-    let error = Error::failed(code, format!("cannot {action}: {reason}"));
-    match code {
-        "docker.half_started" => error.hint(
-            "the engine was killed while it started that container, and can't start it any more: remove it and create \
-             it again; what is on its volumes stays",
-        ),
-        _ => error,
-    }
-}
-
-/// The image isn't on this engine.
-pub(super) fn image_missing(action: &str, reference: &str) -> Error {
-    let message = format!("cannot {action}: the Docker engine has no image {reference}");
-    Error::failed("docker.image_missing", message).hint(format!("`docker pull {reference}`, or build it, then go on"))
 }
 
 /// Whether the object asked for does not exist.
@@ -114,25 +87,6 @@ pub(super) fn of_stream(action: &str, target: &str, error: io::Error) -> Error {
     }
 }
 
-/// Names go into the path of a request: what can't be a name must not become another request.
-pub(super) fn checked_name<'a>(kind: &str, name: &'a str) -> Result<&'a str> {
-    let first = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    if first && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
-        return Ok(name);
-    }
-    Err(Error::usage("docker.not_found", format!("`{name}` can't be the name of a {kind}")))
-}
-
-/// As [`checked_name`] for image references, which may hold a registry, a path, a tag and a digest.
-pub(super) fn checked_reference(reference: &str) -> Result<&str> {
-    let first = reference.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let all = reference.chars().all(|c| c.is_ascii_alphanumeric() || "_.-/:@".contains(c));
-    if first && all && !reference.contains("..") {
-        return Ok(reference);
-    }
-    Err(Error::usage("docker.image_missing", format!("`{reference}` can't be the name of an image")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,16 +101,6 @@ mod tests {
         let message = "network 8a00eacb7ac2 not found".into();
         let error = during("start container a-1")(Cause::DockerResponseServerError { status_code: 404, message });
         assert_eq!(error.code, "docker.network_gone");
-    }
-
-    #[test]
-    fn a_name_cannot_become_another_request() {
-        for name in ["", "../images", "a/b", "a?force=1", "-x", "a b"] {
-            assert!(checked_name("container", name).is_err(), "{name}");
-        }
-        assert!(checked_name("container", "primero_postgres-1.old").is_ok());
-        assert!(checked_reference("registry:5000/a/b:1.2-pg15@sha256:00ff").is_ok());
-        assert!(checked_reference("a/../../containers").is_err());
     }
 
     #[test]

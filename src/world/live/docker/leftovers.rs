@@ -11,10 +11,9 @@ use super::Docker;
 use super::connection::Connection;
 use super::errors::during;
 use crate::event::Event;
-use crate::world::container::{LABEL_HELPER, LABEL_OWNER, LABEL_RUN, OF_A_PROCESS};
+use crate::world::container::LABEL_HELPER;
 use crate::world::error::Result;
-use crate::world::owner::Doorkeeper;
-use crate::world::process::Process;
+use crate::world::helper_container::why_left;
 
 impl Docker {
     /// Before anything else is asked of an engine: whoever keeps the door has its say about it, and what is left of
@@ -50,7 +49,7 @@ impl Docker {
                 let labels: BTreeMap<_, _> = helper.labels.unwrap_or_default().into_iter().collect();
                 let mounts = helper.mounts.unwrap_or_default().into_iter().filter_map(|mount| mount.name);
                 let is_in_the_way = mounts.into_iter().any(|name| volumes.contains(&name.as_str()));
-                let why = self.why_left(&labels, is_in_the_way, doorkeeper.as_deref());
+                let why = why_left(&self.context.owner, &labels, is_in_the_way, doorkeeper.as_deref());
                 let (Some(id), Some(why)) = (helper.id, why) else { continue };
                 let removed = self.remove_container(&id, true, true).await;
                 if removed.is_ok() && !why.is_empty() {
@@ -59,27 +58,5 @@ impl Docker {
             }
             Ok(())
         })
-    }
-
-    /// `None` for what is or may be somebody's; what is to be told about it, which may be nothing.
-    fn why_left(
-        &self,
-        labels: &BTreeMap<String, String>,
-        is_in_the_way: bool,
-        doorkeeper: Option<&dyn Doorkeeper>,
-    ) -> Option<String> {
-        if !labels.get(LABEL_HELPER).is_some_and(|purpose| OF_A_PROCESS.contains(&purpose.as_str())) {
-            return doorkeeper?.abandoned(labels);
-        }
-        let maker = labels.get(LABEL_OWNER).and_then(|label| Process::parse(label));
-        // Who has the run now has its lock: whatever made the others is not there any more.
-        let is_of_this_run =
-            self.context.owner.name().is_some_and(|run| labels.get(LABEL_RUN) == Some(&run.to_string()));
-        let is_left = match maker.map(|maker| maker.lives()) {
-            Some(Some(lives)) => !lives,
-            Some(None) => is_of_this_run,
-            None => is_of_this_run || is_in_the_way,
-        };
-        is_left.then(String::new)
     }
 }

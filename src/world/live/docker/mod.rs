@@ -1,7 +1,7 @@
 //! The Docker engine through bollard.
 //!
 //! `endpoint` decides where the engine is, `connection` reaches it once. Containers are read in
-//! `containers`, made in `create` (shaped by `like` after an existing one), talked to in `exec`, on the
+//! `containers`, made in `create` (of a [`request`](crate::world::request)), talked to in `exec`, on the
 //! operator's terminal in `terminal`, and in `archive` (all feed synchronous streams through `pipes`), and run
 //! to their end in `run`; `execs` knows what others run in them.
 //! What others have left is removed by `leftovers`, before anything else is asked; `spare` knows images for helpers.
@@ -19,7 +19,6 @@ mod exec;
 mod execs;
 mod images;
 mod leftovers;
-mod like;
 mod networks;
 mod pipes;
 mod run;

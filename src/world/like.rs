@@ -8,10 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::convert::{is_made_of, is_short_id};
-
 /// A request, still as the API's JSON: `Config`'s fields with `HostConfig` among them, and the networks.
-pub(super) struct Likeness {
+pub struct Likeness {
     pub body: Map<String, Value>,
     pub host: Map<String, Value>,
     /// The first is given at creation, the others are connected after it.
@@ -19,7 +17,7 @@ pub(super) struct Likeness {
 }
 
 /// `old_image` is the `Config` of the image the container was created from, when the new one has another.
-pub(super) fn likeness(inspect: &Value, old_image: Option<&Value>) -> Likeness {
+pub fn likeness(inspect: &Value, old_image: Option<&Value>) -> Likeness {
     let id = inspect["Id"].as_str().unwrap_or_default();
     let mut body = object(&inspect["Config"]);
     let mut host = object(&inspect["HostConfig"]);
@@ -36,7 +34,8 @@ pub(super) fn likeness(inspect: &Value, old_image: Option<&Value>) -> Likeness {
     Likeness { body, host, networks: networks(inspect, id, &mode) }
 }
 
-pub(super) fn object(value: &Value) -> Map<String, Value> {
+/// The object; an empty one for anything else.
+pub fn object(value: &Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
 }
 
@@ -99,7 +98,7 @@ fn keep_mounts(host: &mut Map<String, Value>, mounted: &Value) {
 }
 
 /// Frees a destination, so that something else can be mounted there.
-pub(super) fn unmount(request: &mut Likeness, destination: &str) {
+pub fn unmount(request: &mut Likeness, destination: &str) {
     if let Some(Value::Array(binds)) = request.host.get_mut("Binds") {
         binds.retain(|bind| !bind_is_at(bind, destination));
     }
@@ -169,6 +168,19 @@ fn is_nothing(value: &Value) -> bool {
         Value::Number(number) => number.as_i64() == Some(0),
         Value::Bool(_) => false,
     }
+}
+
+/// Whether the engine has made the MAC of the address, so that it must not outlive it: `02:42:` and the address's
+/// bytes. Engines from 28 on make up any; such a one is nobody else's and may stay.
+pub fn is_made_of(mac: &str, ip: &str) -> bool {
+    let Ok(address) = ip.parse::<std::net::Ipv4Addr>() else { return false };
+    let [a, b, c, d] = address.octets();
+    mac.eq_ignore_ascii_case(&format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}"))
+}
+
+/// Whether a text is a container's short id, which the engine uses as host name and as alias.
+pub fn is_short_id(id: &str, text: &str) -> bool {
+    text.len() == 12 && id.starts_with(text)
 }
 
 #[cfg(test)]

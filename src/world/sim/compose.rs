@@ -1,0 +1,181 @@
+//! What `docker compose up` makes of a project's definition.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::State;
+use super::state::{Container, ImageKind};
+use crate::world::container::{
+    ContainerSpec, LABEL_NETWORK, LABEL_PROJECT, LABEL_SERVICE, LABEL_VOLUME, Mount, NetworkSpec,
+};
+use crate::world::error::Result;
+
+const LABEL_HASH: &str = "com.docker.compose.config-hash";
+
+/// A project's definition, as its compose file has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// What stands in a label of its containers; such a file need not be there.
+    pub config_files: String,
+    pub services: Vec<Service>,
+    /// The service whose image is chosen by the version, and that one's images by majors.
+    pub database_service: String,
+    pub images: BTreeMap<u32, String>,
+    /// The version of the last deploy.
+    pub version: u32,
+}
+
+/// A service of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    pub name: String,
+    pub image: String,
+    /// The image's own where it is empty.
+    pub command: Vec<String>,
+    /// `KEY=value`
+    pub env: Vec<String>,
+    /// Volumes by destination: their names with the engine.
+    pub volumes: BTreeMap<String, String>,
+    /// Where other majors of the database have their volume: from that major on.
+    pub mount_since: BTreeMap<u32, String>,
+    pub restart: String,
+    pub health_check: Option<Value>,
+    /// Names beside the service's own in the project's network.
+    pub aliases: Vec<String>,
+}
+
+impl State {
+    /// `docker compose up -d` of a project: networks, volumes and containers that are missing are created, containers
+    /// whose image or configuration is another one are replaced, and all of them run. Without a definition those that
+    /// are there are started.
+    ///
+    /// Errors: what the engine refuses; the services before that are up.
+    pub fn compose_up(&mut self, project: &str, version: Option<u32>) -> Result<()> {
+        let Some(stack) = self.stacks.get_mut(project) else { return self.start_project(project) };
+        stack.version = version.unwrap_or(stack.version);
+        let stack = stack.clone();
+        self.make_default_network(project)?;
+        for service in &stack.services {
+            self.make_volumes(project, service);
+            self.bring_up(project, &stack, service)?;
+        }
+        Ok(())
+    }
+
+    fn start_project(&mut self, project: &str) -> Result<()> {
+        let is_of_it = |c: &&Container| c.labels.get(LABEL_PROJECT).is_some_and(|label| label == project);
+        let ids: Vec<_> = self.containers.values().filter(is_of_it).map(|c| c.id.clone()).collect();
+        ids.iter().try_for_each(|id| self.start(id))
+    }
+
+    fn make_default_network(&mut self, project: &str) -> Result<()> {
+        let name = format!("{project}_default");
+        if self.find_network(&name).is_some() {
+            return Ok(());
+        }
+        let labels = [(LABEL_PROJECT, project), (LABEL_NETWORK, "default")];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        self.make_network(&name, &NetworkSpec { labels, ..NetworkSpec::default() }).map(|_| ())
+    }
+
+    fn make_volumes(&mut self, project: &str, service: &Service) {
+        for name in service.volumes.values() {
+            let short = name.strip_prefix(&format!("{project}_")).unwrap_or(name);
+            let labels = [(LABEL_PROJECT, project), (LABEL_VOLUME, short)];
+            let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            // One that is there is taken as it is.
+            _ = self.make_volume(name, "local", &labels, &BTreeMap::new());
+        }
+    }
+
+    fn bring_up(&mut self, project: &str, stack: &Stack, service: &Service) -> Result<()> {
+        let mut spec = spec(project, stack, service);
+        let is_it = |c: &&Container| {
+            let is = |name: &str, value: &str| c.labels.get(name).is_some_and(|label| label == value);
+            is(LABEL_PROJECT, project) && is(LABEL_SERVICE, &service.name) && is(ONE_OFF, "False")
+        };
+        let there: Vec<_> = self.containers.values().filter(is_it).cloned().collect();
+        let image = spec.image.as_deref().and_then(|image| self.image(image)).map(|image| image.shown.id.clone());
+        if let Some(like) = &mut spec.like {
+            like["Image"] = json!(image);
+        }
+        let hash = spec.labels.as_ref().and_then(|labels| labels.get(LABEL_HASH));
+        let is_same = |c: &Container| Some(&c.image_id) == image.as_ref() && c.labels.get(LABEL_HASH) == hash;
+        match there.first() {
+            Some(container) if is_same(container) => self.start(&container.id),
+            Some(_) => {
+                for container in &there {
+                    self.stop(&container.id)?;
+                    self.remove(&container.id, true)?;
+                }
+                self.create(&spec).and_then(|id| self.start(&id))
+            }
+            None => self.create(&spec).and_then(|id| self.start(&id)),
+        }
+    }
+
+    /// Major of the server that a project's database service has by its definition.
+    pub fn deployed_major(&self, project: &str) -> Option<u32> {
+        let stack = self.stacks.get(project)?;
+        match self.image(stack.images.get(&stack.version)?)?.kind {
+            ImageKind::Postgres { major, .. } => Some(major),
+            _ => None,
+        }
+    }
+}
+
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+
+fn spec(project: &str, stack: &Stack, service: &Service) -> ContainerSpec {
+    let is_database = service.name == stack.database_service;
+    let image = stack.images.get(&stack.version).filter(|_| is_database).unwrap_or(&service.image);
+    let moved = service.mount_since.range(..=stack.version).next_back().map(|(_, destination)| destination);
+    let mount = |(destination, volume): (&String, &String)| Mount {
+        kind: "volume".into(),
+        name: volume.clone(),
+        source: String::new(),
+        destination: moved.filter(|_| is_database).unwrap_or(destination).clone(),
+        read_only: false,
+    };
+    let mounts: Vec<_> = service.volumes.iter().map(mount).collect();
+    let hash = hash(&json!({"service": service, "image": image, "at": mounts}));
+    let labels = [
+        (LABEL_PROJECT, project),
+        (LABEL_SERVICE, &service.name),
+        (LABEL_HASH, &hash),
+        (ONE_OFF, "False"),
+        ("com.docker.compose.container-number", "1"),
+        ("com.docker.compose.project.config_files", &stack.config_files),
+        ("com.docker.compose.version", "2.20.2"),
+    ];
+    ContainerSpec {
+        name: Some(format!("{project}-{}-1", service.name)),
+        image: Some(image.clone()),
+        like: Some(wishes(project, image, service)),
+        command: Some(service.command.clone()).filter(|command| !command.is_empty()),
+        env: service.env.clone(),
+        labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+        mounts,
+        restart_policy: Some(service.restart.clone()).filter(|policy| !policy.is_empty()),
+        ..ContainerSpec::default()
+    }
+}
+
+/// What the engine is asked for beside the rest: the place in the project's network, the health check.
+fn wishes(project: &str, image: &str, service: &Service) -> Value {
+    let network = format!("{project}_default");
+    let aliases: Vec<_> = std::iter::once(&service.name).chain(&service.aliases).collect();
+    let mut config = Map::from_iter([("Image".to_owned(), json!(image))]);
+    config.extend(service.health_check.clone().map(|check| ("Healthcheck".to_owned(), check)));
+    let networks = Map::from_iter([(network.clone(), json!({"Aliases": aliases}))]);
+    json!({"Config": config, "HostConfig": {"NetworkMode": network}, "NetworkSettings": {"Networks": networks}})
+}
+
+/// Differs where the definition does.
+fn hash(definition: &Value) -> String {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(definition.to_string());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}

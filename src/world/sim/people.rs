@@ -1,0 +1,158 @@
+//! What other people do to an engine, and what happens to its machine.
+
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use super::life::KILLED;
+use super::networks::PREDEFINED;
+use super::state::{Container, Tree};
+use super::volumes::is_anonymous;
+
+/// Something that somebody else does, or that happens. What it is about goes by name, and need not be there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "deed", content = "of", rename_all = "snake_case")]
+pub enum Deed {
+    /// `docker container prune`: what is created or exited goes.
+    PruneContainers,
+    /// `docker volume prune`: what no container mounts goes; from engine 23 on only what nobody has named.
+    PruneVolumes,
+    /// `docker network prune`: networks in which nobody runs go.
+    PruneNetworks,
+    /// `docker compose up -d`, with the database's image of that major; without one as it was deployed last.
+    ComposeUp {
+        project: String,
+        version: Option<u32>,
+    },
+    StartContainer(String),
+    StopContainer(String),
+    /// `docker rm -f`
+    RemoveContainer(String),
+    /// A container's process is killed, as where memory is scarce.
+    Kill(String),
+    /// A container's process ends with an error, now and a moment after each start.
+    CrashLoop(String),
+    /// The engine is killed while it starts that container: it comes up again, and can't start that one any more.
+    HalfStart(String),
+    /// The engine is started again: what runs is killed, and comes back by its restart policy.
+    RestartEngine,
+    /// The machine goes down at once, and comes up again: what nobody has synced is lost.
+    PowerCut,
+}
+
+/// From this major on an engine's `volume prune` spares volumes that have a name.
+const SPARES_NAMED: u32 = 23;
+/// The machine is away so long, in milliseconds.
+const OUTAGE: u64 = 60_000;
+
+impl State {
+    /// Does it; what is refused to whoever does it, does not happen.
+    pub fn deed(&mut self, deed: &Deed) {
+        match deed {
+            Deed::PruneContainers => self.containers.retain(|_, c| !["created", "exited"].contains(&c.state.as_str())),
+            Deed::PruneVolumes => self.prune_volumes(),
+            Deed::PruneNetworks => self.prune_networks(),
+            Deed::ComposeUp { project, version } => _ = self.compose_up(project, *version),
+            Deed::StartContainer(name) => _ = self.start(name),
+            Deed::StopContainer(name) => _ = self.stop(name),
+            Deed::RemoveContainer(name) => _ = self.remove(name, true),
+            Deed::Kill(name) => self.kill(name),
+            Deed::CrashLoop(name) => {
+                self.mark(name, |container| container.crashes = true);
+                self.kill(name);
+            }
+            Deed::HalfStart(name) => {
+                self.engine_ends();
+                self.mark(name, |container| container.is_half_started = true);
+                self.engine_begins();
+            }
+            Deed::RestartEngine => {
+                self.engine_ends();
+                self.engine_begins();
+            }
+            Deed::PowerCut => self.power_cut(),
+        }
+    }
+
+    fn mark(&mut self, container: &str, mark: impl FnOnce(&mut Container)) {
+        if let Some(container) = self.container_mut(container) {
+            mark(container);
+        }
+    }
+
+    fn prune_volumes(&mut self) {
+        let major = self.engine.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        let spares_named = major.is_some_and(|major| major >= SPARES_NAMED);
+        let is_unused = |name: &&String| self.holders(name).next().is_none();
+        let unused = self.volumes.keys().filter(is_unused).filter(|name| !spares_named || is_anonymous(name));
+        for name in unused.cloned().collect::<Vec<_>>() {
+            self.volumes.remove(&name);
+        }
+    }
+
+    fn prune_networks(&mut self) {
+        let is_unused = |name: &&String| !PREDEFINED.contains(&name.as_str()) && self.members(name).next().is_none();
+        for name in self.networks.keys().filter(is_unused).cloned().collect::<Vec<_>>() {
+            self.networks.remove(&name);
+        }
+    }
+
+    /// Everything that runs is killed.
+    fn engine_ends(&mut self) {
+        let runs = |c: &&Container| c.is_up() || c.state == "restarting";
+        for id in self.containers.values().filter(runs).map(|c| c.id.clone()).collect::<Vec<_>>() {
+            self.die(&id, KILLED);
+        }
+    }
+
+    /// By their policies containers start again; those whose namespaces others share come first.
+    fn engine_begins(&mut self) {
+        let wanted = self.containers.values().filter(|c| c.comes_back());
+        let mut wanted: Vec<_> = wanted.map(|c| (c.network_mode.starts_with("container:"), c.id.clone())).collect();
+        wanted.sort();
+        for (_, id) in wanted {
+            // What can't be started says so in its state.
+            _ = self.begin(&id, "start container again");
+        }
+    }
+
+    fn power_cut(&mut self) {
+        self.engine_ends();
+        let layers = self.containers.values_mut().map(|container| &mut container.layer);
+        layers.chain(self.volumes.values_mut().map(|volume| &mut volume.tree)).for_each(Tree::lose_unsynced);
+        self.files.retain(|_, file| match &file.synced {
+            Some(synced) => {
+                file.content = synced.clone();
+                true
+            }
+            None => false,
+        });
+        self.now += OUTAGE;
+        self.engine_begins();
+    }
+}
+
+impl Container {
+    /// Whether an engine that comes up starts it.
+    fn comes_back(&self) -> bool {
+        let policy = self.restart_policy.split(':').next().unwrap_or_default();
+        // What was never started is not started now, either.
+        self.started_at > 0
+            && match policy {
+                "always" => true,
+                "unless-stopped" => !self.was_stopped,
+                "on-failure" => !self.was_stopped && self.exit_code != 0,
+                _ => false,
+            }
+    }
+}
+
+impl Tree {
+    /// What a power cut does to what nobody has synced.
+    fn lose_unsynced(&mut self) {
+        if self.is_unsynced || self.is_partial {
+            self.clusters.values_mut().for_each(|cluster| cluster.is_damaged = true);
+            self.files.clear();
+            self.is_unsynced = false;
+        }
+    }
+}
