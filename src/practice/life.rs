@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::instants::{Act, Course, Moment};
 use crate::event::Listener;
@@ -80,7 +81,10 @@ impl<'s> Life<'s> {
     fn setup(&self) -> Setup {
         let Stage { places, given, store, listener } = self.stage;
         let (redactor, owner) = (Redactor::default(), Owner::default());
-        owner.set(&format!("process {}", std::process::id()));
+        owner.set("a process in a simulated world");
+        // Helpers of an earlier life are nobody's any more, although all are of one process.
+        static LIVES: AtomicU64 = AtomicU64::new(1);
+        owner.live_as(&format!("life {}", LIVES.fetch_add(1, Ordering::Relaxed)));
         let context = sim::Context {
             sim: self.sim.clone(),
             cancel: self.cancel.clone(),
