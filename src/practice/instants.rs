@@ -1,9 +1,11 @@
 //! What happens to a program and its world, at which moment.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::invariants::{Broken, complete_copies, owed};
 use crate::run::instants::Instants;
 use crate::script::record::Entry;
 use crate::world::sim::{Sim, State, Watch};
@@ -17,6 +19,15 @@ pub enum Act {
     Kill,
     /// The change that was about to happen fails; nothing happens where there is none.
     Fail,
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kill => "killed",
+            Self::Fail => "failing",
+        })
+    }
 }
 
 /// A moment of a life.
@@ -50,11 +61,12 @@ struct Counted {
     /// Steps under way, the innermost one last.
     steps: Vec<String>,
     synced: u64,
+    broken: Vec<(usize, Broken)>,
 }
 
 impl Course {
     pub fn new(sim: Sim, cancel: Cancel, acts: Vec<(usize, Act)>) -> Self {
-        Self { sim, cancel, state: Mutex::new(Counted { moments: Vec::new(), acts, steps: Vec::new(), synced: 0 }) }
+        Self { sim, cancel, state: Mutex::new(Counted { moments: Vec::new(), acts, steps: Vec::new(), synced: 0, broken: Vec::new() }) }
     }
 
     fn state(&self) -> MutexGuard<'_, Counted> {
@@ -64,6 +76,11 @@ impl Course {
     /// All moments so far, in their order.
     pub fn moments(&self) -> Vec<Moment> {
         self.state().moments.clone()
+    }
+
+    /// What was broken, after which moment.
+    pub fn broken(&self) -> Vec<(usize, Broken)> {
+        self.state().broken.clone()
     }
 
     /// Up to how many bytes the journal is on the disk.
@@ -107,7 +124,15 @@ impl Watch for Course {
         self.at(At::BeforeChange { change: change.to_owned() })
     }
 
-    fn after(&self, change: &str, _: &mut State) -> Result<()> {
+    fn after(&self, change: &str, world: &mut State) -> Result<()> {
+        if complete_copies(world, &owed(world, None)).is_empty() {
+            let mut state = self.state();
+            let moment = state.moments.len();
+            // Once is enough: it goes on until there is one again.
+            if state.broken.last().is_none_or(|(last, _)| *last + 2 < moment) {
+                state.broken.push((moment, Broken::NoCompleteCopy));
+            }
+        }
         self.at(At::AfterChange { change: change.to_owned() })
     }
 }

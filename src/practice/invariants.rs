@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::world::container::LABEL_HELPER;
 use crate::world::sim::State;
-use crate::world::sim::cluster::RowId;
-use crate::world::sim::state::{Content, Tree};
+use crate::world::sim::cluster::{Cluster, RowId};
+use crate::world::sim::state::{Container, Content, Tree};
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,6 +43,13 @@ pub fn complete_copies(world: &State, owed: &BTreeSet<RowId>) -> Vec<String> {
         _ => false,
     });
     volumes.chain(files.map(|(path, _)| format!("file {}", path.display()))).collect()
+}
+
+/// The rows of all servers that run and are the stack's.
+pub fn running_rows(world: &State) -> impl Iterator<Item = RowId> {
+    let is_the_stacks = |c: &&Container| c.state == "running" && !c.labels.contains_key(LABEL_HELPER);
+    let servers = world.containers.values().filter(is_the_stacks);
+    servers.filter_map(|c| world.cluster(&c.id)).flat_map(Cluster::rows)
 }
 
 /// What a stack looks like, without what is another each time (ids, times, numbers of clusters).

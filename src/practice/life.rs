@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::instants::{Act, Course, Moment};
+use super::invariants::Broken;
 use crate::event::Listener;
 use crate::run::drive::{self, Changes, Driven, Setup};
 use crate::run::instants::Instants;
@@ -49,6 +50,8 @@ pub struct Ended {
     pub outcome: Result<Driven>,
     pub is_killed: bool,
     pub moments: Vec<Moment>,
+    /// What was broken, after which moment.
+    pub broken: Vec<(usize, Broken)>,
 }
 
 impl<'s> Life<'s> {
@@ -75,7 +78,8 @@ impl<'s> Life<'s> {
         };
         drop(setup);
         let is_killed = self.sim.is_killed();
-        Ok(Ended { world: self.sim.into_state()?, outcome, is_killed, moments: self.course.moments() })
+        let (moments, broken) = (self.course.moments(), self.course.broken());
+        Ok(Ended { world: self.sim.into_state()?, outcome, is_killed, moments, broken })
     }
 
     fn setup(&self) -> Setup {
