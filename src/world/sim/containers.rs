@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::state::Container as Kept;
-use super::{Context, State, archive};
+use super::{Context, State, tar_files};
 use crate::event::{Event, Silent};
 use crate::world::Cancel;
 use crate::world::container::*;
@@ -413,7 +413,7 @@ impl ContainerEngine for Containers {
         let bytes = self.read(|state| {
             let found = state.known_container(container, &action)?;
             let missing = || refused(&action, 404, &format!("Could not find the file {path} in container {container}"));
-            archive::pack(state, found, path, &action)?.ok_or_else(missing)
+            tar_files::pack(state, found, path, &action)?.ok_or_else(missing)
         })?;
         let target = format!("the copy of {path} from container {container}");
         sink.write_all(&bytes).map_err(|e| of_stream("write", &target, e))?;
@@ -427,7 +427,7 @@ impl ContainerEngine for Containers {
         source.read_to_end(&mut bytes).map_err(|e| of_stream("read", &target, e))?;
         self.act_on("copy in", container, |state| {
             let found = state.known_container(container, &action)?.clone();
-            archive::unpack(state, &found, directory, &bytes, &action)
+            tar_files::unpack(state, &found, directory, &bytes, &action)
         })
     }
 }

@@ -7,7 +7,6 @@
 //! holds both to the same behaviour.
 
 pub mod ansible;
-mod archive;
 pub mod cluster;
 pub mod compose;
 mod containers;
@@ -26,6 +25,7 @@ mod sessions;
 mod settings;
 mod show;
 pub mod state;
+mod tar_files;
 mod time;
 mod volumes;
 
