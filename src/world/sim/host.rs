@@ -13,6 +13,10 @@ use crate::world::container::Output;
 use crate::world::error::{Error, Result};
 use crate::world::host::{Command, Entry, Host, Space};
 
+/// Modes of what it makes.
+const FILE: u32 = 0o600;
+const DIRECTORY: u32 = 0o700;
+
 pub struct Machine {
     context: Context,
 }
@@ -76,14 +80,13 @@ impl Host for Machine {
 
     fn write(&self, path: &Path, content: &[u8], overwrite: bool) -> Result<()> {
         self.act("write", path, |state, path| {
-            let old = state.files.get(path).map_or(0, |file| file.content.bytes());
             if !overwrite && state.files.contains_key(path) {
                 return Err(exists(path));
             }
-            state.take_room(path, content.len() as u64)?;
-            state.free += old;
+            state.put_file(path, Content::Bytes { bytes: content.to_vec() }, FILE)?;
             // Under another name until it is whole and synced: nobody ever sees a part of it.
-            state.put_synced(path, Content::Bytes { bytes: content.to_vec() })
+            state.sync_files(path);
+            Ok(())
         })
     }
 
@@ -92,7 +95,7 @@ impl Host for Machine {
             if state.files.contains_key(path) {
                 return Err(exists(path));
             }
-            state.put(path, Content::Bytes { bytes: Vec::new() })
+            state.put_file(path, Content::Bytes { bytes: Vec::new() }, FILE)
         })?;
         Ok(Box::new(Stream { sim: self.context.sim.clone(), path: absolute(path)? }))
     }
@@ -102,7 +105,13 @@ impl Host for Machine {
     }
 
     fn remove_file(&self, path: &Path) -> Result<()> {
-        self.act("remove", path, |state, path| state.remove_file(path))
+        self.act("remove", path, |state, path| match state.files.contains_key(path) {
+            true => {
+                state.remove_files(path);
+                Ok(())
+            }
+            false => Err(missing("remove", path)),
+        })
     }
 
     fn remove_dir(&self, path: &Path) -> Result<()> {
@@ -113,8 +122,8 @@ impl Host for Machine {
                 return Err(Error::refused("host.not_a_directory", message)
                     .hint("a symbolic link is not followed: name the directory itself"));
             }
-            let inside: Vec<_> = state.files.keys().filter(|file| file.starts_with(path)).cloned().collect();
-            inside.iter().try_for_each(|file| state.remove_file(file))
+            state.remove_files(path);
+            Ok(())
         })
     }
 
@@ -186,7 +195,7 @@ impl Write for Stream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let change = format!("write {}", self.path.display());
         let written = self.sim.act(&change, |state| {
-            state.take_room(&self.path, buffer.len() as u64)?;
+            state.take_room(buffer.len() as u64, &self.path.display().to_string())?;
             match state.files.get_mut(&self.path).map(|file| &mut file.content) {
                 Some(Content::Bytes { bytes }) => bytes.extend_from_slice(buffer),
                 _ => return Err(missing("write", &self.path)),
@@ -207,7 +216,7 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 fn entry(path: PathBuf, file: &File) -> Entry {
     let is_dir = file.content == Content::Directory;
-    Entry { path, is_dir, size: file.content.bytes(), mode: file.mode, modified: (file.modified / 1000).cast_signed() }
+    Entry { path, is_dir, size: file.content.size(), mode: file.mode, modified: (file.modified / 1000).cast_signed() }
 }
 
 fn missing(verb: &str, path: &Path) -> Error {
@@ -226,15 +235,6 @@ fn check_private(state: &State, path: &Path) -> Result<()> {
 }
 
 impl Content {
-    /// Bytes that it takes on the disk.
-    pub fn bytes(&self) -> u64 {
-        match self {
-            Self::Directory => 0,
-            Self::Bytes { bytes } => bytes.len() as u64,
-            Self::Backup { bytes, .. } | Self::Dump { bytes, .. } => *bytes,
-        }
-    }
-
     /// What somebody reads who opens it: of what stands for much, what tells it from any other.
     fn to_bytes(&self) -> Option<Vec<u8>> {
         match self {
@@ -258,7 +258,10 @@ impl State {
         let all: Vec<_> = path.ancestors().map(Path::to_owned).collect();
         for directory in all.into_iter().rev() {
             match self.file(&directory).map(|file| file.content) {
-                None => self.put_synced(&directory, Content::Directory)?,
+                None => {
+                    let (content, synced) = (Content::Directory, Some(Content::Directory));
+                    self.files.insert(directory, File { content, mode: DIRECTORY, modified: self.now, synced });
+                }
                 Some(Content::Directory) => {}
                 Some(_) => {
                     let message = format!("{} is no directory", directory.display());
@@ -266,44 +269,6 @@ impl State {
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Puts something at a path that nobody has synced; what it takes of the disk is the caller's.
-    pub fn put(&mut self, path: &Path, content: Content) -> Result<()> {
-        self.place_file(path, content, false)
-    }
-
-    /// The same, synced, its name as well.
-    pub fn put_synced(&mut self, path: &Path, content: Content) -> Result<()> {
-        self.place_file(path, content, true)
-    }
-
-    fn place_file(&mut self, path: &Path, content: Content, is_synced: bool) -> Result<()> {
-        let parent = path.parent().filter(|parent| *parent != Path::new("/"));
-        if parent.is_some_and(|parent| self.file(parent).is_none_or(|file| file.content != Content::Directory)) {
-            return Err(missing("write", path));
-        }
-        let mode = if content == Content::Directory { 0o700 } else { 0o600 };
-        let synced = is_synced.then(|| content.clone());
-        self.files.insert(path.to_owned(), File { content, mode, modified: self.now, synced });
-        Ok(())
-    }
-
-    /// Takes so many bytes of the disk.
-    ///
-    /// Errors: `host.disk_full`.
-    pub fn take_room(&mut self, path: &Path, bytes: u64) -> Result<()> {
-        if bytes > self.free {
-            return Err(Error::io("write", path.display(), &io::ErrorKind::StorageFull.into()));
-        }
-        self.free -= bytes;
-        Ok(())
-    }
-
-    pub fn remove_file(&mut self, path: &Path) -> Result<()> {
-        let file = self.files.remove(path).ok_or_else(|| missing("remove", path))?;
-        self.free += file.content.bytes();
         Ok(())
     }
 }
