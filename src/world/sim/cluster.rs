@@ -90,6 +90,9 @@ pub struct Database {
     pub large_objects: u64,
     /// Changes when the server counts anew: after a crash, or in a cluster that was made of another.
     pub counted_since: u64,
+    /// Empty for the role that initdb made.
+    #[serde(default)]
+    pub owner: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +103,28 @@ pub struct Table {
     pub is_unlogged: bool,
 }
 
+impl Password {
+    /// What is kept of a password by that encryption (`password_encryption`). In a simulated world that is the clear
+    /// text: it is nobody's secret.
+    pub fn kept(encryption: &str, clear: &str) -> Self {
+        let clear = clear.to_owned();
+        if encryption == "md5" { Self::Md5(clear) } else { Self::Scram(clear) }
+    }
+
+    /// Whether it is this password, however it is kept.
+    pub fn is(&self, clear: &str) -> bool {
+        let (Self::Md5(own) | Self::Scram(own)) = self;
+        own == clear
+    }
+}
+
 impl Cluster {
+    /// To whom a database belongs.
+    pub fn owner_of(&self, database: &str) -> &str {
+        let owner = self.databases.get(database).map(|database| database.owner.as_str());
+        owner.filter(|owner| !owner.is_empty()).unwrap_or(&self.bootstrap_user)
+    }
+
     /// As initdb leaves it: the superuser, and the databases `postgres` and `template1`.
     pub fn new(system_identifier: u64, major: u32, superuser: &str) -> Self {
         let role = Role { is_superuser: true, can_login: true, password: None };

@@ -115,7 +115,7 @@ impl Cluster {
         Some(text.into_bytes())
     }
 
-    fn rules(&self) -> String {
+    pub(super) fn rules(&self) -> String {
         let method = match self.auth {
             Auth::Md5 => "md5",
             Auth::Scram => "scram-sha-256",
@@ -130,7 +130,7 @@ impl Cluster {
     }
 
     /// Takes what was written in the place of a file.
-    fn take_file(&mut self, name: &str, text: &str) {
+    pub(super) fn take_file(&mut self, name: &str, text: &str) {
         match name {
             "postgresql.conf" => self.settings = settings::parse(text).into_iter().collect(),
             "postgresql.auto.conf" => self.settings.extend(settings::parse(text)),

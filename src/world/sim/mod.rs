@@ -7,32 +7,52 @@
 //! holds both to the same behaviour.
 
 mod admission;
+pub mod ansible;
+mod archive;
+pub mod artefact;
+mod bulk;
 pub mod cluster;
 pub mod compose;
+mod configuration;
 mod containers;
+mod contents;
+mod copies;
 mod create;
+mod dump;
+mod effects;
 mod files;
 mod handle;
+pub mod host;
 mod life;
+mod moves;
 mod networks;
 mod people;
+mod postgres;
 mod programs;
 mod reference;
+mod restore;
 mod server;
 mod sessions;
 mod settings;
 mod show;
+pub mod sql;
 pub mod state;
 mod tar_files;
+#[cfg(test)]
+mod testing;
 mod time;
+mod upgrade;
 mod volumes;
 
 use std::sync::Arc;
 
+pub use archive::Archives;
 pub use containers::Containers;
+pub use copies::Copies;
 pub use handle::{Sim, Watch};
 pub use people::Deed;
-pub use reference::reference;
+pub use postgres::Servers;
+pub use reference::{reference, with_images};
 pub use sessions::Session;
 pub use settings::is_known as knows_setting;
 pub use state::State;

@@ -1,6 +1,6 @@
 //! What a PostgreSQL image's server does when it starts: finds its cluster or makes one, refuses what it does not take.
 
-use super::cluster::{Auth, Cluster, Database, Password};
+use super::cluster::{Auth, Cluster, Password};
 use super::files::{below, joined};
 use super::state::{Container, ImageKind, Place};
 use super::{State, settings};
@@ -167,7 +167,7 @@ impl State {
             given if given.contains("--no-data-checksums") => false,
             given => cluster.checksums || given.contains("--data-checksums") || given.split(' ').any(|a| a == "-k"),
         };
-        cluster.databases.entry(database).or_insert_with(Database::default);
+        cluster.databases.entry(database).or_default();
         self.put_cluster(start, cluster);
         Ok(())
     }

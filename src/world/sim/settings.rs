@@ -8,16 +8,21 @@ const KNOWN: &str = include_str!("settings.txt");
 /// server takes them.
 pub fn is_known(name: &str, major: u32) -> bool {
     let name = name.to_lowercase();
+    name.contains('.') || names(major).any(|known| known == name)
+}
+
+/// Every setting that a server of that major version has by itself.
+pub fn names(major: u32) -> impl Iterator<Item = &'static str> {
     let mut is_in = false;
-    name.contains('.')
-        || KNOWN.lines().any(|line| match line.strip_prefix('[').and_then(|head| head.strip_suffix(']')) {
-            Some(versions) => {
-                let (since, until) = versions.split_once('-').unwrap_or_default();
-                is_in = major >= since.parse().unwrap_or(0) && major <= until.parse().unwrap_or(u32::MAX);
-                false
-            }
-            None => is_in && line.split(' ').any(|known| known == name),
-        })
+    let of_major = move |line: &&str| match line.strip_prefix('[').and_then(|head| head.strip_suffix(']')) {
+        Some(versions) => {
+            let (since, until) = versions.split_once('-').unwrap_or_default();
+            is_in = major >= since.parse().unwrap_or(0) && major <= until.parse().unwrap_or(u32::MAX);
+            false
+        }
+        None => is_in,
+    };
+    KNOWN.lines().filter(of_major).flat_map(|line| line.split(' '))
 }
 
 /// Settings of a configuration file, in its order: `name = 'value'`.

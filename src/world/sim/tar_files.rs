@@ -8,8 +8,8 @@ use super::state::Container;
 use crate::world::error::{Error, Result};
 use crate::world::refusal::refused;
 
-/// A file, or a directory with all that is below it (`DIRECTORY/.` for its content alone), as a tar stream; `None` where
-/// there is nothing at that path.
+/// A file, or a directory with all that is below it (`DIRECTORY/.` for its content alone), as a tar stream; `None`
+/// where there is nothing at that path.
 pub(super) fn pack(state: &State, container: &Container, path: &str, action: &str) -> Result<Option<Vec<u8>>> {
     let content = path.strip_suffix("/.");
     let path = content.unwrap_or(path).trim_end_matches('/');

@@ -112,6 +112,11 @@ impl Container {
     }
 }
 
+/// A moment in milliseconds since 1970, as the engine writes it: RFC 3339, UTC.
+pub fn rfc3339(milliseconds: u64) -> String {
+    jiff::Timestamp::from_millisecond(milliseconds.cast_signed()).unwrap_or_default().to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::reference;
