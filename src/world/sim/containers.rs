@@ -1,6 +1,6 @@
 //! The container engine of the simulated world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,11 +25,13 @@ pub struct Containers {
     pub(super) context: Context,
     /// The last one to keep the door that has let it in.
     pub(super) admitted: Arc<Mutex<Option<u64>>>,
+    /// Ids of the containers that were made through it.
+    pub(super) made: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Containers {
     pub fn new(context: Context) -> Self {
-        Self { context, admitted: Arc::default() }
+        Self { context, admitted: Arc::default(), made: Arc::default() }
     }
 
     pub(super) fn read<T>(&self, look: impl FnOnce(&State) -> Result<T>) -> Result<T> {
@@ -113,7 +115,7 @@ impl ContainerEngine for Containers {
 
     fn beside(&self, cancel: Cancel) -> Arc<dyn ContainerEngine> {
         let context = Context { cancel, listener: Arc::new(Silent), ..self.context.clone() };
-        Arc::new(Self { context, admitted: self.admitted.clone() })
+        Arc::new(Self { context, admitted: self.admitted.clone(), made: self.made.clone() })
     }
 
     fn names(&self) -> Result<Names> {
@@ -142,7 +144,7 @@ impl ContainerEngine for Containers {
         let spec = self.labelled(spec)?;
         let change = format!("create {}", spec.name.as_deref().unwrap_or("a container"));
         self.act(&change, |state| {
-            let id = state.create(&spec)?;
+            let id = self.make(state, &spec)?;
             shown(state, &id)
         })
     }
@@ -151,8 +153,10 @@ impl ContainerEngine for Containers {
         self.act_on("start", container, |state| state.start(container))
     }
 
-    fn stop(&self, containers: &[&str], _: Duration) -> Result<()> {
-        let stops = containers.iter().map(|container| self.act_on("stop", container, |state| state.stop(container)));
+    fn stop(&self, containers: &[&str], timeout: Duration) -> Result<()> {
+        // Without any patience nothing comes to its own end.
+        let stop = if timeout.is_zero() { State::stop_at_once } else { State::stop };
+        let stops = containers.iter().map(|container| self.act_on("stop", container, |state| stop(state, container)));
         stops.collect::<Vec<_>>().into_iter().collect()
     }
 
@@ -242,16 +246,14 @@ impl ContainerEngine for Containers {
         let argv = spec.entrypoint.iter().chain(&spec.command).flatten().next();
         let mut made = None;
         let outcome = self.act(&format!("run {}", argv.map_or("a container", String::as_str)), |state| {
-            let id = made.insert(state.create(&spec)?);
+            let id = made.insert(self.make(state, &spec)?);
             state.launch(id)
         });
         let outcome = outcome.and_then(|output| output.map_or_else(|| self.wait(), Ok));
         let Some(id) = made.filter(|_| !self.context.sim.is_killed()) else { return outcome };
         // Also when cancelled or failed.
-        let removed = self
-            .context
-            .sim
-            .act(&format!("remove {}", spec.name.as_deref().unwrap_or(&id[..12])), |state| state.remove(&id, true));
+        let change = format!("remove {}", spec.name.as_deref().unwrap_or(&id[..12]));
+        let removed = self.context.sim.act(&change, |state| state.remove(&id, true));
         match (&outcome, removed) {
             (Ok(_), Err(e)) if e.code != "docker.not_found" => return Err(e),
             (Err(_), Err(e)) if e.code != "docker.not_found" => self.context.emit(Event::Warn { text: e.message }),

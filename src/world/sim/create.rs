@@ -214,7 +214,11 @@ fn attachments(mode: &str, requested: &[(String, Value)]) -> Vec<Attachment> {
     };
     match mode {
         mode if mode.starts_with("container:") => Vec::new(),
-        _ if !requested.is_empty() => requested.iter().map(|(network, wishes)| place(network, wishes)).collect(),
+        _ if !requested.is_empty() => {
+            let mut places: Vec<_> = requested.iter().map(|(network, wishes)| place(network, wishes)).collect();
+            places.sort_by(|a, b| a.network.cmp(&b.network));
+            places
+        }
         "default" => vec![place("bridge", &Value::Null)],
         network => vec![place(network, &Value::Null)],
     }

@@ -109,7 +109,7 @@ fn exit_codes_and_both_outputs_come_apart() {
     assert_eq!(engine.exec(SERVER, &spec(&["cat"]), streams).unwrap(), 0);
     assert_eq!(sink, b"a\r\n\0b");
     assert_eq!(engine.exec_output("absent", &spec(&["true"])).unwrap_err().code, "docker.not_found");
-    engine.stop(&[SERVER], Duration::ZERO).unwrap();
+    engine.stop(&[SERVER], Duration::from_secs(60)).unwrap();
     assert_eq!(engine.exec_output(SERVER, &spec(&["true"])).unwrap_err().code, "docker.conflict");
     assert_eq!(engine.terminal(SERVER, &spec(&["psql"])).unwrap_err().code, "ui.no_terminal");
 }
@@ -159,6 +159,10 @@ fn a_run_container_is_removed_when_cancelled_and_stays_when_the_program_is_kille
     assert_eq!(engine.run(&app(&["true"])).unwrap_err().code, "sim.killed");
     assert_eq!(sim.arrange(|state| state.containers.len()).unwrap(), before + 1);
     assert!(heard.0.lock().unwrap().is_empty());
+    // The program that comes after it finds what it has left.
+    let context = Context { sim: Sim::in_memory(sim.into_state().unwrap()), ..engine.context };
+    let next = Containers::new(context);
+    assert_eq!(next.containers(&ContainerFilter::default()).unwrap().len(), before);
 }
 
 #[test]
