@@ -8,12 +8,16 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+#[path = "language/ejected.rs"]
+mod ejected;
+
 /// A directory with scripts, and a site's directory beside it.
 struct Place {
     dir: TempDir,
 }
 
 /// What a run of the program gave.
+#[derive(Debug)]
 struct Ran {
     stdout: String,
     stderr: String,
@@ -897,7 +901,10 @@ fn eject_writes_and_never_overwrites() {
         assert_eq!(place.pgscript(arguments).code, 3);
     }
     assert_eq!(fs::read_to_string(&path).unwrap(), "edited");
-    assert_eq!(fs::read_dir(place.path().join("mine/scripts")).unwrap().count(), 1, "nothing beside it was written");
+    let names = fs::read_dir(place.path().join("mine/scripts")).unwrap().map(|e| e.unwrap().file_name());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert_eq!(names, [".pgscript-ejected", "upgrade.rhai"], "nothing but its note was written beside it");
     assert_eq!(place.pgscript(&["eject", "--all", "all"]).code, 0);
     assert_eq!(place.pgscript(&["check", "all/upgrade.rhai"]).code, 0);
 }

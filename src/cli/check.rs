@@ -7,8 +7,9 @@ use clap::Args;
 
 use super::{Exit, Format};
 use crate::event::Silent;
-use crate::script::check::{Checker, Finding};
+use crate::script::check::Checker;
 use crate::script::engine::Language;
+use crate::script::errors::Finding;
 use crate::script::loader::Places;
 use crate::ui::output;
 

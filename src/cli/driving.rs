@@ -11,6 +11,7 @@ use super::{Exit, Format, Global, prompter, signals};
 use crate::event::{Event, Listener};
 use crate::run::drive::{Driven, Setup};
 use crate::run::history::History;
+use crate::run::instants::OfEnvironment;
 use crate::run::last_word;
 use crate::run::log::{Both, Log};
 use crate::script::parameters::Given;
@@ -135,6 +136,7 @@ impl Driving {
             losses: self.allow_data_loss.clone(),
             docker: self.docker.clone().or_else(|| history.docker.clone()).or(of_environment),
             given,
+            instants: Arc::new(OfEnvironment::new()),
         })
     }
 }

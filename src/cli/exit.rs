@@ -22,7 +22,7 @@ impl Exit {
     /// All of them with what they mean.
     pub const TABLE: [(Self, &'static str); 8] = [
         (Self::Done, "done"),
-        (Self::Failed, "the script failed, or `check` found something"),
+        (Self::Failed, "the script failed, or `check` or `diff` found something"),
         (Self::Usage, "the command line, a parameter or the script's name is wrong; nothing was started"),
         (Self::Refused, "a guard or a preflight check refused"),
         (Self::Cancelled, "cancelled by the operator"),

@@ -3,6 +3,7 @@
 mod check;
 mod choices;
 mod completions;
+mod diff;
 mod driving;
 mod eject;
 mod eval;
@@ -70,6 +71,7 @@ enum Command {
     Show(show::Show),
     List(list::List),
     Eject(eject::Eject),
+    Diff(diff::Diff),
     Completions(completions::Completions),
 }
 
@@ -109,7 +111,8 @@ Examples:
   pgscript rollback                              puts a run back, also one that is done
   pgscript repl --run upgrade-7                  a shell in a half-finished run: one safe thing at a time
   pgscript eval 'docker::containers()'           one expression, without a shell
-  pgscript eject upgrade.rhai /etc/pgscript      writes it out, to be edited";
+  pgscript eject upgrade.rhai /etc/pgscript      writes it out, to be edited
+  pgscript diff upgrade.rhai                     what was edited in it, and what is shipped otherwise since";
     format!("{examples}\n\nExit codes:\n{}", Exit::table())
 }
 
@@ -137,6 +140,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Show(show) => show.execute(global.places),
         Command::List(list) => list.execute(&global.places),
         Command::Eject(eject) => eject.execute(),
+        Command::Diff(diff) => diff.execute(&global.places),
         Command::Completions(completions) => Ok(completions.execute()),
     });
     result.unwrap_or_else(failed)

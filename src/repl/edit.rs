@@ -6,6 +6,7 @@ use std::process::Command;
 use rhai::Dynamic;
 
 use super::bench::Shared;
+use crate::script::ejected;
 use crate::script::loader::Places;
 use crate::script::shipped::{self, Shipped};
 use crate::script::source::{BUILT_IN_PREFIX, Origin};
@@ -46,13 +47,14 @@ pub fn script(places: &Places, source: &str, line: usize) -> Result<()> {
 
 /// A copy in the site's directory is taken instead of what is built in; one that was not changed goes again.
 fn built_in(site: &Path, file: &Shipped, line: usize) -> Result<()> {
-    let path = file.eject(site).map_err(|error| {
+    let path = ejected::eject(file, site).map_err(|error| {
         let hint = format!("{} is built in; to be edited it has to be written there. Nothing was run", file.name);
         Error { hint: Some(hint), ..error }
     })?;
     let opened = open(&path, line);
     if std::fs::read_to_string(&path).is_ok_and(|text| text == file.text) {
         std::fs::remove_file(&path).map_err(|e| Error::io("remove", path.display(), &e))?;
+        ejected::forget(site, file)?;
         return opened;
     }
     output::tell(&format!(

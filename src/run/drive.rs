@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::frozen;
 use super::history::{History, State, StepState};
+use super::instants::Instants;
 use super::log::Log;
 use super::recorder::{Identity, Recorder};
 use super::store::{Held, Place, Store};
@@ -35,6 +36,8 @@ pub struct Setup {
     /// The engine as the operator named it.
     pub docker: Option<String>,
     pub given: Given,
+    /// Who is there at each line of the journal.
+    pub instants: Arc<dyn Instants>,
 }
 
 /// How scripts that were changed since the run began are taken.
@@ -167,6 +170,7 @@ pub(super) fn identity(setup: &Setup, command: Command, script: String, changes:
         redactor: setup.world.redactor.clone(),
         losses: setup.losses.clone(),
         accept_changes: changes == Changes::Accept,
+        instants: setup.instants.clone(),
     })
 }
 

@@ -3,22 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use similar::TextDiff;
 
 use super::history::{Frozen, History};
 use super::store::Place;
 use crate::event::BUILT_IN;
-use crate::script::source::{Origin, Source};
+use crate::script::source::{Origin, Source, sha256, unified};
 use crate::world::{Error, Result};
 
 /// Directory of a run with the frozen texts.
 pub const DIRECTORY: &str = "scripts";
-
-/// As `sha256sum` prints it.
-pub fn sha256(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// The source as it was run.
 pub fn thaw(place: &Place, frozen: &Frozen) -> Result<Source> {
@@ -44,13 +38,7 @@ pub fn all(place: &Place, history: &History) -> Result<Arc<Vec<Source>>> {
 
 /// What was changed, line by line, as `diff -u` shows it.
 pub fn diff(name: &str, before: &str, now: &str) -> String {
-    let diff = TextDiff::from_lines(before, now);
-    let unified = diff
-        .unified_diff()
-        .context_radius(2)
-        .header(&format!("{name} (as it was run)"), &format!("{name} (now)"))
-        .to_string();
-    unified.trim_end().to_owned()
+    unified((&format!("{name} (as it was run)"), before), (&format!("{name} (now)"), now))
 }
 
 /// The steps as they are recorded against those the script now wants to run.

@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate};
@@ -14,7 +15,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::stop::StopAt;
+use super::instants::{Instants, OfEnvironment};
 use super::store::Place;
 use crate::script::record::{Command, Entry};
 use crate::world::{Error, Result};
@@ -112,7 +113,6 @@ fn checksum(before: &str, body: &str) -> String {
 }
 
 /// A journal that is being written.
-#[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
@@ -123,7 +123,7 @@ pub struct Journal {
     next: u64,
     sum: String,
     spent: Duration,
-    stop: Option<StopAt>,
+    instants: Arc<dyn Instants>,
 }
 
 impl Journal {
@@ -178,8 +178,15 @@ impl Journal {
             next: reading.lines.len() as u64 + 1,
             sum: reading.sum.clone(),
             spent: Duration::ZERO,
-            stop: StopAt::of_environment(),
+            instants: Arc::new(OfEnvironment::new()),
         }
+    }
+
+    /// The same, with somebody who is there at each line.
+    pub fn watched(mut self, instants: Arc<dyn Instants>) -> Self {
+        instants.synced(self.length);
+        self.instants = instants;
+        self
     }
 
     /// Writes an entry and gives its number once it is on disk.
@@ -191,13 +198,13 @@ impl Journal {
             .map_err(|e| Error::failed("journal.unwritable", format!("an entry has no JSON form: {e}")))?;
         let body = body.strip_suffix('}').unwrap_or(&body).to_owned();
         let sum = checksum(&self.sum, &body);
-        self.stop.iter().for_each(|stop| stop.before(self.next));
+        self.instants.before(self.next, &line.entry)?;
         let bytes = format!("{body}{SUM}{sum}\"}}\n").into_bytes();
         if !may_use_reserve {
             self.reserve(bytes.len() as u64).map_err(|error| self.unwritable(&error))?;
         }
         self.write(&bytes)?;
-        self.stop.iter().for_each(|stop| stop.after(self.next));
+        self.instants.after(self.next)?;
         self.sum = sum;
         self.next += 1;
         self.spent += begun.elapsed();
@@ -242,6 +249,7 @@ impl Journal {
             return Err(self.unwritable(&error));
         }
         self.length += bytes.len() as u64;
+        self.instants.synced(self.length);
         Ok(())
     }
 
@@ -353,7 +361,7 @@ mod tests {
             let ends: Vec<_> = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(i, _)| i).collect();
             bytes.drain(ends[0] + 1..=ends[1]);
         });
-        let error = Journal::open(&path).unwrap_err();
+        let error = Journal::open(&path).err().unwrap();
         assert_eq!(error.code, "journal.damaged");
         assert!(error.message.contains("line 2"), "{}", error.message);
         assert_eq!(read(&path).unwrap().lines.len(), 1);

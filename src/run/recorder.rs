@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::history::{self, Frozen, History};
+use super::instants::Instants;
 use super::journal::{self, Journal, Line};
 use super::lock::{self, Claim};
 use super::log::Log;
@@ -19,7 +20,7 @@ use crate::script::evidence::Fact;
 use crate::script::ledger::Ledger;
 use crate::script::parameters::Given;
 use crate::script::record::{Command, Entry, Known, Owner, Past, Record};
-use crate::script::source::{Origin, Source};
+use crate::script::source::{self, Origin, Source};
 use crate::world::container::EngineInfo;
 use crate::world::{Doorkeeper, Error, Owner as OwnerLabel, Redactor, Result, World};
 
@@ -44,6 +45,8 @@ pub struct Identity {
     pub accept_changes: bool,
     /// Objects named with `--allow-data-loss`.
     pub losses: Vec<String>,
+    /// Who is there at each line of the journal.
+    pub instants: Arc<dyn Instants>,
 }
 
 /// Implements [`Record`] on a directory.
@@ -119,6 +122,7 @@ impl Recorder {
     /// For a run that has a past; `held` is its lock.
     pub fn resume(identity: Identity, place: Place, held: Held) -> Result<Self> {
         let (journal, lines) = Journal::open(&place.journal())?;
+        let journal = journal.watched(identity.instants.clone());
         let history = History::of(lines);
         let recorder = Self::new(identity);
         {
@@ -226,7 +230,7 @@ impl Recorder {
         let stem = Path::new(&self.identity.script).file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let place = self.identity.store.create(&stem)?;
         let held = place.lock(self.identity.command, &crate::world::Cancel::default(), &|_| {})?;
-        let journal = Journal::create(&place.journal())?;
+        let journal = Journal::create(&place.journal())?.watched(self.identity.instants.clone());
         store::sync(&place.dir)?;
         self.enter(state, place, journal, held)
     }
@@ -267,7 +271,7 @@ impl Recorder {
         let Some(frozen) = state.recorded.iter().find(|frozen| frozen.key == key).cloned() else {
             return freeze(state, key, source);
         };
-        if frozen.sha256 == frozen::sha256(&source.text) {
+        if frozen.sha256 == source::sha256(&source.text) {
             return Ok(());
         }
         let Some(open) = &state.open else { return Ok(()) };
@@ -305,7 +309,7 @@ fn freeze(state: &mut State, key: &str, source: &Source) -> Result<()> {
         Origin::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
         Origin::BuiltIn | Origin::Input => source.origin.to_string(),
     };
-    let (id, name, sha256) = (source.id.clone(), key.to_owned(), frozen::sha256(&source.text));
+    let (id, name, sha256) = (source.id.clone(), key.to_owned(), source::sha256(&source.text));
     append(state, Entry::Source { id, name, origin, sha256, frozen: file }).map(|_| ())
 }
 

@@ -13,21 +13,14 @@ use rhai::{Engine, EvalAltResult, ParseError, Position};
 use super::api::nearest;
 use super::durability;
 use super::engine::Language;
-use super::errors::{self, Report};
+use super::errors::{self, Finding, Report};
 use super::flow::Flow;
 use super::loader::Aliases;
+use super::outdated;
 use super::source::{Source, definition};
 use super::tree::{Argument, Call, Tree, Variable};
 use crate::world::side_by_side::up_to;
 use crate::world::{Error, Kind};
-
-/// One thing found.
-#[derive(Debug)]
-pub struct Finding {
-    pub report: Report,
-    /// A warning does not make the check fail.
-    pub is_warning: bool,
-}
 
 /// A source that was read, with what its imports are.
 pub struct File {
@@ -67,12 +60,16 @@ impl<'l> Checker<'l> {
             self.shadowed(file);
             self.steps(file);
         }
-        for (source, position, error) in wrong_names(language, &natives, &files) {
-            self.find(source, position, error, false);
+        for wrong in wrong_names(language, &natives, &files) {
+            self.find(wrong.source, wrong.position, wrong.error, false);
+            if let Some(finding) = self.findings.last_mut() {
+                finding.module = wrong.module;
+            }
         }
         for (source, position, error) in durability::warnings(&Flow::new(&files, &script.id, &language.reference)) {
             self.find(source, position, error, true);
         }
+        self.findings = outdated::told(files.values().map(|file| &file.source), std::mem::take(&mut self.findings));
         self.files = files;
         self.findings.sort_by_key(|f| {
             let place = f.report.place.as_ref();
@@ -146,7 +143,7 @@ impl<'l> Checker<'l> {
     fn unreadable(&mut self, source: &Source, error: ParseError) {
         let error = EvalAltResult::ErrorParsing(*error.0, error.1);
         let report = errors::report(&error, &source.id, &self.language.sources, &self.language.reference);
-        self.findings.push(Finding { report, is_warning: false });
+        self.findings.push(Finding { report, module: None, is_warning: false });
     }
 
     /// Notes what the aliases of a source mean; gives the modules that are not read yet.
@@ -211,7 +208,7 @@ impl<'l> Checker<'l> {
     fn find(&mut self, source: &Source, position: Position, error: Error, is_warning: bool) {
         let place = self.language.sources.place(&source.id, position);
         let report = Report { place, ..Report::from(&error) };
-        self.findings.push(Finding { report, is_warning });
+        self.findings.push(Finding { report, module: None, is_warning });
     }
 }
 
@@ -285,20 +282,30 @@ impl Natives {
     }
 }
 
+/// A call or a variable that means nothing.
+struct Wrong<'f> {
+    source: &'f Source,
+    position: Position,
+    error: Error,
+    /// The module in which it was looked for.
+    module: Option<String>,
+}
+
 /// The calls and variables that mean nothing.
-fn wrong_names<'f>(
-    language: &Language,
-    natives: &Natives,
-    files: &'f BTreeMap<String, File>,
-) -> Vec<(&'f Source, Position, Error)> {
+fn wrong_names<'f>(language: &Language, natives: &Natives, files: &'f BTreeMap<String, File>) -> Vec<Wrong<'f>> {
     let keys: BTreeSet<_> = files.values().flat_map(|f| f.tree.keys.iter().map(String::as_str)).collect();
     let mut found = Vec::new();
     for file in files.values() {
         let calls = Calls { natives, language, files, keys: &keys, file };
-        let wrong = file.tree.calls.iter().filter_map(|call| Some((&file.source, call.position, calls.wrong(call)?)));
+        let wrong = |position, namespace: &[String], error| Wrong {
+            source: &file.source,
+            position,
+            error,
+            module: calls.module(namespace),
+        };
+        found.extend(file.tree.calls.iter().filter_map(|c| Some(wrong(c.position, &c.namespace, calls.wrong(c)?))));
         let variables = file.tree.variables.iter();
-        let unknown = variables.filter_map(|v| Some((&file.source, v.position, calls.wrong_variable(v)?)));
-        found.extend(wrong.chain(unknown));
+        found.extend(variables.filter_map(|v| Some(wrong(v.position, &v.namespace, calls.wrong_variable(v)?))));
     }
     found
 }
@@ -313,6 +320,13 @@ struct Calls<'c> {
 }
 
 impl Calls<'_> {
+    /// The id of the module that a namespace means in the file.
+    fn module(&self, namespace: &[String]) -> Option<String> {
+        let (root, inner) = namespace.split_first()?;
+        let module = module_of(self.files, self.file.imports.get(root)?.as_deref()?, inner)?;
+        Some(module.source.id.clone())
+    }
+
     /// What is wrong with a call, if anything certainly is.
     fn wrong(&self, call: &Call) -> Option<Error> {
         let is_name = call.name.chars().all(|c| c.is_alphanumeric() || c == '_');

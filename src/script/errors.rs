@@ -31,7 +31,17 @@ pub struct Report {
     pub chain: Vec<Frame>,
 }
 
-/// The same as one JSON object.
+/// One thing that `check` has found.
+#[derive(Debug)]
+pub struct Finding {
+    pub report: Report,
+    /// The module in which something is not as the place of the finding has it.
+    pub module: Option<String>,
+    /// A warning does not make the check fail.
+    pub is_warning: bool,
+}
+
+/// A report as one JSON object.
 #[derive(Serialize)]
 struct Flat<'r> {
     code: &'r str,

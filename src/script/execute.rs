@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use super::check::Checker;
 use super::describe::{self, Description};
 use super::engine::{Language, STACK};
-use super::errors::{self, Report};
+use super::errors::{self, Finding, Report};
 use super::loader::Places;
+use super::outdated::is_to_be_said;
 use super::parameters::Given;
 use super::record::Reason;
 use super::session::Session;
@@ -88,7 +89,7 @@ fn run(session: &Arc<Session>, places: Places, source: &Source, way: Way) -> Res
     let language = Language::new(places, session.listener.clone(), Some(session.clone()));
     let script = source.name.clone();
     let mut is_partial = false;
-    let failure = mistake(&language, source).or_else(|| {
+    let failure = mistake(session, &language, source, &way).or_else(|| {
         let ended = start(session, &language, source, &mut Scope::new());
         let ended = ended.and_then(|()| Ok(session.record.finish()?));
         match &way {
@@ -130,12 +131,20 @@ pub fn variables(session: Arc<Session>, places: Places, source: Source) -> Resul
 }
 
 /// What `check` finds wrong must not be found out in the middle of an outage.
-fn mistake(language: &Language, source: &Source) -> Option<Failure> {
+fn mistake(session: &Session, language: &Language, source: &Source, way: &Way) -> Option<Failure> {
     // Read by an engine of its own: nothing of the run has happened yet.
     let reader = Language::new(language.places.clone(), Arc::new(Silent), None);
-    let mut found = Checker::new(&reader).check(source).into_iter().filter(|finding| !finding.is_warning);
-    let mut report = found.next()?.report;
-    let further = found.count();
+    let (warnings, errors): (Vec<_>, Vec<_>) =
+        Checker::new(&reader).check(source).into_iter().partition(|finding| finding.is_warning);
+    // Who goes step by step has heard it.
+    let is_whole = matches!(way, Way::Forward { .. } | Way::Back);
+    for Finding { report, .. } in warnings.into_iter().filter(|finding| is_whole && is_to_be_said(finding)) {
+        let text = format!("{}\n{}", report.message, report.hint.unwrap_or_default()).trim_end().to_owned();
+        // Not `emit`, which tells nothing twice: whoever takes a run up again is to hear it, too.
+        session.listener.hear(&Event::Warn { text });
+    }
+    let further = errors.len().saturating_sub(1);
+    let mut report = errors.into_iter().next()?.report;
     if further > 0 {
         report.message += &format!(" (and {further} more: pgscript check {})", source.name);
     }

@@ -78,6 +78,15 @@ impl Places {
         shipped.ok_or_else(|| self.no_script(name, &with_extension))
     }
 
+    /// The files that are taken instead of a shipped one: that of the current directory, and that of the site's.
+    pub fn instead_of(&self, file: &shipped::Shipped) -> Result<Vec<Source>> {
+        let is_here =
+            self.site.canonicalize().ok().is_some_and(|site| Path::new(".").canonicalize().ok() == Some(site));
+        let site = (!is_here).then(|| self.site.join(file.name));
+        let paths = std::iter::once(PathBuf::from(file.name)).chain(site);
+        paths.filter_map(|path| read(&path, file.name).transpose()).collect()
+    }
+
     /// A module as a script imports it: `primero`, `lib/checks`.
     pub fn module(&self, importer: Option<&Source>, name: &str) -> Result<Source> {
         let file = if name.ends_with(".rhai") { name.to_owned() } else { format!("{name}.rhai") };

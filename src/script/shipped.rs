@@ -1,11 +1,4 @@
-//! The scripts and modules inside the program, and how they get out of it to be edited.
-
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-
-use crate::world::{Error, Result};
+//! The scripts and modules inside the program.
 
 /// What a shipped file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,28 +24,6 @@ pub const ALL: &[Shipped] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 /// The shipped file of that name, with or without its extension.
 pub fn find(name: &str) -> Option<&'static Shipped> {
     ALL.iter().find(|file| file.name == name || file.name.strip_suffix(".rhai") == Some(name))
-}
-
-impl Shipped {
-    /// Writes it into a directory, which is made where it is missing; never over an existing file. Gives its path.
-    pub fn eject(&self, directory: &Path) -> Result<PathBuf> {
-        std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory.display(), &e))?;
-        let path = directory.join(self.name);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
-        let mut file = file.map_err(|e| match e.kind() {
-            ErrorKind::AlreadyExists => taken(std::slice::from_ref(&path)),
-            _ => Error::io("create", path.display(), &e),
-        })?;
-        file.write_all(self.text.as_bytes()).map_err(|e| Error::io("write", path.display(), &e))?;
-        Ok(path)
-    }
-}
-
-/// The refusal to write over files.
-pub fn taken(paths: &[PathBuf]) -> Error {
-    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-    Error::refused("eject.exists", format!("already there: {}", paths.join(", ")))
-        .hint("nothing was written; move it away or choose another directory")
 }
 
 #[cfg(test)]

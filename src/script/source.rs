@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rhai::{AST, Position};
+use sha2::{Digest, Sha256};
+use similar::TextDiff;
 
 /// Where a text came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,6 +185,19 @@ impl Sources {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Known> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A text's checksum as `sha256sum` prints it.
+pub fn sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// How one text became another, line by line, as `diff -u` shows it: of each what it is called, and the text. Empty
+/// where they are alike.
+pub fn unified(before: (&str, &str), now: (&str, &str)) -> String {
+    let diff = TextDiff::from_lines(before.1, now.1);
+    let shown = diff.unified_diff().context_radius(2).header(before.0, now.0).to_string();
+    shown.trim_end().to_owned()
 }
 
 /// Where `fn name` stands in a text; the engine keeps no positions of definitions.

@@ -16,7 +16,9 @@ pub fn is_helper(spec: &ContainerSpec) -> bool {
 /// in their place.
 pub fn labelled(mut spec: ContainerSpec, owner: &Owner, declared: &[String]) -> Result<ContainerSpec> {
     let labels = spec.labels.get_or_insert_default();
-    labels.insert(LABEL_OWNER.to_owned(), Process::own()?.to_label());
+    let process =
+        owner.process().map_or_else(|| Process::own().map(|own| own.to_label()), |own| Ok(own.to_string()))?;
+    labels.insert(LABEL_OWNER.to_owned(), process);
     labels.extend(owner.name().map(|owner| (LABEL_RUN.to_owned(), owner.to_string())));
     for destination in declared {
         if !spec.tmpfs.contains_key(destination) && spec.mounts.iter().all(|m| m.destination != *destination) {
@@ -38,15 +40,22 @@ pub fn why_left(
     if !labels.get(LABEL_HELPER).is_some_and(|purpose| OF_A_PROCESS.contains(&purpose.as_str())) {
         return doorkeeper?.abandoned(labels);
     }
-    let maker = labels.get(LABEL_OWNER).and_then(|label| Process::parse(label));
     // Who has the run now has its lock: whatever made the others is not there any more.
     let is_of_this_run = owner.name().is_some_and(|run| labels.get(LABEL_RUN) == Some(&run.to_string()));
-    let is_left = match maker.map(|maker| maker.lives()) {
+    let is_left = match labels.get(LABEL_OWNER).and_then(|maker| lives(owner, maker)) {
         Some(Some(lives)) => !lives,
         Some(None) => is_of_this_run,
         None => is_of_this_run || is_in_the_way,
     };
     is_left.then(String::new)
+}
+
+/// Whether the process of that label runs: `None` inside where we can't look, outside where it is no process's label.
+fn lives(owner: &Owner, maker: &str) -> Option<Option<bool>> {
+    match owner.process() {
+        Some(own) => Some(Some(*own == *maker)),
+        None => Process::parse(maker).map(|maker| maker.lives()),
+    }
 }
 
 /// For whom an image is looked for that a helper can be made of.

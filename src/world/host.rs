@@ -105,6 +105,8 @@ pub trait Host: Send + Sync {
     fn hostname(&self) -> Result<String>;
     /// RFC 3339, UTC, seconds.
     fn now(&self) -> String;
+    /// Time since some moment, by a clock that nobody sets: for how long something takes.
+    fn clock(&self) -> Duration;
     /// `ui.no_terminal` unless standard input and output are a terminal; `what_for` ends the sentence "there is no
     /// terminal …".
     fn require_terminal(&self, what_for: &str) -> Result<()>;

@@ -23,6 +23,7 @@ pub struct Owner(Arc<RwLock<State>>);
 #[derive(Default)]
 struct State {
     name: Option<Arc<str>>,
+    process: Option<Arc<str>>,
     /// How often there was a new one.
     turn: u64,
     doorkeeper: Option<Weak<dyn Doorkeeper>>,
@@ -36,6 +37,16 @@ impl Owner {
 
     pub fn name(&self) -> Option<Arc<str>> {
         self.state().name.clone()
+    }
+
+    /// What this process is known by on the helper containers it makes, where it is not one of the system's own: the
+    /// lives of a program in a simulated world may all be of one process.
+    pub fn live_as(&self, process: &str) {
+        self.0.write().unwrap_or_else(|e| e.into_inner()).process = Some(process.into());
+    }
+
+    pub fn process(&self) -> Option<Arc<str>> {
+        self.state().process.clone()
     }
 
     /// From now on an engine, also one that has answered before, is met by this one first, as long as it is there.

@@ -133,6 +133,7 @@ fn edit_writes_out_what_is_built_in_and_takes_it_back_where_nothing_was_changed(
     let (text, code) = terminal.end();
     assert_eq!(code, 0, "{text}");
     assert!(fs::read_to_string(module).unwrap().contains(mended));
+    assert!(place.path("site/.pgscript-ejected/postgres.rhai").is_file(), "what it came from is noted");
     place.expect_state("main-1", "done");
 }
 

@@ -333,7 +333,7 @@ fn wait_healthy(call: &mut Call<'_>) -> ScriptResult {
     let timeout = o.seconds("timeout")?.unwrap_or(Duration::from_secs(120));
     let stable = o.seconds("stable")?.unwrap_or(Duration::from_secs(3));
     let world = call.world();
-    let begun = std::time::Instant::now();
+    let begun = world.host.clock();
     let (mut since, mut told) = (begun, begun);
     let mut starts = Vec::new();
     loop {
@@ -341,18 +341,19 @@ fn wait_healthy(call: &mut Call<'_>) -> ScriptResult {
         let seen: Vec<_> = now.iter().map(|c| (c.started_at.clone(), c.restart_count)).collect();
         let troubles: Vec<_> = now.iter().filter_map(trouble).collect();
         if seen != starts || !troubles.is_empty() {
-            (since, starts) = (std::time::Instant::now(), seen);
+            (since, starts) = (world.host.clock(), seen);
         }
-        if since.elapsed() >= stable {
+        let (waited, stood) = (world.host.clock() - begun, world.host.clock() - since);
+        if stood >= stable {
             return Ok(Dynamic::UNIT);
         }
         let timeout = now.iter().filter_map(Container::time_to_health).fold(timeout, Duration::max);
-        if begun.elapsed() >= timeout {
-            return Err(unhealthy(&troubles, begun.elapsed()).into());
+        if waited >= timeout {
+            return Err(unhealthy(&troubles, waited).into());
         }
-        if told.elapsed() >= TELL_EACH && !troubles.is_empty() {
-            told = std::time::Instant::now();
-            let text = format!("{} s: {}", begun.elapsed().as_secs(), troubles.join("; "));
+        if world.host.clock() - told >= TELL_EACH && !troubles.is_empty() {
+            told = world.host.clock();
+            let text = format!("{} s: {}", waited.as_secs(), troubles.join("; "));
             call.session.emit(Event::Say { text });
         }
         world.host.sleep(Duration::from_millis(250))?;

@@ -5,7 +5,8 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, AtFlags, CWD, RenameFlags, linkat, renameat_with, statvfs, unlinkat};
 use rustix::io::Errno;
@@ -185,6 +186,11 @@ impl Host for Machine {
 
     fn now(&self) -> String {
         now()
+    }
+
+    fn clock(&self) -> Duration {
+        static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGUN.elapsed()
     }
 
     fn require_terminal(&self, what_for: &str) -> Result<()> {

@@ -179,3 +179,65 @@ fn hash(definition: &Value) -> String {
     let digest = sha2::Sha256::digest(definition.to_string());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference;
+    use super::*;
+
+    const SERVER: &str = "primero-postgres-1";
+
+    fn ids(state: &State) -> Vec<(String, String)> {
+        let mut all: Vec<_> = state.containers.values().map(|c| (c.name.clone(), c.id.clone())).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_stays_and_runs() {
+        let mut state = reference(13);
+        let before = ids(&state);
+        state.stop(SERVER).unwrap();
+        state.compose_up("primero", None).unwrap();
+        assert_eq!(ids(&state), before);
+        assert!(state.containers.values().all(|c| c.state == "running"));
+    }
+
+    #[test]
+    fn another_version_replaces_the_database_alone_and_does_not_start_on_the_old_cluster() {
+        let mut state = reference(13);
+        let before = ids(&state);
+        state.compose_up("primero", Some(17)).unwrap();
+        let after = ids(&state);
+        assert_eq!(before.iter().filter(|known| after.contains(known)).count(), before.len() - 1);
+        let server = state.container(SERVER).unwrap();
+        assert_eq!((server.image.as_str(), server.state.as_str()), ("pgscript-test/postgres:17", "restarting"));
+        assert_eq!(state.deployed_major("primero"), Some(17));
+        assert!(server.log.iter().any(|line| line.contains("incompatible with server")), "{:?}", server.log);
+    }
+
+    #[test]
+    fn what_was_removed_is_made_again_with_its_labels() {
+        let mut state = reference(17);
+        for name in state.containers.values().map(|c| c.name.clone()).collect::<Vec<_>>() {
+            state.remove(&name, true).unwrap();
+        }
+        state.drop_network("primero_default").unwrap();
+        let rows = state.volumes["primero_database"].tree.clusters[""].rows().count();
+        state.compose_up("primero", None).unwrap();
+        assert_eq!(state.networks["primero_default"].labels[LABEL_NETWORK], "default");
+        assert_eq!(state.volumes["primero_database"].labels[LABEL_VOLUME], "database");
+        let server = state.container(SERVER).unwrap();
+        assert_eq!((&server.labels[LABEL_PROJECT][..], &server.labels[LABEL_SERVICE][..]), ("primero", "postgres"));
+        assert!(state.cluster(SERVER).unwrap().rows().count() >= rows);
+        assert_eq!(state.sessions(SERVER).len(), 2);
+    }
+
+    #[test]
+    fn version_18_has_its_volume_elsewhere() {
+        let mut state = reference(18);
+        assert_eq!(state.show(SERVER).unwrap().mounts[0].destination, "/var/lib/postgresql");
+        state.compose_up("primero", Some(17)).unwrap();
+        assert_eq!(state.show(SERVER).unwrap().mounts[0].destination, "/var/lib/postgresql/data");
+    }
+}

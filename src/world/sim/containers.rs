@@ -1,8 +1,8 @@
 //! The container engine of the simulated world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::state::Container as Kept;
@@ -11,7 +11,7 @@ use crate::event::{Event, Silent};
 use crate::world::Cancel;
 use crate::world::container::*;
 use crate::world::error::{Error, Result};
-use crate::world::helper_container::{Wanted, is_helper, labelled, nearness, why_left};
+use crate::world::helper_container::{Wanted, nearness};
 use crate::world::refusal::{checked_name, checked_reference, image_missing, refused};
 use crate::world::request::restart_policy;
 
@@ -22,67 +22,40 @@ const PURPOSE: &str = "run";
 
 /// The [`ContainerEngine`] of a simulated world.
 pub struct Containers {
-    context: Context,
+    pub(super) context: Context,
     /// The last one to keep the door that has let it in.
-    admitted: Arc<Mutex<Option<u64>>>,
+    pub(super) admitted: Arc<Mutex<Option<u64>>>,
+    /// Ids of the containers that were made through it.
+    pub(super) made: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Containers {
     pub fn new(context: Context) -> Self {
-        Self { context, admitted: Arc::default() }
+        Self { context, admitted: Arc::default(), made: Arc::default() }
     }
 
-    fn read<T>(&self, look: impl FnOnce(&State) -> Result<T>) -> Result<T> {
+    pub(super) fn read<T>(&self, look: impl FnOnce(&State) -> Result<T>) -> Result<T> {
         self.admit()?;
         self.context.sim.read(look)
     }
 
-    fn act<T>(&self, change: &str, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+    pub(super) fn act<T>(&self, change: &str, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         self.admit()?;
         self.context.sim.act(change, act)
     }
 
     /// Changes a container; the change is called by its name, whatever it was asked for by.
-    fn act_on<T>(&self, verb: &str, container: &str, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+    pub(super) fn act_on<T>(
+        &self,
+        verb: &str,
+        container: &str,
+        act: impl FnOnce(&mut State) -> Result<T>,
+    ) -> Result<T> {
         self.act(&format!("{verb} {}", self.name(container)?), act)
     }
 
     fn name(&self, container: &str) -> Result<String> {
         self.read(|state| Ok(state.container(container).map_or_else(|| container.to_owned(), |c| c.name.clone())))
-    }
-
-    /// Before anything else is asked of the engine: whoever keeps the door has its say about it, and what is left of
-    /// others is removed. Once for each that comes to keep the door.
-    fn admit(&self) -> Result<()> {
-        self.context.cancel.check()?;
-        let (turn, doorkeeper) = self.context.owner.doorkeeper();
-        let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
-        if *admitted == Some(turn) {
-            return Ok(());
-        }
-        if let Some(doorkeeper) = doorkeeper {
-            doorkeeper.meets(&self.context.sim.read(|state| Ok(state.engine.clone()))?)?;
-        }
-        *admitted = Some(turn);
-        drop(admitted);
-        // What can't be removed now is found by the next one; what it blocks says so.
-        _ = self.sweep(&[]);
-        Ok(())
-    }
-
-    /// Why a helper is left over, with its id.
-    fn left(&self, volumes: &[&str]) -> Result<Vec<(String, String)>> {
-        let (_, doorkeeper) = self.context.owner.doorkeeper();
-        let helpers = self.read(|state| {
-            let is_helper = |c: &&Kept| c.labels.contains_key(LABEL_HELPER);
-            Ok(state.containers.values().filter(is_helper).cloned().collect::<Vec<_>>())
-        })?;
-        let why = |helper: Kept| {
-            let is_in_the_way = volumes.iter().any(|volume| helper.mounts_volume(volume));
-            let why = why_left(&self.context.owner, &helper.labels, is_in_the_way, doorkeeper.as_deref())?;
-            Some((helper.id, why))
-        };
-        Ok(helpers.into_iter().filter_map(why).collect())
     }
 
     /// Waits for the end of a container that runs without end: for the cancellation.
@@ -92,18 +65,6 @@ impl Containers {
             self.read(|_| Ok(()))?;
             std::thread::sleep(PAUSE);
         }
-    }
-
-    /// A helper gets its labels.
-    fn labelled(&self, spec: &ContainerSpec) -> Result<ContainerSpec> {
-        if !is_helper(spec) {
-            return Ok(spec.clone());
-        }
-        let image = match &spec.image {
-            Some(image) => self.image(image)?,
-            None => None,
-        };
-        labelled(spec.clone(), &self.context.owner, &image.map(|image| image.volumes).unwrap_or_default())
     }
 }
 
@@ -149,18 +110,12 @@ impl ContainerEngine for Containers {
     }
 
     fn sweep(&self, volumes: &[&str]) -> Result<()> {
-        for (id, why) in self.left(volumes)? {
-            let removed = self.act_on("remove", &id, |state| state.remove(&id, true));
-            if removed.is_ok() && !why.is_empty() {
-                self.context.emit(Event::Warn { text: why });
-            }
-        }
-        Ok(())
+        self.sweep_leftovers(volumes)
     }
 
     fn beside(&self, cancel: Cancel) -> Arc<dyn ContainerEngine> {
         let context = Context { cancel, listener: Arc::new(Silent), ..self.context.clone() };
-        Arc::new(Self { context, admitted: self.admitted.clone() })
+        Arc::new(Self { context, admitted: self.admitted.clone(), made: self.made.clone() })
     }
 
     fn names(&self) -> Result<Names> {
@@ -189,7 +144,7 @@ impl ContainerEngine for Containers {
         let spec = self.labelled(spec)?;
         let change = format!("create {}", spec.name.as_deref().unwrap_or("a container"));
         self.act(&change, |state| {
-            let id = state.create(&spec)?;
+            let id = self.make(state, &spec)?;
             shown(state, &id)
         })
     }
@@ -198,8 +153,10 @@ impl ContainerEngine for Containers {
         self.act_on("start", container, |state| state.start(container))
     }
 
-    fn stop(&self, containers: &[&str], _: Duration) -> Result<()> {
-        let stops = containers.iter().map(|container| self.act_on("stop", container, |state| state.stop(container)));
+    fn stop(&self, containers: &[&str], timeout: Duration) -> Result<()> {
+        // Without any patience nothing comes to its own end.
+        let stop = if timeout.is_zero() { State::stop_at_once } else { State::stop };
+        let stops = containers.iter().map(|container| self.act_on("stop", container, |state| stop(state, container)));
         stops.collect::<Vec<_>>().into_iter().collect()
     }
 
@@ -253,19 +210,20 @@ impl ContainerEngine for Containers {
             let user = spec.user.as_deref().unwrap_or(&found.user);
             Ok(state.program(&found, &spec.argv, &spec.env, user))
         })?;
-        let mut given = Vec::new();
+        // Without a file it gives back what it reads.
+        let mut echoed = Vec::new();
         if let (Some(source), [cat]) = (streams.stdin, spec.argv.as_slice())
             && cat == "cat"
         {
-            let read = source.read_to_end(&mut given);
+            let read = source.read_to_end(&mut echoed);
             read.map_err(|e| of_stream("read", &format!("the input of {cat} in container {container}"), e))?;
         }
-        let outputs = [(streams.stdout, [given, output.stdout].concat()), (streams.stderr, output.stderr)];
+        let outputs = [(streams.stdout, [echoed, output.stdout].concat()), (streams.stderr, output.stderr)];
         for (sink, bytes) in outputs.into_iter().filter_map(|(sink, bytes)| Some((sink?, bytes))) {
             let target = format!("the output of {} in container {container}", program(&spec.argv));
             sink.write_all(&bytes).map_err(|e| of_stream("write", &target, e))?;
         }
-        Ok(if spec.argv == ["cat"] { 0 } else { output.exit_code })
+        Ok(output.exit_code)
     }
 
     fn foreign_execs(&self, container: &str, since: u64) -> Result<Vec<ExecEvent>> {
@@ -288,16 +246,14 @@ impl ContainerEngine for Containers {
         let argv = spec.entrypoint.iter().chain(&spec.command).flatten().next();
         let mut made = None;
         let outcome = self.act(&format!("run {}", argv.map_or("a container", String::as_str)), |state| {
-            let id = made.insert(state.create(&spec)?);
+            let id = made.insert(self.make(state, &spec)?);
             state.launch(id)
         });
         let outcome = outcome.and_then(|output| output.map_or_else(|| self.wait(), Ok));
-        let Some(id) = made else { return outcome };
+        let Some(id) = made.filter(|_| !self.context.sim.is_killed()) else { return outcome };
         // Also when cancelled or failed.
-        let removed = self
-            .context
-            .sim
-            .act(&format!("remove {}", spec.name.as_deref().unwrap_or(&id[..12])), |state| state.remove(&id, true));
+        let change = format!("remove {}", spec.name.as_deref().unwrap_or(&id[..12]));
+        let removed = self.context.sim.act(&change, |state| state.remove(&id, true));
         match (&outcome, removed) {
             (Ok(_), Err(e)) if e.code != "docker.not_found" => return Err(e),
             (Err(_), Err(e)) if e.code != "docker.not_found" => self.context.emit(Event::Warn { text: e.message }),
@@ -431,3 +387,6 @@ impl ContainerEngine for Containers {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

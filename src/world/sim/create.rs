@@ -214,7 +214,11 @@ fn attachments(mode: &str, requested: &[(String, Value)]) -> Vec<Attachment> {
     };
     match mode {
         mode if mode.starts_with("container:") => Vec::new(),
-        _ if !requested.is_empty() => requested.iter().map(|(network, wishes)| place(network, wishes)).collect(),
+        _ if !requested.is_empty() => {
+            let mut places: Vec<_> = requested.iter().map(|(network, wishes)| place(network, wishes)).collect();
+            places.sort_by(|a, b| a.network.cmp(&b.network));
+            places
+        }
         "default" => vec![place("bridge", &Value::Null)],
         network => vec![place(network, &Value::Null)],
     }
@@ -277,4 +281,101 @@ fn list(value: Option<&Value>) -> Vec<Value> {
 
 fn words(value: Option<&Value>) -> Vec<String> {
     list(value).iter().filter_map(|word| Some(word.as_str()?.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference;
+    use super::*;
+
+    const SERVER: &str = "primero-postgres-1";
+
+    /// Containers made like that one are called by it.
+    fn like(state: &State, container: &str) -> ContainerSpec {
+        ContainerSpec { like: Some(state.show(container).unwrap().inspect), ..ContainerSpec::default() }
+    }
+
+    #[test]
+    fn a_container_made_again_from_what_is_shown_of_it_is_the_same() {
+        let mut state = reference(13);
+        let old = state.show(SERVER).unwrap();
+        let spec = ContainerSpec { name: Some(SERVER.into()), ..like(&state, SERVER) };
+        assert_eq!(state.create(&spec).unwrap_err().code, "docker.conflict");
+        state.stop(SERVER).unwrap();
+        state.remove(SERVER, false).unwrap();
+        let id = state.create(&spec).unwrap();
+        state.start(&id).unwrap();
+        let new = state.show(SERVER).unwrap();
+        assert_ne!(new.id, old.id);
+        assert_eq!((&new.env, &new.labels, &new.mounts), (&old.env, &old.labels, &old.mounts));
+        assert_eq!((&new.networks, &new.restart_policy), (&old.networks, &old.restart_policy));
+        let mut config = old.inspect["Config"].clone();
+        config["Hostname"] = json!(&new.id[..12]);
+        assert_eq!(new.inspect["Config"], config);
+        assert_eq!(state.sessions(SERVER).len(), 2);
+    }
+
+    #[test]
+    fn another_image_brings_its_own_environment_and_keeps_what_was_wished() {
+        let mut state = reference(13);
+        let spec = ContainerSpec {
+            image: Some("pgscript-test/postgres:17".into()),
+            network: Some("none".into()),
+            labels: Some(BTreeMap::new()),
+            ..like(&state, SERVER)
+        };
+        let id = state.create(&spec).unwrap();
+        let new = state.show(&id).unwrap();
+        assert_eq!((new.variable("PG_MAJOR"), new.variable("POSTGRES_USER")), (Some("17"), Some("primero")));
+        assert_eq!(new.env.iter().filter(|entry| entry.starts_with("PATH=")).count(), 1);
+        assert_eq!(new.argv(), ["docker-entrypoint.sh", "postgres"]);
+        assert_eq!(new.networks.iter().map(|place| place.network.as_str()).collect::<Vec<_>>(), ["none"]);
+        assert_eq!((new.project.as_str(), new.mounts[0].name.as_str()), ("", "primero_database"));
+    }
+
+    #[test]
+    fn what_a_real_engine_has_shown_serves_as_well() {
+        let mut state = reference(13);
+        let inspect = json!({
+            "Id": "f".repeat(64), "Image": state.image("pgscript-test/app:1").unwrap().shown.id,
+            "Config": {"Hostname": "f".repeat(12), "Image": "pgscript-test/app:1", "Env": ["A=b"], "Cmd": ["app.sh"],
+                "Entrypoint": null, "Labels": {"x": "y"}, "Volumes": null, "User": ""},
+            "HostConfig": {"Binds": ["primero_data:/data:rw", "/srv/in:/in:ro"], "NetworkMode": "primero_default",
+                "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}, "Mounts": null, "PidMode": ""},
+            "Mounts": [{"Type": "volume", "Name": "primero_data", "Destination": "/data", "RW": true}],
+            "NetworkSettings": {"Networks": {"primero_default": {"Aliases": ["app", "ffffffffffff"],
+                "IPAMConfig": null, "IPAddress": "172.18.0.9", "MacAddress": "02:42:ac:12:00:09"}}},
+        });
+        let id = state.create(&ContainerSpec { like: Some(inspect), ..ContainerSpec::default() }).unwrap();
+        let made = state.show(&id).unwrap();
+        assert_eq!(
+            (made.restart_policy.as_str(), made.networks[0].aliases.as_slice()),
+            ("on-failure:3", &["app".into()][..])
+        );
+        assert_eq!(made.inspect["Config"]["Hostname"], json!(&id[..12]));
+        assert!(state.volumes.contains_key("primero_data") && made.mounts[1].read_only);
+        assert_eq!(made.networks[0].endpoint, EndpointOptions::default());
+    }
+
+    #[test]
+    fn what_an_image_declares_is_a_volume_unless_something_is_mounted_there() {
+        let mut state = reference(13);
+        let image = Some("pgscript-test/postgres:15".to_owned());
+        let id = state.create(&ContainerSpec { image: image.clone(), ..ContainerSpec::default() }).unwrap();
+        let anonymous = state.container(&id).unwrap().mounts[0].clone();
+        assert_eq!((anonymous.name.len(), anonymous.destination.as_str()), (64, "/var/lib/postgresql/data"));
+        assert_eq!(state.volumes[&anonymous.name].tree.owner, "999:999");
+        let tmpfs = BTreeMap::from([("/var/lib/postgresql/data".to_owned(), String::new())]);
+        let id = state.create(&ContainerSpec { image, tmpfs, ..ContainerSpec::default() }).unwrap();
+        assert_eq!(state.container(&id).unwrap().mounts, []);
+    }
+
+    #[test]
+    fn without_its_image_nothing_is_created() {
+        let mut state = reference(13);
+        let spec = ContainerSpec { image: Some("pgscript-test/absent:9".into()), ..ContainerSpec::default() };
+        let error = state.create(&spec).unwrap_err();
+        assert_eq!(error.code, "docker.image_missing");
+        assert!(error.message.contains("absent:9") && error.hint.unwrap().contains("docker pull"));
+    }
 }

@@ -70,6 +70,12 @@ impl Sim {
         Self(Arc::new(Shared { keep, watch: Mutex::default(), is_killed: AtomicBool::new(false) }))
     }
 
+    /// What became of a world in memory, whatever has happened to the program.
+    pub fn into_state(self) -> Result<State> {
+        self.watched(None);
+        self.0.keep.enter(|state| Ok((state.clone(), false)))
+    }
+
     /// From now on this one is there at every change.
     pub fn watched(&self, watch: Option<Arc<dyn Watch>>) {
         *self.0.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
@@ -110,6 +116,12 @@ impl Sim {
             }
             Ok((done, true))
         })
+    }
+
+    /// Lets time pass, in milliseconds: no instant of the program's, but others may be at work meanwhile.
+    pub fn wait(&self, milliseconds: u64) -> Result<()> {
+        self.check()?;
+        self.arrange(|state| state.pass(milliseconds))
     }
 
     /// What somebody else does, and what is set up: no instant of the program's.
@@ -171,7 +183,7 @@ fn newest<'k>(path: &Path, known: &'k mut Option<Known>) -> Result<&'k mut State
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
         Err(error) => return Err(Error::io("read", path.display(), &error)),
     };
-    if !known.as_ref().is_some_and(|known| known.inode == inode) {
+    if known.as_ref().is_none_or(|known| known.inode != inode) {
         let state = if inode == 0 { State::default() } else { load(path)? };
         *known = Some(Known { inode, state });
     }

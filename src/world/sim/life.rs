@@ -153,15 +153,23 @@ impl State {
     ///
     /// Errors: `docker.not_found`.
     pub fn stop(&mut self, container: &str) -> Result<()> {
+        self.stop_by(container, Self::terminate)
+    }
+
+    /// The same without waiting: the process is killed.
+    pub fn stop_at_once(&mut self, container: &str) -> Result<()> {
+        self.stop_by(container, |_, _| KILLED)
+    }
+
+    fn stop_by(&mut self, container: &str, end: impl FnOnce(&mut Self, &str) -> i64) -> Result<()> {
         let found = self.known_container(container, &format!("stop container {container}"))?;
-        let (id, state) = (found.id.clone(), found.state.clone());
-        if !["running", "paused", "restarting"].contains(&state.as_str()) {
+        let (id, is_up, exit_code) = (found.id.clone(), found.is_up(), found.exit_code);
+        if !is_up && found.state != "restarting" {
             return Ok(());
         }
         self.change(&id, |container| container.was_stopped = true);
-        let code =
-            if state == "restarting" { self.container(&id).map_or(0, |c| c.exit_code) } else { self.terminate(&id) };
-        self.ended(&id, code);
+        let exit_code = if is_up { end(self, &id) } else { exit_code };
+        self.ended(&id, exit_code);
         Ok(())
     }
 
@@ -322,3 +330,6 @@ fn published(container: &Container) -> Vec<String> {
     let hosts = bindings.into_iter().flat_map(|ports| ports.values()).filter_map(|hosts| hosts.as_array()).flatten();
     hosts.filter_map(|host| host["HostPort"].as_str()).filter(|port| !port.is_empty()).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@
 //! program may be killed, and somebody else may act. The world refuses what the real things refuse; `tests/contract`
 //! holds both to the same behaviour.
 
+mod admission;
+pub mod ansible;
 mod archive;
 pub mod artefact;
 mod bulk;
@@ -17,8 +19,10 @@ mod contents;
 mod copies;
 mod create;
 mod dump;
+mod effects;
 mod files;
 mod handle;
+pub mod host;
 mod life;
 mod moves;
 mod networks;
@@ -48,7 +52,7 @@ pub use copies::Copies;
 pub use handle::{Sim, Watch};
 pub use people::Deed;
 pub use postgres::Servers;
-pub use reference::reference;
+pub use reference::{reference, with_images};
 pub use sessions::Session;
 pub use settings::is_known as knows_setting;
 pub use state::State;

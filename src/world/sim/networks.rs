@@ -203,3 +203,93 @@ fn parsed(subnet: &str) -> Option<(Ipv4Addr, u8)> {
 fn first(base: Ipv4Addr) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(base) + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference;
+    use super::*;
+
+    const SERVER: &str = "primero-postgres-1";
+    const NETWORK: &str = "primero_default";
+
+    fn fixed(address: &str) -> EndpointOptions {
+        EndpointOptions { ipv4_address: address.into(), ..EndpointOptions::default() }
+    }
+
+    fn place(state: &State, container: &str, network: &str) -> Attachment {
+        let shown = state.show(container).unwrap();
+        shown.networks.into_iter().find(|place| place.network == network).unwrap()
+    }
+
+    #[test]
+    fn a_network_in_which_somebody_runs_is_not_removed() {
+        let mut state = reference(13);
+        assert_eq!(state.drop_network(NETWORK).unwrap_err().code, "docker.conflict");
+        assert_eq!(state.drop_network("bridge").unwrap_err().code, "docker.failed");
+        assert_eq!(state.drop_network("absent").unwrap_err().code, "docker.network_gone");
+        let again = state.make_network(NETWORK, &NetworkSpec::default()).unwrap_err();
+        assert_eq!(again.code, "docker.conflict");
+    }
+
+    #[test]
+    fn a_container_is_not_started_in_another_network_of_that_name() {
+        let mut state = reference(13);
+        for name in state.members(NETWORK).map(|c| c.name.clone()).collect::<Vec<_>>() {
+            state.stop(&name).unwrap();
+        }
+        state.drop_network(NETWORK).unwrap();
+        assert_eq!(state.start(SERVER).unwrap_err().code, "docker.network_gone");
+        state.make_network(NETWORK, &NetworkSpec::default()).unwrap();
+        assert_eq!(state.start(SERVER).unwrap_err().code, "docker.network_gone");
+        let aliases = place(&state, SERVER, NETWORK).aliases;
+        state.disconnect(NETWORK, SERVER).unwrap();
+        state.connect(NETWORK, SERVER, &aliases, &EndpointOptions::default()).unwrap();
+        state.start(SERVER).unwrap();
+        assert_eq!(place(&state, SERVER, NETWORK).aliases, ["postgres"]);
+    }
+
+    #[test]
+    fn a_container_leaves_also_a_network_that_is_gone() {
+        let mut state = reference(13);
+        state.make_network("n", &NetworkSpec::default()).unwrap();
+        state.stop(SERVER).unwrap();
+        state.connect("n", SERVER, &[], &EndpointOptions::default()).unwrap();
+        state.drop_network("n").unwrap();
+        state.disconnect("n", SERVER).unwrap();
+        assert_eq!(state.disconnect("n", SERVER).unwrap_err().code, "docker.network_gone");
+        state.disconnect(NETWORK, SERVER).unwrap();
+        assert_eq!(state.disconnect(NETWORK, SERVER).unwrap_err().code, "docker.failed");
+    }
+
+    #[test]
+    fn a_fixed_address_is_given_once_and_told_when_it_is_taken() {
+        let mut state = reference(13);
+        let ipam = json!({"Config": [{"Subnet": "10.9.0.0/24", "Gateway": "10.9.0.1"}]});
+        state.make_network("n", &NetworkSpec { ipam: Some(ipam), ..NetworkSpec::default() }).unwrap();
+        state.connect("n", SERVER, &["db".into()], &fixed("10.9.0.77")).unwrap();
+        assert_eq!(place(&state, SERVER, "n").ip, "10.9.0.77");
+        assert_eq!(
+            state.show(SERVER).unwrap().inspect["NetworkSettings"]["Networks"]["n"]["IPAMConfig"],
+            json!({"IPv4Address": "10.9.0.77"})
+        );
+        let other = "primero-worker-1";
+        assert_eq!(state.connect("n", other, &[], &fixed("10.9.0.77")).unwrap_err().code, "docker.address_in_use");
+        state.stop(other).unwrap();
+        state.connect("n", other, &[], &fixed("10.9.0.77")).unwrap();
+        assert_eq!(state.start(other).unwrap_err().code, "docker.address_in_use");
+        state.stop(SERVER).unwrap();
+        state.start(other).unwrap();
+    }
+
+    #[test]
+    fn everybody_in_a_network_has_an_address_of_its_own() {
+        let state = reference(13);
+        let mut addresses: Vec<_> = state.members(NETWORK).map(|c| c.networks[0].ip.clone()).collect();
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), state.containers.len());
+        assert!(addresses.iter().all(|ip| ip.starts_with("172.18.0.")), "{addresses:?}");
+        let shown = state.shown_network(&state.networks[NETWORK]);
+        assert_eq!(shown.containers.len(), state.containers.len());
+    }
+}

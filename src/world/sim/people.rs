@@ -156,3 +156,126 @@ impl Tree {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::reference;
+    use super::super::state::{Content, File};
+    use super::*;
+    use crate::world::container::ContainerSpec;
+
+    const SERVER: &str = "primero-postgres-1";
+    const VOLUME: &str = "primero_database";
+
+    fn state_of(state: &State, container: &str) -> String {
+        state.show(container).map_or("gone".into(), |shown| shown.state)
+    }
+
+    #[test]
+    fn a_prune_takes_containers_that_do_not_run_created_ones_too() {
+        let mut state = reference(13);
+        let image = Some("pgscript-test/app:1".to_owned());
+        state.create(&ContainerSpec { name: Some("c".into()), image, ..ContainerSpec::default() }).unwrap();
+        state.stop("primero-solr-1").unwrap();
+        state.deed(&Deed::PruneContainers);
+        assert_eq!(["c", "primero-solr-1", SERVER].map(|name| state_of(&state, name)), ["gone", "gone", "running"]);
+    }
+
+    #[test]
+    fn a_prune_takes_volumes_that_nobody_mounts_and_from_23_on_spares_those_with_a_name() {
+        for (version, is_spared) in [("20.10.24", false), ("23.0.1", true), ("28.2.2", true)] {
+            let mut state = reference(13);
+            state.engine.version = version.into();
+            state.ensure_volume("named");
+            state.ensure_volume(&"a".repeat(64));
+            state.stop(SERVER).unwrap();
+            state.deed(&Deed::PruneVolumes);
+            assert!(state.volumes.contains_key(VOLUME), "a stopped container mounts it");
+            assert_eq!(state.volumes.contains_key("named"), is_spared, "{version}");
+            assert!(!state.volumes.contains_key(&"a".repeat(64)));
+        }
+    }
+
+    #[test]
+    fn a_prune_takes_networks_in_which_nobody_runs() {
+        let mut state = reference(13);
+        state.deed(&Deed::PruneNetworks);
+        assert!(state.networks.contains_key("primero_default"));
+        for name in state.containers.values().map(|c| c.name.clone()).collect::<Vec<_>>() {
+            state.stop(&name).unwrap();
+        }
+        state.deed(&Deed::PruneNetworks);
+        assert_eq!(state.networks.keys().collect::<Vec<_>>(), ["bridge", "host", "none"]);
+        assert_eq!(state.start(SERVER).unwrap_err().code, "docker.network_gone");
+    }
+
+    #[test]
+    fn an_engine_that_starts_again_minds_who_was_stopped_and_each_policy() {
+        let mut state = reference(13);
+        state.change(&state.container("primero-solr-1").unwrap().id.clone(), |c| c.restart_policy = "always".into());
+        state.change(&state.container("primero-nginx-1").unwrap().id.clone(), |c| c.restart_policy = "no".into());
+        state.stop("primero-worker-1").unwrap();
+        state.stop("primero-solr-1").unwrap();
+        state.deed(&Deed::RestartEngine);
+        let now = ["postgres", "application", "worker", "solr", "nginx"];
+        let now = now.map(|service| state_of(&state, &format!("primero-{service}-1")));
+        assert_eq!(now, ["running", "running", "exited", "running", "exited"]);
+        assert!(state.container(SERVER).unwrap().log.iter().any(|line| line.contains("not properly shut down")));
+    }
+
+    #[test]
+    fn a_power_cut_takes_what_nobody_has_synced() {
+        let mut state = reference(13);
+        let file =
+            |synced| File { content: Content::Bytes { bytes: b"new".to_vec() }, mode: 0o600, modified: 0, synced };
+        let old = Content::Bytes { bytes: b"old".to_vec() };
+        state.files.insert(PathBuf::from("/a"), file(Some(old.clone())));
+        state.files.insert(PathBuf::from("/b"), file(None));
+        let tree = state.volumes[VOLUME].tree.clone();
+        state.ensure_volume("w");
+        state.volumes.get_mut("w").unwrap().tree = Tree { is_unsynced: true, ..tree };
+        state.deed(&Deed::PowerCut);
+        assert_eq!(state.files[&PathBuf::from("/a")].content, old);
+        assert!(!state.files.contains_key(&PathBuf::from("/b")));
+        assert!(state.volumes["w"].tree.clusters[""].is_damaged);
+        assert!(state.runs_server(state.container(SERVER).unwrap()));
+        assert!(state.cluster(SERVER).unwrap().rows().all(|row| state.acknowledged.contains_key(&row)));
+    }
+
+    #[test]
+    fn a_container_that_was_half_started_has_to_be_made_again() {
+        let mut state = reference(13);
+        state.deed(&Deed::HalfStart(SERVER.into()));
+        assert_eq!(state_of(&state, SERVER), "exited");
+        assert_eq!(state.start(SERVER).unwrap_err().code, "docker.half_started");
+        state.remove(SERVER, false).unwrap();
+        state.deed(&Deed::ComposeUp { project: "primero".into(), version: None });
+        assert_eq!(state_of(&state, SERVER), "running");
+    }
+
+    #[test]
+    fn a_crash_loop_ends_when_somebody_stops_it() {
+        let mut state = reference(13);
+        state.deed(&Deed::CrashLoop("primero-worker-1".into()));
+        (0..10).for_each(|_| state.pass(1000));
+        let worker = state.show("primero-worker-1").unwrap();
+        assert!(worker.state == "restarting" && worker.restart_count > 2, "{worker:?}");
+        assert_eq!(state.sessions(SERVER).len(), 1);
+        state.deed(&Deed::StopContainer("primero-worker-1".into()));
+        state.pass(100_000);
+        assert_eq!(state_of(&state, "primero-worker-1"), "exited");
+    }
+
+    #[test]
+    fn deeds_survive_their_file() {
+        let deeds =
+            [Deed::PowerCut, Deed::Kill("x".into()), Deed::ComposeUp { project: "p".into(), version: Some(17) }];
+        for deed in deeds {
+            let text = serde_json::to_string(&deed).unwrap();
+            assert_eq!(serde_json::from_str::<Deed>(&text).unwrap(), deed, "{text}");
+        }
+        assert_eq!(serde_json::from_str::<Deed>(r#"{"deed": "prune_volumes"}"#).unwrap(), Deed::PruneVolumes);
+    }
+}

@@ -81,7 +81,7 @@ impl State {
             ("false", _) => failed(1, ""),
             ("echo", words) => ok(&format!("{}\n", words.join(" "))),
             ("sleep", words) => self.sleep(words),
-            ("cat", files) if !files.is_empty() => self.cat(container, files),
+            ("cat", files) => self.cat(container, files),
             ("stat", ["-c", "%u:%g", path] | ["-L", "-c", "%u:%g", path]) => self.stat(container, path),
             ("chown", [owner, path]) => self.chown(container, owner, path),
             ("id", ["-u"]) => ok(&format!("{}\n", self.ids(container, user).0)),
@@ -330,4 +330,88 @@ fn missing(mut output: Output, program: &str, path: &str) -> Output {
     output.exit_code = 1;
     output.stderr.extend(format!("{program}: {path}: No such file or directory\n").into_bytes());
     output
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference;
+    use super::super::state::Printed;
+    use super::*;
+
+    const SERVER: &str = "primero-postgres-1";
+    const DATA: &str = "/var/lib/postgresql/data";
+
+    fn run(state: &mut State, container: &str, argv: &[&str], user: &str) -> (i64, String, String) {
+        let container = state.container(container).unwrap().clone();
+        let argv: Vec<_> = argv.iter().map(|word| (*word).to_owned()).collect();
+        let output = state.program(&container, &argv, &[], user);
+        let [stdout, stderr] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.exit_code, stdout, stderr)
+    }
+
+    #[test]
+    fn an_image_says_its_version_and_whose_its_files_are() {
+        let mut state = reference(13);
+        let (code, version, _) = run(&mut state, SERVER, &["postgres", "--version"], "");
+        assert_eq!((code, crate::world::session::major_of(&version)), (0, Some(13)));
+        assert_eq!(run(&mut state, SERVER, &["sh", "-c", "id -u; id -g"], "postgres").1, "999\n999\n");
+        assert_eq!(run(&mut state, SERVER, &["sh", "-c", "id -u; id -g"], "70:71").1, "70\n71\n");
+        let path = format!("{DATA}/PG_VERSION");
+        assert_eq!(run(&mut state, SERVER, &["stat", "-c", "%u:%g", &path], "0:0").1, "999:999\n");
+        assert_eq!(run(&mut state, SERVER, &["cat", &path], "").1, "13\n");
+        let (code, _, said) = run(&mut state, SERVER, &["cat", "/absent"], "");
+        assert_eq!((code, said.as_str()), (1, "cat: /absent: No such file or directory\n"));
+        assert_eq!(run(&mut state, SERVER, &["chown", "70:70", DATA], "0:0").0, 0);
+        assert_eq!(run(&mut state, SERVER, &["stat", "-c", "%u:%g", DATA], "0:0").1, "70:70\n");
+    }
+
+    #[test]
+    fn an_unknown_program_prints_what_was_told_of_it_or_that_nobody_knows_it() {
+        let mut state = reference(13);
+        let (code, _, said) = run(&mut state, SERVER, &["pgbench", "-i"], "");
+        assert_eq!(code, 127);
+        assert_eq!(said, "pgbench: not known to the simulated world; tell what it does with sim::program\n");
+        let told = Printed { exit_code: 3, stdout: "out\n".into(), stderr: String::new() };
+        state.programs.insert("pgbench".into(), told);
+        assert_eq!(run(&mut state, SERVER, &["/usr/bin/pgbench"], "").0, 3);
+        assert_eq!(run(&mut state, SERVER, &["sh", "-c", "pgbench | cat"], "").1, "out\n");
+    }
+
+    #[test]
+    fn the_tables_of_the_kernel_show_who_is_connected() {
+        let mut state = reference(13);
+        let table = run(&mut state, SERVER, &["cat", "/proc/net/tcp", "/proc/net/tcp6"], "").1;
+        let sessions = state.sessions(SERVER);
+        let [address, client] = [&sessions[0].server, &sessions[0].client]
+            .map(|ip| format!("{:08X}", u32::from_le_bytes(ip.parse::<std::net::Ipv4Addr>().unwrap().octets())));
+        let expected = format!(" {address}:1538 {client}:{:04X} 01 ", sessions[0].port);
+        assert!(table.contains(&expected), "{expected}: {table}");
+        let client = state.container(&sessions[0].container).unwrap().name.clone();
+        assert!(run(&mut state, &client, &["cat", "/proc/net/tcp"], "").1.contains(&format!("{address}:1538 01")));
+        assert_eq!(run(&mut state, "primero-solr-1", &["cat", "/proc/net/tcp"], "").1.lines().count(), 1);
+    }
+
+    #[test]
+    fn settings_that_were_laid_down_are_added_to_the_cluster() {
+        let mut state = reference(13);
+        let container = state.container(SERVER).unwrap().clone();
+        state.write_file(&container, &format!("{DATA}/postgresql.conf.added"), b"work_mem = '8MB'\n".to_vec());
+        let script = "set -e; cd \"$1\"; shift; for file in \"$@\"; do case $file in *.added) cat \"$file\" \
+                      >>\"${file%.added}\"; rm \"$file\" ;; esac; done; sync";
+        let argv = ["sh", "-c", script, "sh", DATA, "postgresql.conf.added", "pg_hba.conf"];
+        assert_eq!(run(&mut state, SERVER, &argv, "0:0").0, 0);
+        let tree = &state.volumes["primero_database"].tree;
+        assert_eq!(tree.clusters[""].settings["work_mem"], "8MB");
+        assert!(tree.files.is_empty() && !tree.is_unsynced);
+    }
+
+    #[test]
+    fn a_log_goes_on_where_it_is_told_to() {
+        let mut state = reference(13);
+        let argv = ["pg_resetwal", "-l", "000000010000000A000000FE", DATA];
+        assert_eq!(run(&mut state, SERVER, &argv, "").0, 0);
+        let cluster = state.cluster(SERVER).unwrap();
+        assert_eq!(crate::world::control::lsn(cluster.control.checkpoint), "A/FE000028");
+        assert!(cluster.lsn > cluster.control.checkpoint);
+    }
 }

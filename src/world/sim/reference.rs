@@ -2,33 +2,45 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::State;
-use super::cluster::{Database, Table};
+use super::cluster::Table;
 use super::compose::{Service, Stack};
-use super::state::{Image, ImageKind};
+use super::state::{Effect, Image, ImageKind};
 use crate::world::container as world;
 
 /// Majors there are images of, and their latest releases.
 const MAJORS: [(u32, &str); 6] =
     [(13, "13.22"), (14, "14.19"), (15, "15.14"), (16, "16.10"), (17, "17.6"), (18, "18.0")];
 const PROJECT: &str = "primero";
+/// The inventory's variable that names the version.
+const VARIABLE: &str = "primero_postgres_version";
 /// Rows of each table at first.
 const ROWS: usize = 5;
 
-/// An engine with images of all versions and of the application, on which the project `primero` is up with a database of
-/// that major; the application and its worker write to it.
+/// An engine with images of all versions and of the application, on which the project `primero` is up with a database
+/// of that major; the application and its worker write to it.
 pub fn reference(major: u32) -> State {
+    let mut state = with_images();
+    let variables = Map::from_iter([(VARIABLE.to_owned(), json!(major.to_string()))]);
+    state.ansible.hosts.insert("primero".into(), variables);
+    let deploy = Effect::Deploy { project: PROJECT.into(), version: VARIABLE.into() };
+    state.ansible.playbooks.insert("application-primero.yml".into(), deploy);
+    state.stacks.insert(PROJECT.into(), stack(major));
+    // Nothing of it is refused by an engine that has nothing else.
+    _ = state.compose_up(PROJECT, None);
+    seed(&mut state);
+    state
+}
+
+/// An engine with images of all versions and of the application, and nothing else.
+pub fn with_images() -> State {
     let mut state = State::default();
     state.images.extend(MAJORS.map(|(major, version)| postgres(major, version)));
     state.images.push(image("pgscript-test/app:1", &[], &["app.sh"], ImageKind::Application));
     state.images.push(image("pgscript-test/solr:1", &["solr-entrypoint.sh"], &["solr"], ImageKind::Other));
     state.images.push(image("pgscript-test/nginx:1", &["nginx-entrypoint.sh"], &["nginx"], ImageKind::Other));
-    state.stacks.insert(PROJECT.into(), stack(major));
-    // Nothing of it is refused by an engine that has nothing else.
-    _ = state.compose_up(PROJECT, None);
-    seed(&mut state);
     state
 }
 
@@ -122,7 +134,7 @@ fn seed(state: &mut State) {
     ];
     let Some(cluster) = state.cluster_mut(SERVER) else { return };
     for (database, table) in TABLES {
-        let database = cluster.databases.entry(database.into()).or_insert_with(Database::default);
+        let database = cluster.databases.entry(database.into()).or_default();
         database.tables.insert(table.into(), Table::default());
         database.sequences.insert(format!("{table}_id_seq"), ROWS as u64);
         database.extensions.insert("plpgsql".into(), "1.0".into());

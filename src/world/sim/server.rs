@@ -1,6 +1,6 @@
 //! What a PostgreSQL image's server does when it starts: finds its cluster or makes one, refuses what it does not take.
 
-use super::cluster::{Auth, Cluster, Database, Password};
+use super::cluster::{Auth, Cluster, Password};
 use super::files::{below, joined};
 use super::state::{Container, ImageKind, Place};
 use super::{State, settings};
@@ -153,7 +153,7 @@ impl State {
         let mut encryption = encryption.filter(|(name, _)| name == "password_encryption").map(|(_, value)| value);
         let by_default = if start.major >= 14 { "scram-sha-256" } else { "md5" };
         let kept_as = encryption.next().unwrap_or_else(|| by_default.into());
-        // The temporary server of the first start keeps it as its version does, whatever the command line says.
+        // initdb does not see the server's command line.
         let keep = if start.major >= 14 { Password::Scram } else { Password::Md5 };
         if let Some(role) = cluster.roles.get_mut(&user) {
             role.password = password.map(keep);
@@ -167,7 +167,7 @@ impl State {
             given if given.contains("--no-data-checksums") => false,
             given => cluster.checksums || given.contains("--data-checksums") || given.split(' ').any(|a| a == "-k"),
         };
-        cluster.databases.entry(database).or_insert_with(Database::default);
+        cluster.databases.entry(database).or_default();
         self.put_cluster(start, cluster);
         Ok(())
     }
@@ -277,4 +277,139 @@ fn options(arguments: &[String]) -> Vec<(String, String)> {
 fn failed(exit_code: i64, lines: &[String]) -> Output {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     Output { exit_code, stdout: Vec::new(), stderr: text.into_bytes() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference;
+    use super::*;
+    use crate::world::container::{ContainerSpec, Mount};
+
+    const SERVER: &str = "primero-postgres-1";
+
+    fn server(major: u32, volume: &str, destination: &str, command: &[&str]) -> ContainerSpec {
+        let mount = Mount {
+            kind: "volume".into(),
+            name: volume.into(),
+            source: String::new(),
+            destination: destination.into(),
+            read_only: false,
+        };
+        ContainerSpec {
+            name: Some("s".into()),
+            image: Some(format!("pgscript-test/postgres:{major}")),
+            command: Some(command.iter().map(|word| (*word).to_owned()).collect()).filter(|c: &Vec<_>| !c.is_empty()),
+            env: vec!["POSTGRES_USER=primero".into(), "POSTGRES_PASSWORD=secret".into(), "POSTGRES_DB=d".into()],
+            mounts: vec![mount],
+            ..ContainerSpec::default()
+        }
+    }
+
+    /// Starts it, and gives its state, exit code and log.
+    fn started(state: &mut State, spec: &ContainerSpec) -> (String, i64, String) {
+        let id = state.create(spec).unwrap();
+        state.start(&id).unwrap();
+        let container = state.container(&id).unwrap();
+        (container.state.clone(), container.exit_code, container.log.join("\n"))
+    }
+
+    #[test]
+    fn the_first_start_makes_a_cluster_as_the_environment_says() {
+        for (major, auth) in [(13, Auth::Md5), (14, Auth::Scram), (17, Auth::Scram)] {
+            let mut state = reference(13);
+            assert_eq!(started(&mut state, &server(major, "v", OLD_DIRECTORY, &[])).0, "running");
+            let cluster = state.cluster("s").unwrap();
+            assert_eq!((cluster.major, cluster.auth, cluster.bootstrap_user.as_str()), (major, auth, "primero"));
+            assert!(cluster.lets_in("primero", "secret", "d") && !cluster.lets_in("primero", "wrong", "d"));
+            assert!(!cluster.lets_in("primero", "secret", "absent"));
+            assert_eq!((state.volumes["v"].tree.owner.as_str(), cluster.owner.as_str()), ("999:999", "999:999"));
+        }
+    }
+
+    #[test]
+    fn without_a_password_there_is_no_cluster() {
+        let mut state = reference(13);
+        let spec = ContainerSpec { env: Vec::new(), ..server(17, "v", OLD_DIRECTORY, &[]) };
+        let (now, code, log) = started(&mut state, &spec);
+        assert_eq!((now.as_str(), code), ("exited", 1));
+        assert!(log.contains("superuser password is not specified"), "{log}");
+        let trust = vec!["POSTGRES_HOST_AUTH_METHOD=trust".into()];
+        let spec = ContainerSpec { name: None, env: trust, ..server(17, "v", OLD_DIRECTORY, &[]) };
+        assert_eq!(started(&mut state, &spec).0, "running");
+    }
+
+    #[test]
+    fn another_major_does_not_start_on_a_cluster() {
+        let mut state = reference(13);
+        state.stop(SERVER).unwrap();
+        let (now, code, log) = started(&mut state, &server(15, "primero_database", OLD_DIRECTORY, &[]));
+        assert_eq!((now.as_str(), code), ("exited", 1));
+        assert!(log.contains("FATAL:  database files are incompatible with server\nDETAIL:  "), "{log}");
+        assert!(log.contains("initialized by PostgreSQL version 13"), "{log}");
+        assert!(state.volumes["primero_database"].tree.clusters[""].is_clean());
+    }
+
+    #[test]
+    fn from_18_on_the_old_mount_is_refused() {
+        let mut state = reference(13);
+        let (now, code, log) = started(&mut state, &server(18, "v", OLD_DIRECTORY, &[]));
+        assert_eq!((now.as_str(), code), ("exited", 1));
+        assert!(log.contains("/var/lib/postgresql/data (unused mount/volume)"), "{log}");
+        state.stop(SERVER).unwrap();
+        let spec = ContainerSpec { name: None, ..server(18, "primero_database", "/var/lib/postgresql", &[]) };
+        assert!(started(&mut state, &spec).2.contains("PostgreSQL data in: /var/lib/postgresql"));
+        let spec = ContainerSpec { name: None, ..server(18, "w", "/var/lib/postgresql", &[]) };
+        assert_eq!(started(&mut state, &spec).0, "running");
+        assert_eq!(state.volumes["w"].tree.clusters.keys().collect::<Vec<_>>(), ["18/docker"]);
+    }
+
+    #[test]
+    fn a_setting_that_the_version_does_not_know_is_fatal_wherever_it_stands() {
+        let command = ["postgres", "-c", "max_connections=50", "-c", "promote_trigger_file=/x"];
+        let mut state = reference(13);
+        assert_eq!(started(&mut state, &server(15, "v", OLD_DIRECTORY, &command)).0, "running");
+        let spec = ContainerSpec { name: None, ..server(16, "w", OLD_DIRECTORY, &command) };
+        let (now, _, log) = started(&mut state, &spec);
+        let fatal = "FATAL:  unrecognized configuration parameter \"promote_trigger_file\"";
+        assert!(now == "exited" && log.contains(fatal), "{now}: {log}");
+        state.cluster_mut("s").unwrap().settings.insert("no_such".into(), "1".into());
+        state.stop("s").unwrap();
+        state.start("s").unwrap();
+        let log = state.container("s").unwrap().log.join("\n");
+        assert!(log.contains("parameter \"no_such\" in file \"/var/lib/postgresql/data/postgresql.conf\""), "{log}");
+    }
+
+    #[test]
+    fn two_servers_on_one_volume_damage_it_and_none_starts_again() {
+        let mut state = reference(13);
+        let spec = server(13, "primero_database", OLD_DIRECTORY, &[]);
+        assert_eq!(started(&mut state, &spec).0, "running");
+        assert!(state.cluster(SERVER).unwrap().is_damaged);
+        state.stop("s").unwrap();
+        state.start("s").unwrap();
+        assert_eq!(state.container("s").unwrap().state, "exited");
+        assert!(state.container("s").unwrap().log.join("\n").contains("PANIC:  could not locate a valid checkpoint"));
+    }
+
+    #[test]
+    fn a_server_without_fsync_leaves_what_nobody_has_synced() {
+        let mut state = reference(13);
+        started(&mut state, &server(17, "v", OLD_DIRECTORY, &["-c", "fsync=off"]));
+        assert!(state.volumes["v"].tree.is_unsynced && !state.volumes["primero_database"].tree.is_unsynced);
+        state.stop("s").unwrap();
+        let container = state.container("s").unwrap().clone();
+        let argv = ["initdb", "--sync-only", "-D", OLD_DIRECTORY].map(str::to_owned);
+        assert_eq!(state.program(&container, &argv, &[], "").exit_code, 0);
+        assert!(!state.volumes["v"].tree.is_unsynced);
+    }
+
+    #[test]
+    fn minimal_wal_wants_no_senders() {
+        let mut state = reference(13);
+        let (now, _, log) = started(&mut state, &server(17, "v", OLD_DIRECTORY, &["-c", "wal_level=minimal"]));
+        assert!(now == "exited" && log.contains("WAL streaming"), "{log}");
+        let command = ["-c", "wal_level=minimal", "-c", "max_wal_senders=0"];
+        let spec = ContainerSpec { name: None, ..server(17, "v", OLD_DIRECTORY, &command) };
+        assert_eq!(started(&mut state, &spec).0, "running");
+    }
 }

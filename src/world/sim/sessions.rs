@@ -105,3 +105,43 @@ impl Cluster {
         is_it && self.databases.contains_key(database)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference;
+
+    const SERVER: &str = "primero-postgres-1";
+
+    #[test]
+    fn a_session_is_the_same_as_long_as_both_run() {
+        let mut state = reference(17);
+        let first = state.sessions(SERVER);
+        assert_eq!(first.iter().map(|s| s.role.as_str()).collect::<Vec<_>>(), ["primero"; 2]);
+        assert!(first.iter().all(|s| s.database == "primero_production" && s.client.starts_with("172.18.0.")));
+        state.pass(5000);
+        assert_eq!(state.sessions(SERVER), first);
+        state.stop(SERVER).unwrap();
+        assert_eq!(state.sessions(SERVER), []);
+        state.start(SERVER).unwrap();
+        assert!(state.sessions(SERVER).iter().all(|s| !first.iter().any(|f| (f.pid, f.since) == (s.pid, s.since))));
+    }
+
+    #[test]
+    fn whoever_has_another_password_or_none_that_serves_is_not_let_in() {
+        use super::super::cluster::{Auth, Password};
+        let mut state = reference(13);
+        state.cluster_mut(SERVER).unwrap().auth = Auth::Scram;
+        assert_eq!(state.sessions(SERVER), [], "an md5 hash is no SCRAM verifier");
+        let set = |state: &mut super::State, password| {
+            state.cluster_mut(SERVER).unwrap().roles.get_mut("primero").unwrap().password = Some(password);
+        };
+        set(&mut state, Password::Scram("primero-secret".into()));
+        assert_eq!(state.sessions(SERVER).len(), 2);
+        set(&mut state, Password::Scram("another".into()));
+        assert_eq!(state.sessions(SERVER), []);
+        state.cluster_mut(SERVER).unwrap().auth = Auth::Trust;
+        assert_eq!(state.sessions(SERVER).len(), 2);
+        state.cluster_mut(SERVER).unwrap().databases.remove("primero_production");
+        assert_eq!(state.sessions(SERVER), []);
+    }
+}

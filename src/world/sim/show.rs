@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::State;
 use super::state::Container;
+use super::time::rfc3339;
 use crate::world::container::{self as world, Attachment, LABEL_PROJECT, LABEL_SERVICE, Mount};
 use crate::world::request::restart_policy;
 
@@ -148,10 +149,6 @@ fn mount_point(mount: &Mount) -> Value {
 }
 
 /// RFC 3339; of what has never been, the engine's own word for it.
-pub fn time_text(milliseconds: u64) -> String {
-    let time = i64::try_from(milliseconds).ok().filter(|time| *time > 0);
-    match time.and_then(|time| jiff::Timestamp::from_millisecond(time).ok()) {
-        Some(time) => time.to_string(),
-        None => "0001-01-01T00:00:00Z".into(),
-    }
+pub(super) fn time_text(milliseconds: u64) -> String {
+    if milliseconds == 0 { "0001-01-01T00:00:00Z".into() } else { rfc3339(milliseconds) }
 }

@@ -20,8 +20,6 @@ pub struct State {
     /// How many changes there were.
     pub instants: u64,
     pub engine: EngineInfo,
-    /// What the machine is called that pgscript runs on.
-    pub hostname: String,
     pub images: Vec<Image>,
     /// By id.
     pub containers: BTreeMap<String, Container>,
@@ -297,7 +295,6 @@ impl Default for State {
                 root_dir: "/var/lib/docker".into(),
                 ..EngineInfo::default()
             },
-            hostname: "simulated".into(),
             images: Vec::new(),
             containers: BTreeMap::new(),
             networks: ["bridge", "host", "none"].map(|name| (name.to_owned(), network(name))).into(),

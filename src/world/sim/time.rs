@@ -111,3 +111,118 @@ impl Container {
         is_near || self.name == name || self.id[..12] == *name || has(self)
     }
 }
+
+/// A moment in milliseconds since 1970, as the engine writes it: RFC 3339, UTC.
+pub fn rfc3339(milliseconds: u64) -> String {
+    jiff::Timestamp::from_millisecond(milliseconds.cast_signed()).unwrap_or_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference;
+    use super::*;
+    use crate::world::container::{ContainerSpec, EndpointOptions, Mount, NetworkSpec};
+
+    const SERVER: &str = "primero-postgres-1";
+
+    fn rows(state: &State) -> usize {
+        state.volumes["primero_database"].tree.clusters[""].rows().count()
+    }
+
+    #[test]
+    fn writers_write_twice_a_second_and_stop_when_they_are_fenced_off() {
+        let mut state = reference(13);
+        let before = rows(&state);
+        (0..100).for_each(|_| state.pass(10));
+        assert_eq!(rows(&state), before + 4);
+        state.stop("primero-worker-1").unwrap();
+        state.pass(1000);
+        assert_eq!(rows(&state), before + 6);
+        let aliases = state.show(SERVER).unwrap().networks[0].aliases.clone();
+        state.make_network("fence", &NetworkSpec { internal: true, ..NetworkSpec::default() }).unwrap();
+        state.disconnect("primero_default", SERVER).unwrap();
+        state.connect("fence", SERVER, &aliases, &EndpointOptions::default()).unwrap();
+        state.pass(10_000);
+        assert_eq!((rows(&state), state.sessions(SERVER).len()), (before + 6, 0));
+        state.disconnect("fence", SERVER).unwrap();
+        // Without its name there nobody finds it.
+        state.connect("primero_default", SERVER, &[], &EndpointOptions::default()).unwrap();
+        state.pass(1000);
+        assert_eq!(rows(&state), before + 6);
+        state.disconnect("primero_default", SERVER).unwrap();
+        state.connect("primero_default", SERVER, &aliases, &EndpointOptions::default()).unwrap();
+        state.pass(1000);
+        assert_eq!(rows(&state), before + 8);
+    }
+
+    /// A copy of the server's cluster that follows it, as `pg_basebackup` and a standby are.
+    fn with_standby(state: &mut State) {
+        let id = state.container(SERVER).unwrap().id.clone();
+        let mut copy = state.cluster(SERVER).unwrap().clone();
+        copy.follows = Some(copy.system_identifier);
+        state.cluster_mut(SERVER).unwrap().slots.insert("copy".into(), 0);
+        let mount = Mount {
+            kind: "volume".into(),
+            name: "copy".into(),
+            source: String::new(),
+            destination: "/pgscript-cluster".into(),
+            read_only: false,
+        };
+        let script = "exec postgres \"$@\"";
+        let spec = ContainerSpec {
+            name: Some("copy".into()),
+            image: Some("pgscript-test/postgres:13".into()),
+            entrypoint: Some(["sh", "-c", script, "sh", "-D", "/pgscript-cluster/old"].map(str::to_owned).into()),
+            mounts: vec![mount],
+            network: Some(format!("container:{id}")),
+            ..ContainerSpec::default()
+        };
+        state.create(&spec).unwrap();
+        state.volumes.get_mut("copy").unwrap().tree.clusters.insert("old".into(), copy);
+        state.start("copy").unwrap();
+    }
+
+    #[test]
+    fn a_standby_takes_what_its_primary_writes_to_the_last_record_of_its_clean_stop() {
+        let mut state = reference(13);
+        with_standby(&mut state);
+        assert_eq!(state.cluster("copy").unwrap().control.state, "in archive recovery");
+        state.pass(5000);
+        let (primary, standby) = (state.cluster(SERVER).unwrap(), state.cluster("copy").unwrap());
+        assert_eq!((standby.lsn, standby.rows().count()), (primary.lsn, primary.rows().count()));
+        assert_eq!(primary.slots["copy"], primary.lsn);
+        state.stop(SERVER).unwrap();
+        let (primary, standby) = (state.cluster(SERVER).unwrap(), state.cluster("copy").unwrap());
+        assert_eq!((standby.lsn, standby.control.checkpoint), (primary.lsn, primary.control.checkpoint));
+        state.stop("copy").unwrap();
+        assert_eq!(state.cluster("copy").unwrap().control.state, "shut down in recovery");
+    }
+
+    #[test]
+    fn a_server_that_is_killed_leaves_its_standby_where_it_was() {
+        let mut state = reference(13);
+        with_standby(&mut state);
+        state.pass(5000);
+        let before = state.cluster("copy").unwrap().lsn;
+        state.write_row(SERVER, "primero_production", "public.cases");
+        state.kill(SERVER);
+        state.follow_primaries();
+        assert_eq!(state.cluster("copy").unwrap().lsn, before);
+    }
+
+    #[test]
+    fn a_check_makes_healthy_after_a_while_and_only_while_the_server_answers() {
+        let mut state = reference(13);
+        let health = |state: &State| state.show(SERVER).unwrap().health;
+        state.stop(SERVER).unwrap();
+        assert_eq!(health(&state), "");
+        state.start(SERVER).unwrap();
+        assert_eq!(health(&state), "starting");
+        state.pass(5000);
+        assert_eq!(health(&state), "healthy");
+        state.container_mut(SERVER).unwrap().health_check.as_mut().unwrap()["Test"] =
+            serde_json::json!(["CMD-SHELL", "pg_isready -h elsewhere"]);
+        state.pass(15_000);
+        assert_eq!(health(&state), "unhealthy");
+    }
+}

@@ -110,3 +110,46 @@ impl Container {
 pub(super) fn is_anonymous(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference;
+    use super::*;
+    use crate::world::container::{ContainerSpec, LABEL_HELPER};
+
+    #[test]
+    fn a_volume_in_use_names_its_holders_also_those_that_do_not_run() {
+        let mut state = reference(13);
+        state.stop("primero-postgres-1").unwrap();
+        let error = state.drop_volume("primero_database").unwrap_err();
+        assert_eq!(error.code, "docker.conflict");
+        assert!(error.message.ends_with("it is mounted by primero-postgres-1 (exited)"), "{error}");
+        state.remove("primero-postgres-1", false).unwrap();
+        assert!(state.volumes.contains_key("primero_database"));
+        state.drop_volume("primero_database").unwrap();
+        assert_eq!(state.drop_volume("primero_database").unwrap_err().code, "docker.not_found");
+    }
+
+    #[test]
+    fn what_was_made_with_a_helper_goes_with_it_and_with_nobody_else() {
+        for (labels, left) in [(BTreeMap::new(), 1), ([(LABEL_HELPER.to_owned(), "x".to_owned())].into(), 0)] {
+            let mut state = reference(13);
+            let image = Some("pgscript-test/postgres:15".to_owned());
+            let id = state.create(&ContainerSpec { image, labels: Some(labels), ..ContainerSpec::default() }).unwrap();
+            let made = state.container(&id).unwrap().mounts[0].name.clone();
+            state.remove(&id, false).unwrap();
+            assert_eq!(state.volumes.contains_key(&made), left == 1);
+        }
+    }
+
+    #[test]
+    fn an_existing_volume_is_handed_out_as_it_is_unless_its_driver_is_another() {
+        let mut state = reference(13);
+        let none = BTreeMap::new();
+        let labels = [("a".to_owned(), "b".to_owned())].into();
+        let again = state.make_volume("primero_database", "local", &labels, &none).unwrap();
+        assert!(!again.labels.contains_key("a") && again.mount_point.ends_with("/volumes/primero_database/_data"));
+        assert_eq!(state.make_volume("primero_database", "nfs", &none, &none).unwrap_err().code, "docker.conflict");
+        assert_eq!(state.make_volume("../x", "", &none, &none).unwrap_err().code, "docker.not_found");
+    }
+}

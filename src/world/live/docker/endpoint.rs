@@ -20,6 +20,16 @@ pub enum Wish {
     OfRun(String),
 }
 
+impl Wish {
+    /// The engine's address, as far as it is known before anything is asked.
+    pub fn address(&self) -> Option<String> {
+        match self {
+            Self::Named(url) | Self::OfRun(url) => Some(url.clone()),
+            Self::Nothing => std::env::var("DOCKER_HOST").ok(),
+        }
+    }
+}
+
 impl From<Option<String>> for Wish {
     fn from(named: Option<String>) -> Self {
         named.map_or(Self::Nothing, Self::Named)

@@ -1,7 +1,45 @@
-//! A hook for tests: the process ends itself, as by `kill -9`, at an exact place of the journal. It makes the matrix of
-//! `tests/matrix` exact: every instant between two effects can be met.
+//! The instants of a run: around each line of its journal somebody may be there who ends the program. It makes drills
+//! and the matrix of `tests/matrix` exact: every instant between two effects can be met.
 
 use rustix::process::{Signal, getpid, kill_process};
+
+use crate::script::record::Entry;
+use crate::world::Result;
+
+/// Who is there when a line of the journal is written. After an error the line counts as not written: the program has
+/// been killed, and nobody hears of the error.
+pub trait Instants: Send + Sync {
+    /// What line `number` says has happened, but nothing of the line is written.
+    fn before(&self, number: u64, entry: &Entry) -> Result<()>;
+    /// The journal is on the disk up to so many bytes: a power cut leaves them.
+    fn synced(&self, bytes: u64);
+    /// The line is on disk, and nothing has happened since.
+    fn after(&self, number: u64) -> Result<()>;
+}
+
+/// Ends the process as `kill -9` does, where the environment asks for it: a hook for tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OfEnvironment(Option<StopAt>);
+
+impl OfEnvironment {
+    pub fn new() -> Self {
+        Self(StopAt::of_environment())
+    }
+}
+
+impl Instants for OfEnvironment {
+    fn before(&self, number: u64, _: &Entry) -> Result<()> {
+        self.0.iter().for_each(|stop| stop.before(number));
+        Ok(())
+    }
+
+    fn synced(&self, _: u64) {}
+
+    fn after(&self, number: u64) -> Result<()> {
+        self.0.iter().for_each(|stop| stop.after(number));
+        Ok(())
+    }
+}
 
 /// `before:12` or `after:12`: at which line of the journal to end.
 const VARIABLE: &str = "PGSCRIPT_KILL_AT";

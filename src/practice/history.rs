@@ -1,0 +1,258 @@
+//! Histories: lives of the program one after the other, and what happened to each. A history replays exactly.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use super::instants::{Act, At, Moment};
+use super::invariants::{self, Broken, Shape};
+use super::life::{self, Ended, Life, Stage, Way};
+use crate::event::Listener;
+use crate::run::history::State as RunState;
+use crate::run::store::Store;
+use crate::script::loader::Places;
+use crate::script::parameters::Given;
+use crate::script::source::Source;
+use crate::world::sim::State;
+use crate::world::{Error, Result};
+
+/// What the program is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aim {
+    Run,
+    Resume,
+    Rollback,
+}
+
+/// One life of a history: what for, and what happens at which of its moments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    pub aim: Aim,
+    pub acts: Vec<(usize, Act)>,
+}
+
+/// Lives, the first of which runs the script.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History(pub Vec<Planned>);
+
+impl History {
+    /// The script is run, undisturbed.
+    pub fn undisturbed() -> Self {
+        Self(vec![Planned { aim: Aim::Run, acts: Vec::new() }])
+    }
+
+    /// The script is run, and this happens at that moment.
+    pub fn with(moment: usize, act: Act) -> Self {
+        Self(vec![Planned { aim: Aim::Run, acts: vec![(moment, act)] }])
+    }
+
+    /// The same, and then another life.
+    pub fn then(&self, aim: Aim, acts: Vec<(usize, Act)>) -> Self {
+        Self(self.0.iter().cloned().chain([Planned { aim, acts }]).collect())
+    }
+}
+
+/// `run, kill at 17; resume`
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lives = self.0.iter().map(|life| {
+            let aim = match life.aim {
+                Aim::Run => "run",
+                Aim::Resume => "resume",
+                Aim::Rollback => "rollback",
+            };
+            let acts = life.acts.iter().map(|(at, act)| format!(", {act} at {at}"));
+            format!("{aim}{}", acts.collect::<String>())
+        });
+        f.write_str(&lives.collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// The script and the world that histories begin with.
+pub struct Scene {
+    pub places: Places,
+    pub given: Given,
+    pub source: Source,
+    pub world: State,
+    pub listener: Arc<dyn Listener>,
+    /// Number of the cluster that the stack has at first.
+    pub original: u64,
+}
+
+/// How a history was played.
+pub struct Played {
+    pub world: State,
+    /// The moments of each life.
+    pub moments: Vec<Vec<Moment>>,
+    /// What was broken, at which moment of which life (both counted from 0).
+    pub broken: Vec<(usize, usize, Broken)>,
+    pub end: End,
+}
+
+/// Where the run stands when a history is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The last life was killed.
+    Killed,
+    /// There is no run: nothing was done, or it was refused.
+    Nothing,
+    Done,
+    PutBack,
+    /// It failed, and can be taken up again.
+    Failed { code: String, message: String },
+}
+
+impl Scene {
+    /// Plays a history in a run store of its own.
+    pub fn play(&self, history: &History) -> Result<Played> {
+        let dir = store_dir()?;
+        let stage = Stage {
+            places: self.places.clone(),
+            given: self.given.clone(),
+            store: Store::new(Some(dir.path().to_owned())),
+            listener: self.listener.clone(),
+        };
+        let (mut world, mut moments, mut broken) = (self.world.clone(), Vec::new(), Vec::new());
+        let mut end = End::Nothing;
+        for (number, planned) in history.0.iter().enumerate() {
+            let Some(way) = self.way(&stage, planned.aim)? else { break };
+            let ended = Life::new(&stage, world, planned.acts.clone()).live(way)?;
+            broken.extend(ended.broken.iter().map(|(moment, broken)| (number, *moment, broken.clone())));
+            end = end_of(&stage, &ended)?;
+            (world, moments) = (ended.world, [moments, vec![ended.moments]].concat());
+        }
+        Ok(Played { world, moments, broken, end })
+    }
+
+    /// `None` where there is no run to take up.
+    fn way(&self, stage: &Stage, aim: Aim) -> Result<Option<Way>> {
+        if aim == Aim::Run {
+            return Ok(Some(Way::Run(self.source.clone())));
+        }
+        if stage.store.runs()?.is_empty() {
+            return Ok(None);
+        }
+        let place = life::only_run(&stage.store)?;
+        let state = place.sound_history()?.state();
+        let is_over = state.is_over() && (aim == Aim::Resume || state != RunState::Done);
+        Ok((!is_over && state != RunState::NotBegun).then_some(match aim {
+            Aim::Rollback => Way::Rollback(place),
+            _ => Way::Resume(place),
+        }))
+    }
+}
+
+/// On a file system in memory, where there is one: nothing of it is to outlive anything.
+fn store_dir() -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("pgscript-practice-");
+    let made = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir());
+    made.map_err(|e| Error::io("create", "a run store", &e))
+}
+
+fn end_of(stage: &Stage, ended: &Ended) -> Result<End> {
+    if ended.is_killed {
+        return Ok(End::Killed);
+    }
+    let failed = |error: &Error| End::Failed { code: error.code.clone(), message: error.message.clone() };
+    let driven = match &ended.outcome {
+        Ok(driven) => driven,
+        Err(error) => return Ok(failed(error)),
+    };
+    if stage.store.runs()?.is_empty() {
+        return Ok(End::Nothing);
+    }
+    Ok(match driven.state {
+        RunState::Done => End::Done,
+        RunState::RolledBack => End::PutBack,
+        RunState::Refused => End::Nothing,
+        _ => match &driven.outcome.failure {
+            Some(failure) => {
+                End::Failed { code: failure.report.code.clone(), message: failure.report.message.clone() }
+            }
+            None => End::Failed { code: String::new(), message: driven.state.as_str().to_owned() },
+        },
+    })
+}
+
+/// What undisturbed runs come to: what all others are held against.
+pub struct Expected {
+    original: Shape,
+    done: Shape,
+    put_back: Shape,
+    own_done: BTreeSet<String>,
+    own_put_back: BTreeSet<String>,
+}
+
+impl Expected {
+    /// Runs the script, undisturbed, and puts it back. Gives with it the moments of both lives.
+    ///
+    /// Errors: `drill.not_done` where the script does not come to its end even then.
+    pub fn of(scene: &Scene) -> Result<(Self, Vec<Vec<Moment>>)> {
+        let run = scene.play(&History::undisturbed())?;
+        must_be(&run, &End::Done, "run to its end")?;
+        let back = scene.play(&History::undisturbed().then(Aim::Rollback, Vec::new()))?;
+        must_be(&back, &End::PutBack, "put back")?;
+        let expected = Self {
+            original: Shape::of(&scene.world, scene.original),
+            done: Shape::of(&run.world, scene.original),
+            put_back: Shape::of(&back.world, scene.original),
+            own_done: invariants::own(&run.world),
+            own_put_back: invariants::own(&back.world),
+        };
+        Ok((expected, back.moments))
+    }
+
+    /// What is broken in the end of a history that is over.
+    pub fn judge(&self, scene: &Scene, played: &Played) -> Vec<Broken> {
+        let world = &played.world;
+        let shape = Shape::of(world, scene.original);
+        let (shapes, own, owed) = match played.end {
+            End::Killed => return Vec::new(),
+            End::Failed { ref code, ref message } => {
+                return vec![Broken::Stuck { code: code.clone(), message: message.clone() }];
+            }
+            End::Done => (vec![&self.done], &self.own_done, invariants::owed(world, None)),
+            End::Nothing | End::PutBack => {
+                let of_old = invariants::owed(world, Some(scene.original));
+                (vec![&self.original, &self.put_back], &self.own_put_back, of_old)
+            }
+        };
+        let mut broken = Vec::new();
+        let differences = shapes.into_iter().map(|expected| shape.differences(expected));
+        let differences = differences.min_by_key(Vec::len).unwrap_or_default();
+        if !differences.is_empty() {
+            broken.push(Broken::OtherEnd { differences });
+        }
+        let left = invariants::left_behind(world, own);
+        if !left.is_empty() {
+            broken.push(Broken::LeftBehind { what: left });
+        }
+        let has: BTreeSet<_> = invariants::running_rows(world).collect();
+        let rows = owed.difference(&has).count();
+        if rows > 0 {
+            broken.push(Broken::RowsLost { rows });
+        }
+        broken
+    }
+}
+
+fn must_be(played: &Played, end: &End, what: &str) -> Result<()> {
+    if played.end == *end {
+        return Ok(());
+    }
+    let why = match &played.end {
+        End::Failed { code, message } => format!("{message} [{code}]"),
+        other => format!("{other:?}"),
+    };
+    Err(Error::failed("drill.not_done", format!("undisturbed, the script can't be {what}: {why}")))
+}
+
+/// Whether something can be made to fail at this moment.
+pub fn is_change(moment: &Moment) -> bool {
+    matches!(moment.at, At::BeforeChange { .. })
+}

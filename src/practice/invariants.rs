@@ -1,0 +1,117 @@
+//! What must hold in every world that a script is run in: looked at from outside, by what really is where.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::world::container::LABEL_HELPER;
+use crate::world::sim::State;
+use crate::world::sim::cluster::{Cluster, RowId};
+use crate::world::sim::state::{Container, Content, Tree};
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "broken", rename_all = "snake_case")]
+pub enum Broken {
+    /// Nowhere is everything that writers were told is kept.
+    NoCompleteCopy,
+    /// Rows that the server which runs in the end does not have.
+    RowsLost { rows: usize },
+    /// The stack is neither as the undisturbed run leaves it nor as it was.
+    OtherEnd { differences: Vec<String> },
+    /// Something of the program's own is left.
+    LeftBehind { what: Vec<String> },
+    /// Neither going on nor going back comes to its end.
+    Stuck { code: String, message: String },
+}
+
+/// Rows that nobody may lose: those that were acknowledged, by all clusters or by one.
+pub fn owed(world: &State, by: Option<u64>) -> BTreeSet<RowId> {
+    let counts = |cluster: u64| by.is_none_or(|wanted| wanted == cluster);
+    world.acknowledged.iter().filter(|(_, row)| counts(row.cluster)).map(|(id, _)| *id).collect()
+}
+
+/// Where all of these rows are, in something that a power cut would leave.
+pub fn complete_copies(world: &State, owed: &BTreeSet<RowId>) -> Vec<String> {
+    let has_all = |tree: &Tree| !tree.is_partial && !tree.is_unsynced && tree.clusters.values().any(|cluster| {
+        !cluster.is_damaged && owed.is_subset(&cluster.rows().collect())
+    });
+    let volumes = world.volumes.values().filter(|volume| has_all(&volume.tree)).map(|v| format!("volume {}", v.name));
+    let files = world.files.iter().filter(|(_, file)| match &file.synced {
+        Some(Content::Backup { tree, is_whole, .. }) => *is_whole && has_all(tree),
+        Some(Content::Dump { cluster, is_whole, .. }) => *is_whole && owed.is_subset(&cluster.rows().collect()),
+        _ => false,
+    });
+    volumes.chain(files.map(|(path, _)| format!("file {}", path.display()))).collect()
+}
+
+/// The rows of all servers that run and are the stack's.
+pub fn running_rows(world: &State) -> impl Iterator<Item = RowId> {
+    let is_the_stacks = |c: &&Container| c.state == "running" && !c.labels.contains_key(LABEL_HELPER);
+    let servers = world.containers.values().filter(is_the_stacks);
+    servers.filter_map(|c| world.cluster(&c.id)).flat_map(Cluster::rows)
+}
+
+/// What a stack looks like, without what is another each time (ids, times, numbers of clusters).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape(BTreeMap<String, String>);
+
+impl Shape {
+    /// `original` is the number of the cluster that the stack had.
+    pub fn of(world: &State, original: u64) -> Self {
+        let mut found = BTreeMap::new();
+        for container in world.containers.values().filter(|c| !c.labels.contains_key(LABEL_HELPER)) {
+            let networks: Vec<_> = container.networks.iter().map(|n| format!("{} {:?}", n.network, n.aliases)).collect();
+            let mounts: Vec<_> = container.mounts.iter().map(|m| format!("{} at {}", m.name, m.destination)).collect();
+            let what = format!(
+                "{} of {}, restart {}, in {}, with {}",
+                container.state,
+                container.image,
+                container.restart_policy,
+                networks.join(", "),
+                mounts.join(", ")
+            );
+            found.insert(format!("container {}", container.name), what);
+        }
+        for volume in world.volumes.values() {
+            let clusters = volume.tree.clusters.values().map(|cluster| {
+                let which = if cluster.system_identifier == original { "the old" } else { "a new" };
+                format!("{which} cluster of version {}", cluster.major)
+            });
+            let holds: Vec<_> = clusters.collect();
+            found.insert(format!("volume {}", volume.name), holds.join(", "));
+        }
+        found.extend(world.networks.keys().map(|name| (format!("network {name}"), String::new())));
+        Self(found)
+    }
+
+    /// What is otherwise here than there, each in words.
+    pub fn differences(&self, expected: &Self) -> Vec<String> {
+        let names: BTreeSet<_> = self.0.keys().chain(expected.0.keys()).collect();
+        let differs = |name: &&String| self.0.get(*name) != expected.0.get(*name);
+        let say = |name: &String| match (self.0.get(name), expected.0.get(name)) {
+            (Some(is), Some(was)) => format!("{name} is {is}; it should be {was}"),
+            (Some(is), None) => format!("{name} is there ({is}), and should not be"),
+            (None, _) => format!("{name} is missing"),
+        };
+        names.into_iter().filter(differs).map(say).collect()
+    }
+}
+
+/// What of the program's own is still there and is of no use any more when a run has come to its end. `kept`: names of
+/// what an undisturbed run leaves.
+pub fn left_behind(world: &State, kept: &BTreeSet<String>) -> Vec<String> {
+    own(world).into_iter().filter(|what| !kept.contains(what)).collect()
+}
+
+/// Everything that the program has made for itself.
+pub fn own(world: &State) -> BTreeSet<String> {
+    let containers = world.containers.values().filter(|c| c.labels.contains_key(LABEL_HELPER));
+    let networks = world.networks.values().filter(|n| n.labels.contains_key(LABEL_HELPER));
+    let volumes = world.volumes.values().filter(|v| v.labels.contains_key(LABEL_HELPER));
+    let slots = world.volumes.values().flat_map(|v| v.tree.clusters.values()).flat_map(|c| c.slots.keys());
+    let containers = containers.map(|c| format!("container {}", c.name));
+    let networks = networks.map(|n| format!("network {}", n.name));
+    let volumes = volumes.map(|v| format!("volume {}", v.name));
+    containers.chain(networks).chain(volumes).chain(slots.map(|slot| format!("slot {slot}"))).collect()
+}
