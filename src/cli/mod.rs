@@ -4,6 +4,7 @@ mod check;
 mod choices;
 mod completions;
 mod diff;
+mod drill;
 mod driving;
 mod eject;
 mod eval;
@@ -70,6 +71,7 @@ enum Command {
     Status(status::Status),
     Check(check::Check),
     Test(test::Test),
+    Drill(drill::Drill),
     Show(show::Show),
     List(list::List),
     Eject(eject::Eject),
@@ -141,6 +143,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Status(status) => status.execute(&global),
         Command::Check(check) => check.execute(global.places),
         Command::Test(test) => test.execute(&global.places),
+        Command::Drill(drill) => drill.execute(&global),
         Command::Show(show) => show.execute(global.places),
         Command::List(list) => list.execute(&global.places),
         Command::Eject(eject) => eject.execute(),

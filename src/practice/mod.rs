@@ -4,6 +4,7 @@
 //! something can happen to it: around each change of the world, and around each line of the journal.
 
 pub mod api;
+pub mod drill;
 pub mod history;
 pub mod instants;
 pub mod invariants;

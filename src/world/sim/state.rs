@@ -376,6 +376,11 @@ impl State {
         self.tree_mut(container, &place)?.clusters.get_mut(&place.directory)
     }
 
+    /// The clusters of all volumes.
+    pub fn clusters(&self) -> impl Iterator<Item = &Cluster> {
+        self.volumes.values().flat_map(|volume| volume.tree.clusters.values())
+    }
+
     /// Where a path of a container is: in one of its volumes, or in its layer.
     pub fn place(&self, container: &Container, path: &str) -> Place {
         let inside = |mount: &Mount| {

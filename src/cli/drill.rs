@@ -1,0 +1,93 @@
+//! `pgscript drill SCRIPT`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Exit, Format, Global};
+use crate::event::Silent;
+use crate::practice::drill::{self, Drilled, Finding};
+use crate::practice::{Broken, Scene};
+use crate::script::parameters::Given;
+use crate::ui::output;
+use crate::world::sim;
+
+/// Kills a script at each of its moments, lets each of its changes fail, and takes it up again: in a simulated world.
+///
+/// After each history everything must be as an undisturbed run leaves it, or as it was before; at every moment there
+/// must be a complete copy of the data. Nothing real is touched. Exit code 3 where a promise is broken.
+#[derive(Args, Debug)]
+pub struct Drill {
+    /// A path, or the name of a script of the site or of one built in.
+    script: String,
+    /// A parameter: NAME=VALUE; may be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// A file with parameters: TOML (`to = 17`), or JSON where the name ends in `.json`.
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+    /// Version of the server in the simulated deployment.
+    #[arg(long, value_name = "MAJOR", default_value_t = 13)]
+    from: u32,
+    /// How many histories at once; as many as there are processors when left out.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+impl Drill {
+    pub fn execute(self, global: &Global) -> anyhow::Result<Exit> {
+        let mut given = Given::default();
+        self.set.iter().try_for_each(|text| given.add_set(text))?;
+        if let Some(path) = &self.params {
+            given.read_file(path)?;
+        }
+        let world = sim::reference(self.from);
+        let original = world.clusters().next().map_or(0, |cluster| cluster.system_identifier);
+        let scene = Scene {
+            places: global.places.clone(),
+            given,
+            source: global.places.script(&self.script)?,
+            original,
+            world,
+            listener: Arc::new(Silent),
+        };
+        let jobs = self.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+        let drilled = drill::every_moment(&scene, jobs)?;
+        output::print(&match self.format {
+            Format::Text => text(&drilled),
+            Format::Json => drilled.findings.iter().map(|finding| format!("{}\n", object(finding))).collect(),
+        });
+        Ok(if drilled.findings.is_empty() { Exit::Done } else { Exit::Refused })
+    }
+}
+
+fn text(drilled: &Drilled) -> String {
+    let Drilled { histories, moments: [forward, back], findings } = drilled;
+    let mut text: String = findings.iter().map(told).collect();
+    text.push_str(&format!(
+        "{histories} histories of {forward} moments forward and {back} back: {} findings\n",
+        findings.len()
+    ));
+    text
+}
+
+fn told(finding: &Finding) -> String {
+    let what = match &finding.broken {
+        Broken::NoCompleteCopy => "no complete copy of the data is left".to_owned(),
+        Broken::RowsLost { rows } => format!("{rows} rows are lost that a writer was told are kept"),
+        Broken::OtherEnd { differences } => {
+            format!("neither done nor as before:\n    {}", differences.join("\n    "))
+        }
+        Broken::LeftBehind { what } => format!("left behind: {}", what.join(", ")),
+        Broken::Stuck { code, message } => format!("stuck: {message} [{code}]"),
+    };
+    format!("step `{}`, {:?}: {what}\n  {}\n", finding.moment.step, finding.moment.at, finding.history)
+}
+
+fn object(finding: &Finding) -> serde_json::Value {
+    json!({ "broken": finding.broken, "history": finding.history, "moment": finding.moment })
+}
