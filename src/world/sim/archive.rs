@@ -143,16 +143,17 @@ fn read(state: &State, backup: &Backup) -> Result<Tree> {
         return Err(Error::failed("host.not_found", message));
     };
     let (is, stated_bytes) = (file.content.size(), stated.compressed_bytes);
-    if is < stated_bytes {
+    let is_of_bytes = matches!(file.content, Content::Bytes { .. });
+    if is < stated_bytes && !is_of_bytes {
         let message = format!("{shown} has {is} of {stated_bytes} bytes");
         return Err(Error::failed("backup.cut_off", message).hint(another));
     }
-    if is > stated_bytes {
+    if is > stated_bytes && !is_of_bytes {
         return Err(damaged(&format!("it has {is} bytes, its manifest says {stated_bytes}")));
     }
     let sha256 = file.content.sha256();
-    match &file.content {
-        Content::Backup { tree, is_whole: true, .. } if sha256 == stated.sha256 => Ok(tree.clone()),
+    match file.content.artefact().as_deref() {
+        Some(Content::Backup { tree, is_whole: true, .. }) if sha256 == stated.sha256 => Ok(tree.clone()),
         _ => Err(damaged(&format!("its sha256 is {sha256}, its manifest says {}", stated.sha256))),
     }
 }
@@ -296,10 +297,10 @@ impl VolumeArchive for Archives {
         let (change, label) = (format!("restore {volume}"), format!("restore {volume}"));
         let restored = work(&self.context, &change, &label, backup.manifest.bytes, |state, piece| {
             let found = read(state, backup);
-            let held = match state.files.get(&backup.path).map(|file| &file.content) {
-                Some(Content::Backup { tree, .. }) => Some(tree.clone()),
+            let held = state.files.get(&backup.path).and_then(|file| match file.content.artefact()?.into_owned() {
+                Content::Backup { tree, .. } => Some(tree),
                 _ => None,
-            };
+            });
             state.known_volume(volume)?;
             let Some(volume) = state.volumes.get_mut(volume) else { return Ok(()) };
             if piece.is_last() {
@@ -504,6 +505,24 @@ mod tests {
             }),
             both("backup.cut_off")
         );
+    }
+
+    #[test]
+    fn a_backup_that_was_copied_byte_by_byte_is_one() {
+        let context = context(with_empty(stopped(state())));
+        let made = backup(&context, false).unwrap();
+        let as_bytes = |state: &mut State, change: fn(&mut Vec<u8>)| {
+            let file = state.files.get_mut(Path::new(PATH)).unwrap();
+            let mut bytes = serde_json::to_vec(&file.content).unwrap();
+            change(&mut bytes);
+            file.content = Content::Bytes { bytes };
+        };
+        context.sim.arrange(|state| as_bytes(state, |_| ())).unwrap();
+        Archives::new(context.clone()).verify(&made).unwrap();
+        restore(&context, &made).unwrap();
+        assert_eq!(tree(&context, "empty").clusters[""].rows().count(), 5);
+        context.sim.arrange(|state| as_bytes(state, |bytes| bytes[20] ^= 0xFF)).unwrap();
+        assert_eq!(Archives::new(context).verify(&made).unwrap_err().code, "backup.damaged");
     }
 
     #[test]

@@ -339,8 +339,8 @@ pub fn open(state: &State, path: &Path) -> Result<Dump> {
     if let Some(read) = read_record(state, &beside(path), path) {
         return read;
     }
-    match &file.content {
-        Content::Dump { cluster, is_whole: true, .. } => {
+    match file.content.artefact().as_deref() {
+        Some(Content::Dump { cluster, is_whole: true, .. }) => {
             let server = Server {
                 container: String::new(),
                 container_name: String::new(),
@@ -353,7 +353,7 @@ pub fn open(state: &State, path: &Path) -> Result<Dump> {
             let described = described(state, path, &server, Format::Plain, cluster);
             Ok(Dump { files, system_identifier: String::new(), ..described })
         }
-        Content::Dump { .. } => Err(Error::failed("dump.incomplete", format!("{shown} ends early"))),
+        Some(Content::Dump { .. }) => Err(Error::failed("dump.incomplete", format!("{shown} ends early"))),
         _ => Err(Error::failed("dump.damaged", format!("{shown} does not begin like a dump"))),
     }
 }
@@ -414,10 +414,10 @@ pub fn require_reader(state: &State, dump: &Dump, image: Option<&str>) -> Result
 /// What a dump holds.
 pub fn data(state: &State, dump: &Dump) -> Result<Cluster> {
     let path = if dump.format == Format::Directory { dump.path.join(DATA) } else { dump.path.clone() };
-    match state.files.get(&path).map(|file| &file.content) {
+    let missing = || Error::failed("dump.damaged", format!("{} is missing", path.display()));
+    match state.files.get(&path).ok_or_else(missing)?.content.artefact().as_deref() {
         Some(Content::Dump { cluster, is_whole: true, .. }) => Ok((**cluster).clone()),
-        Some(_) => Err(Error::failed("dump.damaged", format!("{} is damaged", path.display()))),
-        None => Err(Error::failed("dump.damaged", format!("{} is missing", path.display()))),
+        _ => Err(Error::failed("dump.damaged", format!("{} is damaged", path.display()))),
     }
 }
 

@@ -266,7 +266,9 @@ fn place(copies: &Copies, copy: &ClusterCopy, options: &UpgradeOptions) -> Resul
         let tree = &mut volume.tree;
         tree.clusters.remove(OLD);
         let Some(mut cluster) = tree.clusters.remove(NEW_CLUSTER) else { return Ok(()) };
-        let waiting: Vec<_> = tree.files.extract_if(.., |path, _| path.starts_with(SETTINGS)).collect();
+        let (waiting, rest): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut tree.files).into_iter().partition(|(path, _)| path.starts_with(SETTINGS));
+        tree.files = rest;
         tree.clusters.insert(options.place.trim_matches('/').to_owned(), {
             cluster.owner.clone_from(&copy.owner);
             cluster

@@ -377,6 +377,9 @@ impl Session<'_> {
         for _ in 0..rows {
             self.state.write_row(self.container, self.database, &table);
         }
+        if let Some(last) = self.own()?.sequences.get_mut(&format!("{table}_id_seq")) {
+            *last += rows;
+        }
         Ok(format!("INSERT 0 {rows}"))
     }
 
