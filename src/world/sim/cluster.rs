@@ -192,6 +192,16 @@ impl Cluster {
         self.control.next_xid = self.next_xid;
     }
 
+    /// Follows nobody any more: it is a cluster of its own, on a timeline of its own.
+    pub fn promote(&mut self) {
+        if self.follows.take().is_some() {
+            self.control.timeline += 1;
+            self.control.state = STATES[6].into();
+            self.control.checkpoint = self.lsn;
+            self.advance();
+        }
+    }
+
     /// Stopped cleanly.
     pub fn is_clean(&self) -> bool {
         [SHUT_DOWN, STATES[2]].contains(&self.control.state.as_str())
