@@ -19,7 +19,7 @@ use crate::ui::output;
 use crate::ui::prompt::Terminal;
 use crate::ui::{self, human, style};
 use crate::world::live::docker::Wish;
-use crate::world::{Cancel, Owner, Redactor, Result, live};
+use crate::world::{self, Cancel, Owner, Redactor, Result, live};
 
 /// Options of every command that drives a script.
 #[derive(Args, Clone, Debug)]
@@ -129,7 +129,7 @@ impl Driving {
         Ok(Setup {
             store: global.store,
             places: global.places,
-            world: live::world(context, wish),
+            world: world::open(context, wish),
             listener,
             log,
             prompter: Arc::new(prompter),

@@ -18,6 +18,7 @@ mod runs;
 mod show;
 mod signals;
 mod status;
+mod test;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -68,6 +69,7 @@ enum Command {
     Runs(runs::Runs),
     Status(status::Status),
     Check(check::Check),
+    Test(test::Test),
     Show(show::Show),
     List(list::List),
     Eject(eject::Eject),
@@ -105,6 +107,7 @@ Examples:
   pgscript list                                  what there is to run
   pgscript show upgrade.rhai                     its parameters and steps, without running it
   pgscript check upgrade.rhai                    reads it as a proof-reader would
+  pgscript test /etc/pgscript                    runs the tests of a site's scripts, in a simulated world
   pgscript run upgrade.rhai --set to=17          runs it
   pgscript status                                where the last run stands: is the data safe, where, what to type
   pgscript resume                                goes on with a run that failed or was cut off
@@ -137,6 +140,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> Exit {
         Command::Runs(runs) => runs.execute(&global),
         Command::Status(status) => status.execute(&global),
         Command::Check(check) => check.execute(global.places),
+        Command::Test(test) => test.execute(&global.places),
         Command::Show(show) => show.execute(global.places),
         Command::List(list) => list.execute(&global.places),
         Command::Eject(eject) => eject.execute(),

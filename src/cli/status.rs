@@ -14,7 +14,7 @@ use crate::run::status::{Seen, Status as Standing};
 use crate::run::store::Place;
 use crate::ui::output;
 use crate::world::live::docker::Wish;
-use crate::world::{Cancel, Doorkeeper, Error, Owner, Redactor, live};
+use crate::world::{self, Cancel, Doorkeeper, Error, Owner, Redactor, live};
 
 /// Says where a run stands: whether the data is safe, where it is, and what to type.
 #[derive(Args, Debug)]
@@ -77,7 +77,7 @@ fn look(wish: Wish, onlooker: Onlooker) -> anyhow::Result<Seen> {
     owner.keeps_door(Arc::downgrade(&doorkeeper));
     let context =
         live::Context { runtime: runtime.handle().clone(), cancel, listener: Arc::new(Silent), redactor, owner };
-    let world = live::world(context, wish);
+    let world = world::open(context, wish);
     let seen = Seen::now(&world);
     world.cancel.cancel();
     runtime.shutdown_timeout(Duration::from_millis(50));

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::instants::{Act, At, Moment};
+use super::instants::{Act, Moment, When};
 use super::invariants::{self, Broken, Shape};
 use super::life::{self, Ended, Life, Stage, Way};
 use crate::event::Listener;
@@ -32,7 +33,7 @@ pub enum Aim {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     pub aim: Aim,
-    pub acts: Vec<(usize, Act)>,
+    pub acts: Vec<(When, Act)>,
 }
 
 /// Lives, the first of which runs the script.
@@ -46,12 +47,12 @@ impl History {
     }
 
     /// The script is run, and this happens at that moment.
-    pub fn with(moment: usize, act: Act) -> Self {
-        Self(vec![Planned { aim: Aim::Run, acts: vec![(moment, act)] }])
+    pub fn with(when: When, act: Act) -> Self {
+        Self(vec![Planned { aim: Aim::Run, acts: vec![(when, act)] }])
     }
 
     /// The same, and then another life.
-    pub fn then(&self, aim: Aim, acts: Vec<(usize, Act)>) -> Self {
+    pub fn then(&self, aim: Aim, acts: Vec<(When, Act)>) -> Self {
         Self(self.0.iter().cloned().chain([Planned { aim, acts }]).collect())
     }
 }
@@ -65,7 +66,7 @@ impl fmt::Display for History {
                 Aim::Resume => "resume",
                 Aim::Rollback => "rollback",
             };
-            let acts = life.acts.iter().map(|(at, act)| format!(", {act} at {at}"));
+            let acts = life.acts.iter().map(|(at, act)| format!(", {act} {at}"));
             format!("{aim}{}", acts.collect::<String>())
         });
         f.write_str(&lives.collect::<Vec<_>>().join("; "))
@@ -103,7 +104,10 @@ pub enum End {
     Done,
     PutBack,
     /// It failed, and can be taken up again.
-    Failed { code: String, message: String },
+    Failed {
+        code: String,
+        message: String,
+    },
 }
 
 impl Scene {
@@ -147,14 +151,15 @@ impl Scene {
 }
 
 /// On a file system in memory, where there is one: nothing of it is to outlive anything.
-fn store_dir() -> Result<TempDir> {
+pub fn store_dir() -> Result<TempDir> {
     let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix("pgscript-practice-");
+    let builder = builder.prefix("pgscript-practice-").permissions(std::fs::Permissions::from_mode(0o700));
     let made = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir());
     made.map_err(|e| Error::io("create", "a run store", &e))
 }
 
-fn end_of(stage: &Stage, ended: &Ended) -> Result<End> {
+/// Where the run stands after a life.
+pub fn end_of(stage: &Stage, ended: &Ended) -> Result<End> {
     if ended.is_killed {
         return Ok(End::Killed);
     }
@@ -171,9 +176,7 @@ fn end_of(stage: &Stage, ended: &Ended) -> Result<End> {
         RunState::RolledBack => End::PutBack,
         RunState::Refused => End::Nothing,
         _ => match &driven.outcome.failure {
-            Some(failure) => {
-                End::Failed { code: failure.report.code.clone(), message: failure.report.message.clone() }
-            }
+            Some(failure) => End::Failed { code: failure.report.code.clone(), message: failure.report.message.clone() },
             None => End::Failed { code: String::new(), message: driven.state.as_str().to_owned() },
         },
     })
@@ -250,9 +253,4 @@ fn must_be(played: &Played, end: &End, what: &str) -> Result<()> {
         other => format!("{other:?}"),
     };
     Err(Error::failed("drill.not_done", format!("undisturbed, the script can't be {what}: {why}")))
-}
-
-/// Whether something can be made to fail at this moment.
-pub fn is_change(moment: &Moment) -> bool {
-    matches!(moment.at, At::BeforeChange { .. })
 }

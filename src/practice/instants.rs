@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::invariants::{Broken, complete_copies, owed};
 use crate::run::instants::Instants;
 use crate::script::record::Entry;
-use crate::world::sim::{Sim, State, Watch};
+use crate::world::sim::{Deed, Sim, State, Watch};
 use crate::world::{Cancel, Error, Result};
 
 /// Something that happens at a moment of a life.
@@ -19,14 +19,50 @@ pub enum Act {
     Kill,
     /// The change that was about to happen fails; nothing happens where there is none.
     Fail,
+    /// Somebody else does this.
+    Deed(Deed),
 }
 
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kill => "killed",
-            Self::Fail => "failing",
-        })
+        match self {
+            Self::Kill => f.write_str("killed"),
+            Self::Fail => f.write_str("failing"),
+            Self::Deed(deed) => write!(f, "{deed:?}"),
+        }
+    }
+}
+
+/// When something happens in a life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// At the moment of that number, counted from 1.
+    Moment(usize),
+    /// Before the first change that begins so, or after it.
+    Before(String),
+    After(String),
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Moment(number) => write!(f, "at {number}"),
+            Self::Before(change) => write!(f, "before `{change}`"),
+            Self::After(change) => write!(f, "after `{change}`"),
+        }
+    }
+}
+
+impl When {
+    fn is(&self, number: usize, at: &At) -> bool {
+        match (self, at) {
+            (Self::Moment(wanted), _) => *wanted == number,
+            (Self::Before(wanted), At::BeforeChange { change }) | (Self::After(wanted), At::AfterChange { change }) => {
+                change.starts_with(wanted)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -36,6 +72,16 @@ pub struct Moment {
     /// The innermost step under way, or the one that is being put back; empty outside of all.
     pub step: String,
     pub at: At,
+}
+
+impl Moment {
+    /// The change that was about to be made.
+    pub fn change(&self) -> Option<&str> {
+        match &self.at {
+            At::BeforeChange { change } => Some(change),
+            _ => None,
+        }
+    }
 }
 
 /// Around a change of the world, or around a line of the journal.
@@ -57,7 +103,7 @@ pub struct Course {
 
 struct Counted {
     moments: Vec<Moment>,
-    acts: Vec<(usize, Act)>,
+    acts: Vec<(When, Act)>,
     /// Steps under way, the innermost one last.
     steps: Vec<String>,
     synced: u64,
@@ -65,8 +111,12 @@ struct Counted {
 }
 
 impl Course {
-    pub fn new(sim: Sim, cancel: Cancel, acts: Vec<(usize, Act)>) -> Self {
-        Self { sim, cancel, state: Mutex::new(Counted { moments: Vec::new(), acts, steps: Vec::new(), synced: 0, broken: Vec::new() }) }
+    pub fn new(sim: Sim, cancel: Cancel, acts: Vec<(When, Act)>) -> Self {
+        Self {
+            sim,
+            cancel,
+            state: Mutex::new(Counted { moments: Vec::new(), acts, steps: Vec::new(), synced: 0, broken: Vec::new() }),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, Counted> {
@@ -88,30 +138,43 @@ impl Course {
         self.state().synced
     }
 
-    fn at(&self, at: At) -> Result<()> {
+    /// A moment has come. `world` where it is one of a change, which is what can be told of the world then.
+    fn at(&self, at: At, world: Option<&mut State>) -> Result<()> {
         if self.sim.is_killed() {
             return Err(killed());
         }
-        let mut state = self.state();
-        let step = state.steps.last().cloned().unwrap_or_default();
-        state.moments.push(Moment { step, at });
-        let now = state.moments.len();
-        let acts: Vec<_> = state.acts.iter().filter(|(at, _)| *at == now).map(|(_, act)| act.clone()).collect();
-        let is_change = matches!(state.moments.last(), Some(Moment { at: At::BeforeChange { .. }, .. }));
-        drop(state);
-        for act in acts {
+        let is_change = matches!(at, At::BeforeChange { .. });
+        let mut happening = Vec::new();
+        {
+            let mut state = self.state();
+            let number = state.moments.len() + 1;
+            // Each happens once.
+            let (now, later) = std::mem::take(&mut state.acts).into_iter().partition(|(when, _)| when.is(number, &at));
+            state.acts = later;
+            happening.extend::<Vec<_>>(now);
+            let step = state.steps.last().cloned().unwrap_or_default();
+            state.moments.push(Moment { step, at });
+        }
+        let mut deeds = Vec::new();
+        let mut result = Ok(());
+        for (_, act) in happening {
             match act {
                 Act::Kill => {
                     self.sim.kill();
                     // The script itself must not go on either.
                     self.cancel.cancel();
-                    return Err(killed());
+                    result = Err(killed());
                 }
-                Act::Fail if is_change => return Err(Error::failed("sim.failed", "this fails here")),
+                Act::Fail if is_change => result = Err(Error::failed("sim.failed", "this fails here")),
                 Act::Fail => {}
+                Act::Deed(deed) => deeds.push(deed),
             }
         }
-        Ok(())
+        match world {
+            Some(world) => deeds.iter().for_each(|deed| world.deed(deed)),
+            None => self.sim.arrange(|world| deeds.iter().for_each(|deed| world.deed(deed)))?,
+        }
+        result
     }
 }
 
@@ -120,8 +183,8 @@ fn killed() -> Error {
 }
 
 impl Watch for Course {
-    fn before(&self, change: &str, _: &mut State) -> Result<()> {
-        self.at(At::BeforeChange { change: change.to_owned() })
+    fn before(&self, change: &str, world: &mut State) -> Result<()> {
+        self.at(At::BeforeChange { change: change.to_owned() }, Some(world))
     }
 
     fn after(&self, change: &str, world: &mut State) -> Result<()> {
@@ -133,7 +196,7 @@ impl Watch for Course {
                 state.broken.push((moment, Broken::NoCompleteCopy));
             }
         }
-        self.at(At::AfterChange { change: change.to_owned() })
+        self.at(At::AfterChange { change: change.to_owned() }, Some(world))
     }
 }
 
@@ -144,7 +207,7 @@ impl Instants for Course {
             _ => {}
         }
 
-        self.at(At::BeforeLine { line: number })?;
+        self.at(At::BeforeLine { line: number }, None)?;
         if matches!(
             entry,
             Entry::Done { .. } | Entry::Failed { .. } | Entry::UndoDone { .. } | Entry::UndoFailed { .. }
@@ -159,6 +222,6 @@ impl Instants for Course {
     }
 
     fn after(&self, number: u64) -> Result<()> {
-        self.at(At::AfterLine { line: number })
+        self.at(At::AfterLine { line: number }, None)
     }
 }

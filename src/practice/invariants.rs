@@ -33,9 +33,11 @@ pub fn owed(world: &State, by: Option<u64>) -> BTreeSet<RowId> {
 
 /// Where all of these rows are, in something that a power cut would leave.
 pub fn complete_copies(world: &State, owed: &BTreeSet<RowId>) -> Vec<String> {
-    let has_all = |tree: &Tree| !tree.is_partial && !tree.is_unsynced && tree.clusters.values().any(|cluster| {
-        !cluster.is_damaged && owed.is_subset(&cluster.rows().collect())
-    });
+    let has_all = |tree: &Tree| {
+        !tree.is_partial
+            && !tree.is_unsynced
+            && tree.clusters.values().any(|cluster| !cluster.is_damaged && owed.is_subset(&cluster.rows().collect()))
+    };
     let volumes = world.volumes.values().filter(|volume| has_all(&volume.tree)).map(|v| format!("volume {}", v.name));
     let files = world.files.iter().filter(|(_, file)| match &file.synced {
         Some(Content::Backup { tree, is_whole, .. }) => *is_whole && has_all(tree),
@@ -61,7 +63,8 @@ impl Shape {
     pub fn of(world: &State, original: u64) -> Self {
         let mut found = BTreeMap::new();
         for container in world.containers.values().filter(|c| !c.labels.contains_key(LABEL_HELPER)) {
-            let networks: Vec<_> = container.networks.iter().map(|n| format!("{} {:?}", n.network, n.aliases)).collect();
+            let networks: Vec<_> =
+                container.networks.iter().map(|n| format!("{} {:?}", n.network, n.aliases)).collect();
             let mounts: Vec<_> = container.mounts.iter().map(|m| format!("{} at {}", m.name, m.destination)).collect();
             let what = format!(
                 "{} of {}, restart {}, in {}, with {}",

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::instants::{Act, Course, Moment};
+use super::instants::{Act, Course, Moment, When};
 use super::invariants::Broken;
 use crate::event::Listener;
 use crate::run::drive::{self, Changes, Driven, Setup};
@@ -20,6 +20,7 @@ use crate::world::sim::{self, Sim, State, Watch};
 use crate::world::{Cancel, Error, Owner, Redactor, Result};
 
 /// What all lives of a run have in common.
+#[derive(Clone)]
 pub struct Stage {
     pub places: Places,
     pub given: Given,
@@ -56,7 +57,7 @@ pub struct Ended {
 
 impl<'s> Life<'s> {
     /// A process that begins in this world, to which `acts` happen, each at the moment of that number.
-    pub fn new(stage: &'s Stage, world: State, acts: Vec<(usize, Act)>) -> Self {
+    pub fn new(stage: &'s Stage, world: State, acts: Vec<(When, Act)>) -> Self {
         let (sim, cancel) = (Sim::in_memory(world), Cancel::default());
         let course = Arc::new(Course::new(sim.clone(), cancel.clone(), acts));
         sim.watched(Some(course.clone() as Arc<dyn Watch>));
@@ -83,31 +84,30 @@ impl<'s> Life<'s> {
     }
 
     fn setup(&self) -> Setup {
-        let Stage { places, given, store, listener } = self.stage;
-        let (redactor, owner) = (Redactor::default(), Owner::default());
-        owner.set("a process in a simulated world");
-        // Helpers of an earlier life are nobody's any more, although all are of one process.
-        static LIVES: AtomicU64 = AtomicU64::new(1);
-        owner.live_as(&format!("life {}", LIVES.fetch_add(1, Ordering::Relaxed)));
-        let context = sim::Context {
-            sim: self.sim.clone(),
-            cancel: self.cancel.clone(),
-            listener: listener.clone(),
-            redactor,
-            owner,
-        };
-        Setup {
-            store: store.clone(),
-            places: places.clone(),
-            world: sim::world(context),
-            listener: listener.clone(),
-            log: Log::default(),
-            prompter: Arc::new(Agreeing),
-            losses: Vec::new(),
-            docker: None,
-            given: given.clone(),
-            instants: self.course.clone() as Arc<dyn Instants>,
-        }
+        setup(self.stage, self.sim.clone(), self.cancel.clone(), self.course.clone() as Arc<dyn Instants>)
+    }
+}
+
+/// What the program has in a simulated world.
+pub fn setup(stage: &Stage, sim: Sim, cancel: Cancel, instants: Arc<dyn Instants>) -> Setup {
+    let Stage { places, given, store, listener } = stage;
+    let (redactor, owner) = (Redactor::default(), Owner::default());
+    owner.set("a process in a simulated world");
+    // Helpers of an earlier life are nobody's any more, although all are of one process.
+    static LIVES: AtomicU64 = AtomicU64::new(1);
+    owner.live_as(&format!("life {}", LIVES.fetch_add(1, Ordering::Relaxed)));
+    let context = sim::Context { sim, cancel, listener: listener.clone(), redactor, owner };
+    Setup {
+        store: store.clone(),
+        places: places.clone(),
+        world: sim::world(context),
+        listener: listener.clone(),
+        log: Log::default(),
+        prompter: Arc::new(Agreeing),
+        losses: Vec::new(),
+        docker: None,
+        given: given.clone(),
+        instants,
     }
 }
 

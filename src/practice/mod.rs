@@ -3,12 +3,14 @@
 //! A [`Life`] is one process of it, from its start to its end. [`instants`] numbers all moments of a life at which
 //! something can happen to it: around each change of the world, and around each line of the journal.
 
+pub mod api;
 pub mod history;
 pub mod instants;
 pub mod invariants;
 pub mod life;
+pub mod testing;
 
 pub use history::{Aim, End, Expected, History, Planned, Played, Scene};
-pub use instants::{Act, At, Course, Moment};
+pub use instants::{Act, At, Course, Moment, When};
 pub use invariants::{Broken, Shape};
 pub use life::{Ended, Life, Stage, Way};

@@ -50,3 +50,15 @@ pub struct World {
     pub redactor: Redactor,
     pub owner: Owner,
 }
+
+/// The world that an engine's address names: a simulated one for `sim://FILE`, else the live one.
+pub fn open(context: live::Context, docker: impl Into<live::docker::Wish>) -> World {
+    let wish = docker.into();
+    match wish.address().as_deref().and_then(sim::Sim::at) {
+        Some(sim) => {
+            let live::Context { cancel, listener, redactor, owner, .. } = context;
+            sim::world(sim::Context { sim, cancel, listener, redactor, owner })
+        }
+        None => live::world(context, wish),
+    }
+}

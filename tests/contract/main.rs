@@ -16,6 +16,9 @@ macro_rules! in_both_worlds {
         mod live {
             $($(#[test] fn $test() { super::$module::$test(&super::site::Site::live()); })+)+
         }
+        mod simulated {
+            $($(#[test] fn $test() { super::$module::$test(&super::site::Site::simulated()); })+)+
+        }
     };
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use pgscript::event::Silent;
 use pgscript::world::container::{Container, ContainerSpec, Mount, NetworkSpec};
 use pgscript::world::postgres::{Server, ServerVersion};
+use pgscript::world::sim::{self, Sim};
 use pgscript::world::{Cancel, Owner, Redactor, Result, World, live};
 
 const LABEL: &str = "pgscript.test";
@@ -44,6 +45,20 @@ impl Site {
         let dir = tempfile::Builder::new().prefix(&name).tempdir().unwrap();
         let world = live::world(context, std::env::var("DOCKER_HOST").ok());
         Self { world, name, dir: dir.path().to_owned(), live: Some((runtime, dir)) }
+    }
+
+    pub fn simulated() -> Self {
+        let context = sim::Context {
+            sim: Sim::in_memory(sim::with_images()),
+            cancel: Cancel::default(),
+            listener: Arc::new(Silent),
+            redactor: Redactor::default(),
+            owner: Owner::default(),
+        };
+        let (world, name) = (sim::world(context), name());
+        let dir = PathBuf::from("/tmp").join(&name);
+        world.host.create_private_dir(&dir).unwrap();
+        Self { world, name, dir, live: None }
     }
 
     pub fn named(&self, suffix: &str) -> String {

@@ -2,14 +2,12 @@
 
 use std::sync::PoisonError;
 
-use super::State;
 use super::containers::Containers;
 use super::state::Container;
 use crate::event::Event;
-use crate::world::container::{ContainerEngine, ContainerSpec, LABEL_HELPER, LABEL_OWNER, OF_A_PROCESS};
+use crate::world::container::{ContainerEngine, ContainerSpec, LABEL_HELPER};
 use crate::world::error::Result;
 use crate::world::helper_container::{is_helper, labelled, why_left};
-use crate::world::process::Process;
 
 impl Containers {
     /// Before anything else is asked of the engine: whoever keeps the door has its say about it, and what is left of
@@ -39,30 +37,11 @@ impl Containers {
             Ok(state.containers.values().filter(is_helper).cloned().collect::<Vec<_>>())
         })?;
         let why = |helper: Container| {
-            if self.is_of_another_life(&helper) {
-                return Some((helper.id, String::new()));
-            }
             let is_in_the_way = volumes.iter().any(|volume| helper.mounts_volume(volume));
             let why = why_left(&self.context.owner, &helper.labels, is_in_the_way, doorkeeper.as_deref())?;
             Some((helper.id, why))
         };
         Ok(helpers.into_iter().filter_map(why).collect())
-    }
-
-    /// A program that is killed in a simulation and comes again is the same process: what says that it is of this
-    /// process, and was not made by it since it came, is left of its life before.
-    fn is_of_another_life(&self, helper: &Container) -> bool {
-        let is = |label: &str, value: &str| helper.labels.get(label).is_some_and(|own| own == value);
-        let is_ours = Process::own().is_ok_and(|own| is(LABEL_OWNER, &own.to_label()));
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        is_ours && OF_A_PROCESS.iter().any(|purpose| is(LABEL_HELPER, purpose)) && !made.contains(&helper.id)
-    }
-
-    /// Creates a container, and remembers that it did.
-    pub(super) fn make(&self, state: &mut State, spec: &ContainerSpec) -> Result<String> {
-        let id = state.create(spec)?;
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
-        Ok(id)
     }
 
     /// Removes the containers of pgscript's own that are nobody's any more, also those that mount one of `volumes` and

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::artefact::{beside, partial, time};
+use super::artefact::{beside, called, partial, time};
 use super::bulk::work;
 use super::state::{Container, Content, Tree};
 use super::{Context, State, moves};
@@ -271,7 +271,7 @@ impl VolumeArchive for Archives {
     }
 
     fn verify(&self, backup: &Backup) -> Result<()> {
-        let change = format!("verify backup {}", backup.path.display());
+        let change = format!("verify backup {}", called(&backup.path));
         let label = format!("verify {}", backup.path.display());
         work(&self.context, &change, &label, backup.manifest.bytes, |state, piece| match piece.is_last() {
             true => read(state, backup).map(|_| ()),

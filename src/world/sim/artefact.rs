@@ -106,6 +106,11 @@ impl State {
     }
 }
 
+/// What a file is called in the names of changes: its directory is another one for each run.
+pub fn called(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
 /// `<path>.json`: where what describes an artefact lies.
 pub fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

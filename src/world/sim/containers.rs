@@ -1,6 +1,6 @@
 //! The container engine of the simulated world.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,13 +25,11 @@ pub struct Containers {
     pub(super) context: Context,
     /// The last one to keep the door that has let it in.
     pub(super) admitted: Arc<Mutex<Option<u64>>>,
-    /// Ids of the containers that were made through it.
-    pub(super) made: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Containers {
     pub fn new(context: Context) -> Self {
-        Self { context, admitted: Arc::default(), made: Arc::default() }
+        Self { context, admitted: Arc::default() }
     }
 
     pub(super) fn read<T>(&self, look: impl FnOnce(&State) -> Result<T>) -> Result<T> {
@@ -115,7 +113,7 @@ impl ContainerEngine for Containers {
 
     fn beside(&self, cancel: Cancel) -> Arc<dyn ContainerEngine> {
         let context = Context { cancel, listener: Arc::new(Silent), ..self.context.clone() };
-        Arc::new(Self { context, admitted: self.admitted.clone(), made: self.made.clone() })
+        Arc::new(Self { context, admitted: self.admitted.clone() })
     }
 
     fn names(&self) -> Result<Names> {
@@ -144,7 +142,7 @@ impl ContainerEngine for Containers {
         let spec = self.labelled(spec)?;
         let change = format!("create {}", spec.name.as_deref().unwrap_or("a container"));
         self.act(&change, |state| {
-            let id = self.make(state, &spec)?;
+            let id = state.create(&spec)?;
             shown(state, &id)
         })
     }
@@ -246,7 +244,7 @@ impl ContainerEngine for Containers {
         let argv = spec.entrypoint.iter().chain(&spec.command).flatten().next();
         let mut made = None;
         let outcome = self.act(&format!("run {}", argv.map_or("a container", String::as_str)), |state| {
-            let id = made.insert(self.make(state, &spec)?);
+            let id = made.insert(state.create(&spec)?);
             state.launch(id)
         });
         let outcome = outcome.and_then(|output| output.map_or_else(|| self.wait(), Ok));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::artefact::{beside, partial, time};
+use super::artefact::{beside, called, partial, time};
 use super::bulk::work;
 use super::cluster::Cluster;
 use super::state::{Content, ImageKind};
@@ -65,7 +65,7 @@ impl<'c> Staging<'c> {
     ) -> Result<Self> {
         let (path, partial) = (path.to_owned(), partial(path));
         context.cancel.check()?;
-        context.sim.act(&format!("dump {}", path.display()), |state| {
+        context.sim.act(&format!("dump {}", called(&path)), |state| {
             check(state)?;
             state.remove_files(&partial);
             let mode = if content == Content::Directory { 0o700 } else { 0o600 };
@@ -76,14 +76,14 @@ impl<'c> Staging<'c> {
 
     fn act(&self, verb: &str, act: impl FnOnce(&mut State) -> Result<()>) -> Result<()> {
         self.context.cancel.check()?;
-        self.context.sim.act(&format!("{verb} {}", self.path.display()), act)
+        self.context.sim.act(&format!("{verb} {}", called(&self.path)), act)
     }
 
     /// Writes a cluster as the data of the artefact, in `file` of its directory, or as the artefact itself.
     fn fill(&self, label: &str, cluster: &Cluster, file: &str) -> Result<()> {
         let bytes = size(cluster);
         let path = if file.is_empty() { self.partial.clone() } else { self.partial.join(file) };
-        let change = format!("dump {}", self.path.display());
+        let change = format!("dump {}", called(&self.path));
         work(self.context, &change, label, bytes, |state, piece| {
             let (cluster, is_whole) = (Box::new(cluster.clone()), piece.is_last());
             state.put_file(&path, Content::Dump { cluster, bytes: piece.part(bytes), is_whole }, 0o600)
@@ -109,7 +109,7 @@ impl Drop for Staging<'_> {
     fn drop(&mut self) {
         if !self.is_done {
             // What led here is what the caller hears of.
-            let _ = self.context.sim.act(&format!("remove {}", self.partial.display()), |state| {
+            let _ = self.context.sim.act(&format!("remove {}", called(&self.partial)), |state| {
                 state.remove_files(&self.partial);
                 Ok(())
             });
@@ -388,7 +388,7 @@ fn shown_in(path: &Path, directory: &Path) -> String {
 
 /// Reads a dump to its end.
 pub fn verify(context: &Context, dump: &Dump, image: Option<&str>) -> Result<()> {
-    let change = format!("verify dump {}", dump.path.display());
+    let change = format!("verify dump {}", called(&dump.path));
     work(context, &change, "checksum of the dump", dump.bytes, |state, piece| {
         if !piece.is_last() {
             return Ok(());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::artefact::called;
 use super::state::{Content, File};
 use super::{Context, Sim, State};
 use crate::event::Event;
@@ -29,7 +30,7 @@ impl Machine {
     fn act<T>(&self, change: &str, path: &Path, act: impl FnOnce(&mut State, &Path) -> Result<T>) -> Result<T> {
         self.context.cancel.check()?;
         let path = absolute(path)?;
-        self.context.sim.act(&format!("{change} {}", path.display()), |state| act(state, &path))
+        self.context.sim.act(&format!("{change} {}", called(&path)), |state| act(state, &path))
     }
 
     fn read<T>(&self, path: &Path, look: impl FnOnce(&State, &Path) -> Result<T>) -> Result<T> {
@@ -83,7 +84,9 @@ impl Host for Machine {
             if !overwrite && state.files.contains_key(path) {
                 return Err(exists(path));
             }
-            state.put_file(path, Content::Bytes { bytes: content.to_vec() }, FILE)?;
+            let old = state.files.get(path).map(|file| &file.content);
+            let content = old.and_then(|old| old.damaged_by(content)).unwrap_or_else(|| bytes(content));
+            state.put_file(path, content, FILE)?;
             // Under another name until it is whole and synced: nobody ever sees a part of it.
             state.sync_files(path);
             Ok(())
@@ -95,7 +98,7 @@ impl Host for Machine {
             if state.files.contains_key(path) {
                 return Err(exists(path));
             }
-            state.put_file(path, Content::Bytes { bytes: Vec::new() }, FILE)
+            state.put_file(path, bytes(&[]), FILE)
         })?;
         Ok(Box::new(Stream { sim: self.context.sim.clone(), path: absolute(path)? }))
     }
@@ -193,7 +196,7 @@ struct Stream {
 
 impl Write for Stream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let change = format!("write {}", self.path.display());
+        let change = format!("write {}", called(&self.path));
         let written = self.sim.act(&change, |state| {
             state.take_room(buffer.len() as u64, &self.path.display().to_string())?;
             match state.files.get_mut(&self.path).map(|file| &mut file.content) {
@@ -234,7 +237,23 @@ fn check_private(state: &State, path: &Path) -> Result<()> {
         .hint(format!("name another directory, or: chmod 700 {}", path.display())))
 }
 
+fn bytes(content: &[u8]) -> Content {
+    Content::Bytes { bytes: content.to_vec() }
+}
+
 impl Content {
+    /// What a backup or dump becomes when its bytes are written over by others, as many; `None` for other files.
+    fn damaged_by(&self, content: &[u8]) -> Option<Self> {
+        let own = self.to_bytes()?;
+        let is_whole = own == content;
+        match self {
+            _ if own.len() != content.len() => None,
+            Self::Backup { tree, bytes, .. } => Some(Self::Backup { tree: tree.clone(), bytes: *bytes, is_whole }),
+            Self::Dump { cluster, bytes, .. } => Some(Self::Dump { cluster: cluster.clone(), bytes: *bytes, is_whole }),
+            Self::Directory | Self::Bytes { .. } => None,
+        }
+    }
+
     /// What somebody reads who opens it: of what stands for much, what tells it from any other.
     fn to_bytes(&self) -> Option<Vec<u8>> {
         match self {

@@ -57,7 +57,7 @@ pub use sessions::Session;
 pub use settings::is_known as knows_setting;
 pub use state::State;
 
-use super::{Cancel, Owner, Redactor};
+use super::{Cancel, Owner, Redactor, World};
 use crate::event::{Event, Listener};
 
 /// What every part of the simulated world shares.
@@ -73,5 +73,20 @@ pub struct Context {
 impl Context {
     pub fn emit(&self, event: Event) {
         self.listener.hear(&event);
+    }
+}
+
+/// The simulated world behind the traits.
+pub fn world(context: Context) -> World {
+    World {
+        containers: Arc::new(Containers::new(context.clone())),
+        volumes: Arc::new(Archives::new(context.clone())),
+        postgres: Arc::new(Servers::new(context.clone())),
+        clusters: Arc::new(Copies::new(context.clone())),
+        ansible: Arc::new(ansible::Playbooks::new(context.clone())),
+        host: Arc::new(host::Machine::new(context.clone())),
+        cancel: context.cancel,
+        redactor: context.redactor,
+        owner: context.owner,
     }
 }
