@@ -63,7 +63,7 @@ fn killed_at_any_instant_it_leaves_no_dump_or_a_whole_one_and_can_be_made_again(
 #[test]
 fn an_error_leaves_nothing_under_any_name() {
     let mut world = state();
-    fault(&mut world, "dump /base/dump", 3);
+    fault(&mut world, "dump dump", 3);
     let context = context(world);
     let free = context.sim.read(|state| Ok(state.free)).unwrap();
     assert_eq!(dump(&context, PATH, &options(Format::Directory, false)).unwrap_err().code, "docker.failed");
