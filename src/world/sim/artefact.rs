@@ -1,11 +1,13 @@
 //! Files of the simulated machine: what they weigh, their checksums, and how a new one comes to its name.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
 use super::State;
 use super::state::{Content, File};
+use super::time::rfc3339;
 use crate::world::error::{Error, Result};
 
 impl Content {
@@ -15,6 +17,15 @@ impl Content {
             Self::Directory => 0,
             Self::Bytes { bytes } => bytes.len() as u64,
             Self::Backup { bytes, .. } | Self::Dump { bytes, .. } => *bytes,
+        }
+    }
+
+    /// What bytes are that were read from a backup or dump and written elsewhere: that again. `None` for others.
+    pub fn artefact(&self) -> Option<Cow<'_, Self>> {
+        match self {
+            Self::Directory => None,
+            Self::Bytes { bytes } => serde_json::from_slice::<Self>(bytes).ok().map(Cow::Owned),
+            Self::Backup { .. } | Self::Dump { .. } => Some(Cow::Borrowed(self)),
         }
     }
 
@@ -54,9 +65,7 @@ impl State {
     /// Errors: `host.not_found` where its directory is not there, `host.disk_full`.
     pub fn put_file(&mut self, path: &Path, content: Content, mode: u32) -> Result<()> {
         let parent = path.parent().unwrap_or(Path::new("/"));
-        let is_there =
-            parent == Path::new("/") || self.files.get(parent).is_some_and(|file| file.content == Content::Directory);
-        if !is_there {
+        if self.file(parent).is_none_or(|file| file.content != Content::Directory) {
             let message = format!("cannot open {}: No such file or directory (os error 2)", parent.display());
             return Err(Error::failed("host.not_found", message));
         }
@@ -117,8 +126,7 @@ pub fn partial(path: &Path) -> PathBuf {
 
 /// RFC 3339, UTC, seconds.
 pub fn time(milliseconds: u64) -> String {
-    let at = jiff::Timestamp::from_millisecond(i64::try_from(milliseconds).unwrap_or_default()).unwrap_or_default();
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    rfc3339(milliseconds / 1000 * 1000)
 }
 
 #[cfg(test)]

@@ -69,8 +69,7 @@ pub fn work(
 /// Errors: `cancelled`, `sim.killed`.
 pub fn wait(context: &Context, milliseconds: u64) -> Result<()> {
     context.cancel.check()?;
-    context.sim.read(|_| Ok(()))?;
-    context.sim.arrange(|state| state.pass(milliseconds))
+    context.sim.wait(milliseconds)
 }
 
 #[cfg(test)]

@@ -105,10 +105,12 @@ pub struct Table {
 
 impl Password {
     /// What is kept of a password by that encryption (`password_encryption`). In a simulated world that is the clear
-    /// text: it is nobody's secret.
-    pub fn kept(encryption: &str, clear: &str) -> Self {
-        let clear = clear.to_owned();
-        if encryption == "md5" { Self::Md5(clear) } else { Self::Scram(clear) }
+    /// text: it is nobody's secret. What is a hash or a verifier already is kept as it is.
+    pub fn kept(encryption: &str, given: &str) -> Self {
+        let is_hash = given.len() == 35 && given.starts_with("md5");
+        let is_verifier = given.starts_with("SCRAM-SHA-256$");
+        let given = given.to_owned();
+        if is_hash || encryption == "md5" && !is_verifier { Self::Md5(given) } else { Self::Scram(given) }
     }
 
     /// Whether it is this password, however it is kept.
@@ -190,6 +192,16 @@ impl Cluster {
         self.control.next_xid = self.next_xid;
     }
 
+    /// Follows nobody any more: it is a cluster of its own, on a timeline of its own.
+    pub fn promote(&mut self) {
+        if self.follows.take().is_some() {
+            self.control.timeline += 1;
+            self.control.state = STATES[6].into();
+            self.control.checkpoint = self.lsn;
+            self.advance();
+        }
+    }
+
     /// Stopped cleanly.
     pub fn is_clean(&self) -> bool {
         [SHUT_DOWN, STATES[2]].contains(&self.control.state.as_str())
@@ -230,3 +242,17 @@ const FIRST_LSN: u64 = 0x0100_0028;
 const FIRST_XID: u64 = 700;
 /// Bytes of a record in the log.
 const RECORD: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_or_verifier_is_kept_as_it_is() {
+        let hash = "md5e1b6ba0ef2bc5c2a6d2ab4b4bd9bb5b5";
+        assert_eq!(Password::kept("scram-sha-256", hash), Password::Md5(hash.into()));
+        assert_eq!(Password::kept("md5", "SCRAM-SHA-256$x"), Password::Scram("SCRAM-SHA-256$x".into()));
+        assert_eq!(Password::kept("md5", "clear"), Password::Md5("clear".into()));
+        assert!(Password::kept("scram-sha-256", "clear").is("clear"));
+    }
+}

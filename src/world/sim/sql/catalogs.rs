@@ -1,6 +1,6 @@
 //! Questions about databases, roles, and what is in them.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::activity::none;
 use super::{Asked, Recogniser, rows, words};
@@ -133,7 +133,7 @@ fn login_database(asked: &Asked<'_>) -> Result<Vec<Row>> {
 }
 
 fn roles(asked: &Asked<'_>) -> Result<Vec<Row>> {
-    let role = |(name, _): (&String, &_)| Value::from(json!({ "rolname": name }));
+    let role = |(name, _): (&String, &_)| json!({ "rolname": name });
     let is_wanted = |role: &crate::world::sim::cluster::Role| {
         (!asked.sql.contains("rolsuper") || role.is_superuser) && (!asked.sql.contains("rolcanlogin") || role.can_login)
     };
