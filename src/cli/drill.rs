@@ -9,10 +9,10 @@ use serde_json::json;
 use super::{Exit, Format, Global};
 use crate::event::Silent;
 use crate::practice::drill::{self, Drilled, Finding};
-use crate::practice::{Broken, Scene};
+use crate::practice::{Broken, Expected, History, Scene};
 use crate::script::parameters::Given;
-use crate::ui::output;
-use crate::world::sim;
+use crate::ui::{self, output};
+use crate::world::{Error, Redactor, sim};
 
 /// Kills a script at each of its moments, lets each of its changes fail, and takes it up again: in a simulated world.
 ///
@@ -31,6 +31,9 @@ pub struct Drill {
     /// Version of the server in the simulated deployment.
     #[arg(long, value_name = "MAJOR", default_value_t = 13)]
     from: u32,
+    /// Only this history, as `--format json` tells it; what is said in it is shown.
+    #[arg(long, value_name = "JSON")]
+    history: Option<String>,
     /// How many histories at once; as many as there are processors when left out.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -48,13 +51,16 @@ impl Drill {
         let world = sim::reference(self.from);
         let original = world.clusters().next().map_or(0, |cluster| cluster.system_identifier);
         let scene = Scene {
-            places: global.places.clone(),
+            places: global.places.read_once(),
             given,
             source: global.places.script(&self.script)?,
             original,
             world,
             listener: Arc::new(Silent),
         };
+        if let Some(text) = &self.history {
+            return replay(scene, text);
+        }
         let jobs = self.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
         let drilled = drill::every_moment(&scene, jobs)?;
         output::print(&match self.format {
@@ -63,6 +69,16 @@ impl Drill {
         });
         Ok(if drilled.findings.is_empty() { Exit::Done } else { Exit::Refused })
     }
+}
+
+fn replay(scene: Scene, text: &str) -> anyhow::Result<Exit> {
+    let history: History =
+        serde_json::from_str(text).map_err(|e| Error::usage("drill.malformed", format!("--history {text}: {e}")))?;
+    let (expected, _) = Expected::of(&scene)?;
+    let scene = Scene { listener: ui::listener(ui::Format::Text, Redactor::default()), ..scene };
+    let findings = drill::judge(&scene, &expected, &history)?;
+    output::print(&findings.iter().map(told).collect::<String>());
+    Ok(if findings.is_empty() { Exit::Done } else { Exit::Refused })
 }
 
 fn text(drilled: &Drilled) -> String {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::invariants::{Broken, complete_copies, owed};
+use super::invariants::{Broken, is_complete};
 use crate::run::instants::Instants;
 use crate::script::record::Entry;
 use crate::world::sim::{Deed, Sim, State, Watch};
@@ -188,7 +188,7 @@ impl Watch for Course {
     }
 
     fn after(&self, change: &str, world: &mut State) -> Result<()> {
-        if complete_copies(world, &owed(world, None)).is_empty() {
+        if !is_complete(world) {
             let mut state = self.state();
             let moment = state.moments.len();
             // Once is enough: it goes on until there is one again.

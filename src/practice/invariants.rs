@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::world::container::LABEL_HELPER;
+use crate::world::container::{LABEL_HELPER, LOCK, OF_A_PROCESS};
 use crate::world::sim::State;
 use crate::world::sim::cluster::{Cluster, RowId};
 use crate::world::sim::state::{Container, Content, Tree};
@@ -29,6 +29,13 @@ pub enum Broken {
 pub fn owed(world: &State, by: Option<u64>) -> BTreeSet<RowId> {
     let counts = |cluster: u64| by.is_none_or(|wanted| wanted == cluster);
     world.acknowledged.iter().filter(|(_, row)| counts(row.cluster)).map(|(id, _)| *id).collect()
+}
+
+/// Whether somewhere is everything that each cluster has acknowledged: in something that a power cut would leave. Two
+/// clusters may have rows that the other one has not, when an old server is in use again.
+pub fn is_complete(world: &State) -> bool {
+    let clusters: BTreeSet<_> = world.acknowledged.values().map(|row| row.cluster).collect();
+    clusters.iter().all(|cluster| !complete_copies(world, &owed(world, Some(*cluster))).is_empty())
 }
 
 /// Where all of these rows are, in something that a power cut would leave.
@@ -107,9 +114,15 @@ pub fn left_behind(world: &State, kept: &BTreeSet<String>) -> Vec<String> {
     own(world).into_iter().filter(|what| !kept.contains(what)).collect()
 }
 
-/// Everything that the program has made for itself.
+/// Whatever has left it: the next process that speaks to the engine takes it away.
+fn goes_by_itself(container: &Container) -> bool {
+    let purpose = container.labels.get(LABEL_HELPER).map(String::as_str).unwrap_or_default();
+    OF_A_PROCESS.contains(&purpose) || purpose == LOCK
+}
+
+/// Everything that the program has made for itself, and that does not go by itself.
 pub fn own(world: &State) -> BTreeSet<String> {
-    let containers = world.containers.values().filter(|c| c.labels.contains_key(LABEL_HELPER));
+    let containers = world.containers.values().filter(|c| c.labels.contains_key(LABEL_HELPER) && !goes_by_itself(c));
     let networks = world.networks.values().filter(|n| n.labels.contains_key(LABEL_HELPER));
     let volumes = world.volumes.values().filter(|v| v.labels.contains_key(LABEL_HELPER));
     let slots = world.volumes.values().flat_map(|v| v.tree.clusters.values()).flat_map(|c| c.slots.keys());

@@ -89,6 +89,7 @@ pub fn tests(places: &Places, file: &Path) -> std::result::Result<Vec<Test>, Box
 
 /// Runs tests, several at once; `each` hears of each as it ends.
 pub fn run(places: &Places, tests: &[Test], jobs: usize, each: impl Fn(&Outcome) + Sync) -> Result<Vec<Outcome>> {
+    let places = places.read_once();
     up_to(jobs, tests, |_, test| {
         let begun = Instant::now();
         let places = places.clone();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Map, OptimizationLevel, Token};
 
 use super::api::{self, Reference, Registrar};
-use super::loader::{Loader, Places};
+use super::loader::{Loader, Once, Places};
 use super::session::Session;
 use super::source::{Source, Sources, definition};
 use crate::event::{Event, Listener};
@@ -72,7 +72,7 @@ impl Language {
 
     /// Compiles a source and remembers its text and functions.
     pub fn compile(&self, source: &Source) -> Result<AST, Box<EvalAltResult>> {
-        compile(&self.engine, &self.sources, &self.reserved, source)
+        compile(&self.engine, &self.sources, &self.reserved, self.places.once(), source)
     }
 }
 
@@ -81,11 +81,19 @@ pub fn compile(
     engine: &Engine,
     sources: &Sources,
     reserved: &[String],
+    once: Option<&Once>,
     source: &Source,
 ) -> Result<AST, Box<EvalAltResult>> {
     sources.add(source);
-    let mut ast = engine.compile(&*source.text).map_err(|e| EvalAltResult::ErrorParsing(*e.0, e.1))?;
-    ast.set_source(source.id.as_str());
+    let read = || {
+        let mut ast = engine.compile(&*source.text).map_err(|e| EvalAltResult::ErrorParsing(*e.0, e.1))?;
+        ast.set_source(source.id.as_str());
+        Ok::<_, Box<EvalAltResult>>(ast)
+    };
+    let ast = match once {
+        Some(once) => once.compiled(source, read)?,
+        None => read()?,
+    };
     sources.add_functions(&source.id, &ast);
     for function in ast.iter_functions() {
         if reserved.iter().any(|name| name == function.name) {

@@ -132,6 +132,10 @@ pub fn variables(session: Arc<Session>, places: Places, source: Source) -> Resul
 
 /// What `check` finds wrong must not be found out in the middle of an outage.
 fn mistake(session: &Session, language: &Language, source: &Source, way: &Way) -> Option<Failure> {
+    let once = language.places.once();
+    if once.is_some_and(|once| once.is_sound(&source.id)) {
+        return None;
+    }
     // Read by an engine of its own: nothing of the run has happened yet.
     let reader = Language::new(language.places.clone(), Arc::new(Silent), None);
     let (warnings, errors): (Vec<_>, Vec<_>) =
@@ -144,7 +148,10 @@ fn mistake(session: &Session, language: &Language, source: &Source, way: &Way) -
         session.listener.hear(&Event::Warn { text });
     }
     let further = errors.len().saturating_sub(1);
-    let mut report = errors.into_iter().next()?.report;
+    let Some(Finding { mut report, .. }) = errors.into_iter().next() else {
+        once.inspect(|once| once.note_sound(&source.id));
+        return None;
+    };
     if further > 0 {
         report.message += &format!(" (and {further} more: pgscript check {})", source.name);
     }
@@ -160,7 +167,11 @@ fn start(
     language.loader.enter(source)?;
     let ast = language.compile(source)?;
     language.loader.note_aliases(source, &ast)?;
-    let description = describe::describe(language, source, Tree::new(&ast));
+    let describe = || describe::describe(language, source, Tree::new(&ast));
+    let description = match language.places.once() {
+        Some(once) => once.described(&source.id, describe),
+        None => Arc::new(describe()),
+    };
     refuse_unknown(session, language, &description)?;
     session.record.give(durable(session.parameters.given(), &description));
     let (script, origin) = (source.name.clone(), source.origin.to_string());

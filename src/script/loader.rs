@@ -3,13 +3,15 @@
 //! A file that exists but can't be read is an error that names it, never a reason to look further:
 //! a site that overrides a module must not get the shipped one because of a wrong mode bit.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rhai::{AST, Engine, EvalAltResult, Module, ModuleResolver, Position, Scope, Shared};
 
+use super::describe::Description;
 use super::engine;
 use super::record::Record;
 use super::shipped;
@@ -27,6 +29,44 @@ pub struct Places {
     site: PathBuf,
     /// The sources of a run as it ran them, the script under an empty name; nothing else is looked for then.
     frozen: Option<Arc<Vec<Source>>>,
+    once: Option<Arc<Once>>,
+}
+
+/// What was read and found sound, for whoever runs the same scripts again and again: they are read once.
+#[derive(Debug, Default)]
+pub struct Once {
+    compiled: Mutex<HashMap<(String, Cow<'static, str>), AST>>,
+    described: Mutex<HashMap<String, Arc<Description>>>,
+    sound: Mutex<HashSet<String>>,
+}
+
+impl Once {
+    /// The source as it was compiled before, or as `compile` does it now.
+    pub fn compiled<E>(&self, source: &Source, compile: impl FnOnce() -> Result<AST, E>) -> Result<AST, E> {
+        let key = (source.id.clone(), source.text.clone());
+        let known = self.compiled.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(ast) = known {
+            return Ok(ast);
+        }
+        let ast = compile()?;
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).insert(key, ast.clone());
+        Ok(ast)
+    }
+
+    /// The script's description as it was read before, or as `describe` reads it now.
+    pub fn described(&self, script: &str, describe: impl FnOnce() -> Description) -> Arc<Description> {
+        let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
+        described.entry(script.to_owned()).or_insert_with(|| Arc::new(describe())).clone()
+    }
+
+    /// Whether nothing was found in the script before.
+    pub fn is_sound(&self, script: &str) -> bool {
+        self.sound.lock().unwrap_or_else(PoisonError::into_inner).contains(script)
+    }
+
+    pub fn note_sound(&self, script: &str) {
+        self.sound.lock().unwrap_or_else(PoisonError::into_inner).insert(script.to_owned());
+    }
 }
 
 impl Places {
@@ -37,14 +77,23 @@ impl Places {
                 Err(Error::usage("site.not_found", format!("no site directory {}", site.display()))
                     .hint("give an existing directory to --site, or unset PGSCRIPT_SITE"))
             }
-            Some(site) => Ok(Self { site, frozen: None }),
-            None => Ok(Self { site: DEFAULT_SITE.into(), frozen: None }),
+            Some(site) => Ok(Self { site, frozen: None, once: None }),
+            None => Ok(Self { site: DEFAULT_SITE.into(), frozen: None, once: None }),
         }
     }
 
     /// The same places for a run that goes on with the texts it began with.
     pub fn with_frozen(&self, sources: Arc<Vec<Source>>) -> Self {
         Self { frozen: Some(sources), ..self.clone() }
+    }
+
+    /// The same places, of which each source is read once, and never looked at again.
+    pub fn read_once(&self) -> Self {
+        Self { once: Some(Arc::default()), ..self.clone() }
+    }
+
+    pub fn once(&self) -> Option<&Once> {
+        self.once.as_deref()
     }
 
     fn frozen(&self, key: &str, name: &str) -> Option<Source> {
@@ -260,7 +309,7 @@ impl ModuleResolver for Loader {
             return Ok(module.clone());
         }
         self.enter(&source).map_err(at)?;
-        let module = engine::compile(engine, &self.sources, &self.reserved, &source)
+        let module = engine::compile(engine, &self.sources, &self.reserved, self.places.once(), &source)
             .and_then(|ast| self.note_aliases(&source, &ast).map(|()| ast))
             .and_then(|ast| Module::eval_ast_as_new(Scope::new(), &ast, engine));
         self.leave();

@@ -19,7 +19,8 @@ pub const LABEL_VOLUME: &str = "com.docker.compose.volume";
 pub const LABEL_HELPER: &str = "pgscript.helper";
 /// Values of [`LABEL_HELPER`] on containers that are of no use without the process that made them: what a dead one has
 /// left is removed. Of any other purpose a container stays.
-pub const OF_A_PROCESS: [&str; 6] = ["client", "run", "throw-away", "volume-archive", "volume-clone", "volume-move"];
+pub const OF_A_PROCESS: [&str; 7] =
+    ["client", "connections", "run", "throw-away", "volume-archive", "volume-clone", "volume-move"];
 /// Value of [`LABEL_HELPER`] on a container that is there to hold on to a volume, or to an image.
 pub const KEEPER: &str = "keep";
 /// Value of [`LABEL_HELPER`] on a container that is the lock of a stack.
