@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Exit, Format, Global};
 use crate::event::Silent;
 use crate::practice::drill::{self, Drilled, Finding};
-use crate::practice::{Broken, Expected, History, Scene};
+use crate::practice::{Broken, Expected, History, Scene, Theatre};
 use crate::script::parameters::Given;
 use crate::ui::{self, output};
 use crate::world::{Error, Redactor, sim};
@@ -74,9 +74,11 @@ impl Drill {
 fn replay(scene: Scene, text: &str) -> anyhow::Result<Exit> {
     let history: History =
         serde_json::from_str(text).map_err(|e| Error::usage("drill.malformed", format!("--history {text}: {e}")))?;
-    let (expected, _) = Expected::of(&scene)?;
+    let (_, run, back) = Theatre::new(&scene)?;
+    let expected = Expected::of(&scene, &run, &back)?;
     let scene = Scene { listener: ui::listener(ui::Format::Text, Redactor::default()), ..scene };
-    let findings = drill::judge(&scene, &expected, &history)?;
+    let (mut theatre, ..) = Theatre::new(&scene)?;
+    let findings = drill::judge(&scene, &expected, &mut theatre, &history)?;
     output::print(&findings.iter().map(told).collect::<String>());
     Ok(if findings.is_empty() { Exit::Done } else { Exit::Refused })
 }

@@ -5,8 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::history::{Aim, End, Expected, History, Scene};
-use super::instants::{Act, Moment, When};
+use super::instants::{Act, At, Moment, When};
 use super::invariants::Broken;
+use super::theatre::Theatre;
 use crate::world::side_by_side::up_to;
 use crate::world::{Error, Result};
 
@@ -33,49 +34,73 @@ pub struct Drilled {
 ///
 /// Errors: `drill.not_done` where the script does not come to its end undisturbed.
 pub fn every_moment(scene: &Scene, jobs: usize) -> Result<Drilled> {
-    let (expected, moments) = Expected::of(scene)?;
-    let [forward, back] = [&moments[0], &moments[1]];
+    let (theatre, run, back) = Theatre::new(scene)?;
+    let expected = Expected::of(scene, &run, &back)?;
+    let moments = [&run.moments[0], &back.moments[1]];
+    let histories = histories(moments[0], moments[1]);
+    let drilled = Drilled {
+        histories: histories.len(),
+        moments: moments.map(Vec::len),
+        findings: play_all(scene, &expected, &histories, jobs.max(1), theatre)?,
+    };
+    Ok(drilled)
+}
+
+fn histories(forward: &[Moment], back: &[Moment]) -> Vec<History> {
     let mut histories = Vec::new();
-    for (number, moment) in numbered(forward) {
-        let killed = History::with(When::Moment(number), Act::Kill);
-        histories.push(killed.then(Aim::Resume, Vec::new()));
-        histories.push(killed.then(Aim::Rollback, Vec::new()));
-        if moment.change().is_some() {
-            let failed = History::with(When::Moment(number), Act::Fail);
-            histories.push(failed.then(Aim::Resume, Vec::new()));
-            histories.push(failed.then(Aim::Rollback, Vec::new()));
-        }
+    for (when, act) in disturbances(forward) {
+        let disturbed = History::with(when, act);
+        histories.push(disturbed.then(Aim::Resume, Vec::new()));
+        histories.push(disturbed.then(Aim::Rollback, Vec::new()));
     }
-    for (number, moment) in numbered(back) {
-        let acts = [Some(Act::Kill), moment.change().map(|_| Act::Fail)];
-        for act in acts.into_iter().flatten() {
-            let disturbed = History::undisturbed().then(Aim::Rollback, vec![(When::Moment(number), act)]);
-            histories.push(disturbed.then(Aim::Rollback, Vec::new()));
-        }
+    for disturbance in disturbances(back) {
+        let disturbed = History::undisturbed().then(Aim::Rollback, vec![disturbance]);
+        histories.push(disturbed.then(Aim::Rollback, Vec::new()));
     }
-    let findings = play_all(scene, &expected, &histories, jobs)?;
-    Ok(Drilled { histories: histories.len(), moments: [forward.len(), back.len()], findings })
+    histories
 }
 
-fn numbered(moments: &[Moment]) -> impl Iterator<Item = (usize, &Moment)> {
-    moments.iter().enumerate().map(|(index, moment)| (index + 1, moment))
+fn disturbances(moments: &[Moment]) -> impl Iterator<Item = (When, Act)> {
+    let numbered = moments.iter().enumerate();
+    numbered.filter_map(|(index, moment)| Some((When::Moment(index + 1), disturbance(moment)?)))
 }
 
-/// Plays them, several at once; of findings that are alike the first one stays.
-fn play_all(scene: &Scene, expected: &Expected, histories: &[History], jobs: usize) -> Result<Vec<Finding>> {
-    let found = Mutex::new(BTreeMap::new());
-    let played = AtomicUsize::new(0);
-    up_to(jobs, histories, |index, history| {
-        for finding in judge(scene, expected, history)? {
-            let key = (finding.moment.step.clone(), kind(&finding.broken));
-            let mut found = found.lock().unwrap_or_else(|e| e.into_inner());
-            match found.get(&key) {
-                Some((known, _)) if *known < index => {}
-                _ => _ = found.insert(key, (index, finding)),
+/// What can happen at a moment that makes a difference. A kill before something leaves what one after the moment before
+/// leaves.
+fn disturbance(moment: &Moment) -> Option<Act> {
+    match moment.at {
+        At::BeforeChange { .. } => Some(Act::Fail),
+        At::AfterChange { .. } | At::AfterLine { .. } => Some(Act::Kill),
+        At::BeforeLine { .. } => None,
+    }
+}
+
+/// Plays them, several at once, each of which has a theatre of its own; of findings that are alike the first one stays.
+fn play_all(
+    scene: &Scene,
+    expected: &Expected,
+    histories: &[History],
+    jobs: usize,
+    first: Theatre<'_>,
+) -> Result<Vec<Finding>> {
+    let (found, next) = (Mutex::new(BTreeMap::new()), AtomicUsize::new(0));
+    let theatres = Mutex::new(vec![first]);
+    let workers: Vec<_> = (0..jobs).collect();
+    up_to(jobs, &workers, |_, _| {
+        let own = theatres.lock().unwrap_or_else(|e| e.into_inner()).pop();
+        let mut theatre = own.map_or_else(|| Theatre::new(scene).map(|(theatre, ..)| theatre), Ok)?;
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(history) = histories.get(index) else { return Ok::<_, Error>(()) };
+            for finding in judge(scene, expected, &mut theatre, history)? {
+                let key = (finding.moment.step.clone(), kind(&finding.broken));
+                let mut found = found.lock().unwrap_or_else(|e| e.into_inner());
+                match found.get(&key) {
+                    Some((known, _)) if *known < index => {}
+                    _ => _ = found.insert(key, (index, finding)),
+                }
             }
         }
-        played.fetch_add(1, Ordering::Relaxed);
-        Ok::<_, Error>(())
     })?;
     let mut found: Vec<_> = found.into_inner().unwrap_or_else(|e| e.into_inner()).into_values().collect();
     found.sort_by_key(|(index, _)| *index);
@@ -94,14 +119,14 @@ fn kind(broken: &Broken) -> String {
 }
 
 /// Plays a history and gives what is broken in it. One in which going on fails is given another way back.
-pub fn judge(scene: &Scene, expected: &Expected, history: &History) -> Result<Vec<Finding>> {
-    let played = scene.play(history)?;
+pub fn judge(scene: &Scene, expected: &Expected, theatre: &mut Theatre<'_>, history: &History) -> Result<Vec<Finding>> {
+    let played = theatre.play(history)?;
     // A life that nothing has happened to any more is one too many.
     let moment = disturbed(history, &played.moments);
     let mut broken: Vec<_> = played.broken.iter().map(|(_, _, broken)| broken.clone()).collect();
     broken.extend(expected.judge(scene, &played));
     if matches!(played.end, End::Failed { .. }) && history.0.last().is_some_and(|life| life.aim == Aim::Resume) {
-        let back = scene.play(&history.then(Aim::Rollback, Vec::new()))?;
+        let back = theatre.play(&history.then(Aim::Rollback, Vec::new()))?;
         broken.extend(expected.judge(scene, &back));
     }
     Ok(broken.into_iter().map(|broken| Finding { broken, history: history.clone(), moment: moment.clone() }).collect())
@@ -116,6 +141,6 @@ fn disturbed(history: &History, moments: &[Vec<Moment>]) -> Moment {
         });
         moments.get(life)?.get(number.min()? - 1).cloned()
     };
-    let nowhere = Moment { step: String::new(), at: super::instants::At::BeforeLine { line: 0 } };
+    let nowhere = Moment { step: String::new(), at: At::BeforeLine { line: 0 } };
     history.0.iter().enumerate().find_map(of_life).unwrap_or(nowhere)
 }

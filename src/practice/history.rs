@@ -2,18 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 
 use super::instants::{Act, Moment, When};
 use super::invariants::{self, Broken, Shape};
-use super::life::{self, Ended, Life, Stage, Way};
+use super::life::{Ended, Stage};
 use crate::event::Listener;
 use crate::run::history::State as RunState;
-use crate::run::store::Store;
 use crate::script::loader::Places;
 use crate::script::parameters::Given;
 use crate::script::source::Source;
@@ -110,54 +107,6 @@ pub enum End {
     },
 }
 
-impl Scene {
-    /// Plays a history in a run store of its own.
-    pub fn play(&self, history: &History) -> Result<Played> {
-        let dir = store_dir()?;
-        let stage = Stage {
-            places: self.places.clone(),
-            given: self.given.clone(),
-            store: Store::new(Some(dir.path().to_owned())),
-            listener: self.listener.clone(),
-        };
-        let (mut world, mut moments, mut broken) = (self.world.clone(), Vec::new(), Vec::new());
-        let mut end = End::Nothing;
-        for (number, planned) in history.0.iter().enumerate() {
-            let Some(way) = self.way(&stage, planned.aim)? else { break };
-            let ended = Life::new(&stage, world, planned.acts.clone()).live(way)?;
-            broken.extend(ended.broken.iter().map(|(moment, broken)| (number, *moment, broken.clone())));
-            end = end_of(&stage, &ended)?;
-            (world, moments) = (ended.world, [moments, vec![ended.moments]].concat());
-        }
-        Ok(Played { world, moments, broken, end })
-    }
-
-    /// `None` where there is no run to take up.
-    fn way(&self, stage: &Stage, aim: Aim) -> Result<Option<Way>> {
-        if aim == Aim::Run {
-            return Ok(Some(Way::Run(self.source.clone())));
-        }
-        if stage.store.runs()?.is_empty() {
-            return Ok(None);
-        }
-        let place = life::only_run(&stage.store)?;
-        let state = place.sound_history()?.state();
-        let is_over = state.is_over() && (aim == Aim::Resume || state != RunState::Done);
-        Ok((!is_over && state != RunState::NotBegun).then_some(match aim {
-            Aim::Rollback => Way::Rollback(place),
-            _ => Way::Resume(place),
-        }))
-    }
-}
-
-/// On a file system in memory, where there is one: nothing of it is to outlive anything.
-pub fn store_dir() -> Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix("pgscript-practice-").permissions(std::fs::Permissions::from_mode(0o700));
-    let made = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir());
-    made.map_err(|e| Error::io("create", "a run store", &e))
-}
-
 /// Where the run stands after a life.
 pub fn end_of(stage: &Stage, ended: &Ended) -> Result<End> {
     if ended.is_killed {
@@ -192,22 +141,19 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Runs the script, undisturbed, and puts it back. Gives with it the moments of both lives.
+    /// Of an undisturbed run, and of one that was then put back.
     ///
     /// Errors: `drill.not_done` where the script does not come to its end even then.
-    pub fn of(scene: &Scene) -> Result<(Self, Vec<Vec<Moment>>)> {
-        let run = scene.play(&History::undisturbed())?;
-        must_be(&run, &End::Done, "run to its end")?;
-        let back = scene.play(&History::undisturbed().then(Aim::Rollback, Vec::new()))?;
-        must_be(&back, &End::PutBack, "put back")?;
-        let expected = Self {
+    pub fn of(scene: &Scene, run: &Played, back: &Played) -> Result<Self> {
+        must_be(run, &End::Done, "run to its end")?;
+        must_be(back, &End::PutBack, "put back")?;
+        Ok(Self {
             original: Shape::of(&scene.world, scene.original),
             done: Shape::of(&run.world, scene.original),
             put_back: Shape::of(&back.world, scene.original),
             own_done: invariants::own(&run.world),
             own_put_back: invariants::own(&back.world),
-        };
-        Ok((expected, back.moments))
+        })
     }
 
     /// What is broken in the end of a history that is over.

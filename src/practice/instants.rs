@@ -94,6 +94,16 @@ pub enum At {
     AfterLine { line: u64 },
 }
 
+/// A world as it was at a moment of a life, and how long the journal was.
+#[derive(Clone)]
+pub struct Snapshot {
+    /// Number of the moment.
+    pub moment: usize,
+    pub world: State,
+    /// Bytes.
+    pub journal: u64,
+}
+
 /// The course of one life: its moments, counted from 1, and what happens at some of them.
 pub struct Course {
     sim: Sim,
@@ -108,6 +118,8 @@ struct Counted {
     steps: Vec<String>,
     synced: u64,
     broken: Vec<(usize, Broken)>,
+    /// Of each moment after which the world or the journal is another one; `None` where nobody wants them.
+    snapshots: Option<Vec<Snapshot>>,
 }
 
 impl Course {
@@ -115,12 +127,28 @@ impl Course {
         Self {
             sim,
             cancel,
-            state: Mutex::new(Counted { moments: Vec::new(), acts, steps: Vec::new(), synced: 0, broken: Vec::new() }),
+            state: Mutex::new(Counted {
+                moments: Vec::new(),
+                acts,
+                steps: Vec::new(),
+                synced: 0,
+                broken: Vec::new(),
+                snapshots: None,
+            }),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, Counted> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on the world is kept of each moment at which a kill would leave another one.
+    pub fn keep_snapshots(&self) {
+        self.state().snapshots = Some(Vec::new());
+    }
+
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.state().snapshots.take().unwrap_or_default()
     }
 
     /// All moments so far, in their order.
@@ -144,6 +172,7 @@ impl Course {
             return Err(killed());
         }
         let is_change = matches!(at, At::BeforeChange { .. });
+        let is_after = matches!(at, At::AfterChange { .. } | At::AfterLine { .. });
         let mut happening = Vec::new();
         {
             let mut state = self.state();
@@ -171,10 +200,19 @@ impl Course {
             }
         }
         match world {
-            Some(world) => deeds.iter().for_each(|deed| world.deed(deed)),
-            None => self.sim.arrange(|world| deeds.iter().for_each(|deed| world.deed(deed)))?,
+            Some(world) => self.end_moment(is_after, &deeds, world),
+            None => self.sim.arrange(|world| self.end_moment(is_after, &deeds, world))?,
         }
         result
+    }
+
+    fn end_moment(&self, is_after: bool, deeds: &[Deed], world: &mut State) {
+        deeds.iter().for_each(|deed| world.deed(deed));
+        let mut state = self.state();
+        let (moment, journal) = (state.moments.len(), state.synced);
+        if let Some(snapshots) = state.snapshots.as_mut().filter(|_| is_after) {
+            snapshots.push(Snapshot { moment, world: world.clone(), journal });
+        }
     }
 }
 

@@ -64,6 +64,11 @@ impl<'s> Life<'s> {
         Self { stage, sim, cancel, course }
     }
 
+    /// What happens in it, and when.
+    pub fn course(&self) -> Arc<Course> {
+        self.course.clone()
+    }
+
     /// Lives it.
     ///
     /// Errors: `sim.killed` and the like stand in [`Ended::outcome`]; here is only what is wrong with the stage.

@@ -10,8 +10,10 @@ pub mod instants;
 pub mod invariants;
 pub mod life;
 pub mod testing;
+pub mod theatre;
 
 pub use history::{Aim, End, Expected, History, Planned, Played, Scene};
 pub use instants::{Act, At, Course, Moment, When};
 pub use invariants::{Broken, Shape};
 pub use life::{Ended, Life, Stage, Way};
+pub use theatre::Theatre;

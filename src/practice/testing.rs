@@ -7,8 +7,8 @@ use std::time::Instant;
 use rhai::{AST, CallFnOptions, Dynamic, EvalAltResult, Scope};
 
 use super::api::{self, Play, Said};
-use super::history::store_dir;
 use super::life::{self, Stage};
+use super::theatre::store_dir;
 use crate::event::Listener;
 use crate::run::instants::OfEnvironment;
 use crate::run::session;

@@ -1,0 +1,204 @@
+//! Where histories are played, one after the other: a run store of its own, and what it takes to begin in the middle.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::history::{Aim, End, History, Planned, Played, Scene, end_of};
+use super::instants::{Act, Moment, Snapshot, When};
+use super::life::{Life, Stage, Way, only_run};
+use crate::run::frozen;
+use crate::run::history::State as RunState;
+use crate::run::store::Store;
+use crate::world::sim::State;
+use crate::world::{Error, Result};
+
+/// A run store, and an undisturbed run with its way back in it, of which every moment is known: a history that begins
+/// like them begins where it differs.
+pub struct Theatre<'s> {
+    scene: &'s Scene,
+    stage: Stage,
+    /// The store's directory goes with it.
+    _dir: TempDir,
+    /// The texts of the scripts as the run has frozen them, and its journal to the end.
+    kept: TempDir,
+    known: Vec<Known>,
+}
+
+/// A life that was undisturbed, after those before it.
+struct Known {
+    moments: Vec<Moment>,
+    snapshots: Vec<Snapshot>,
+    /// The journal at its end, and the world.
+    journal: Vec<u8>,
+    world: State,
+}
+
+/// Where a history goes on that was played before up to there.
+struct Beginning {
+    lives: usize,
+    world: State,
+    moments: Vec<Vec<Moment>>,
+}
+
+const JOURNAL: &str = "journal.jsonl";
+
+impl<'s> Theatre<'s> {
+    /// Runs the script, undisturbed, and puts it back. Gives with it both as they were played.
+    pub fn new(scene: &'s Scene) -> Result<(Self, Played, Played)> {
+        let (dir, kept) = (store_dir()?, store_dir()?);
+        let stage = Stage {
+            places: scene.places.clone(),
+            given: scene.given.clone(),
+            store: Store::new(Some(dir.path().to_owned())),
+            listener: scene.listener.clone(),
+        };
+        let mut theatre = Self { scene, stage, _dir: dir, kept, known: Vec::new() };
+        let run = theatre.play_on(&History::undisturbed(), true)?;
+        let back = theatre.play_on(&History::undisturbed().then(Aim::Rollback, Vec::new()), true)?;
+        Ok((theatre, run, back))
+    }
+
+    /// Plays a history.
+    pub fn play(&mut self, history: &History) -> Result<Played> {
+        self.play_on(history, false)
+    }
+
+    fn play_on(&mut self, history: &History, keeps: bool) -> Result<Played> {
+        self.clear()?;
+        let Beginning { lives, mut world, mut moments } = self.begin(history)?;
+        let (mut broken, mut end) = (Vec::new(), End::Killed);
+        for (number, planned) in history.0.iter().enumerate().skip(lives) {
+            let Some(way) = self.way(planned.aim)? else {
+                // A killed life may have come to its end all the same.
+                end = if end == End::Killed { self.standing()? } else { end };
+                break;
+            };
+            let life = Life::new(&self.stage, world, planned.acts.clone());
+            let course = life.course();
+            if keeps {
+                course.keep_snapshots();
+            }
+            let ended = life.live(way)?;
+            broken.extend(ended.broken.iter().map(|(moment, broken)| (number, *moment, broken.clone())));
+            end = end_of(&self.stage, &ended)?;
+            if keeps {
+                self.keep(course.snapshots(), &ended.moments, &ended.world)?;
+            }
+            world = ended.world;
+            moments.push(ended.moments);
+        }
+        Ok(Played { world, moments, broken, end })
+    }
+
+    /// `None` where there is no run to take up.
+    fn way(&self, aim: Aim) -> Result<Option<Way>> {
+        if aim == Aim::Run {
+            return Ok(Some(Way::Run(self.scene.source.clone())));
+        }
+        if self.stage.store.runs()?.is_empty() {
+            return Ok(None);
+        }
+        let place = only_run(&self.stage.store)?;
+        let history = place.sound_history()?;
+        let state = history.state();
+        let goes_on = match aim {
+            Aim::Rollback => state == RunState::Done,
+            _ => state == RunState::Done && !history.left_open.is_empty(),
+        };
+        let is_over = state.is_over() && !goes_on;
+        // One that is half way back can't go on, and says so.
+        let goes_back = aim == Aim::Rollback || state == RunState::RollingBack;
+        let way = if goes_back { Way::Rollback(place) } else { Way::Resume(place) };
+        Ok((!is_over && state != RunState::NotBegun).then_some(way))
+    }
+
+    /// Where the run stands that nobody takes up.
+    fn standing(&self) -> Result<End> {
+        if self.stage.store.runs()?.is_empty() {
+            return Ok(End::Nothing);
+        }
+        Ok(match only_run(&self.stage.store)?.sound_history()?.state() {
+            RunState::Done => End::Done,
+            RunState::RolledBack => End::PutBack,
+            _ => End::Nothing,
+        })
+    }
+
+    fn clear(&self) -> Result<()> {
+        for place in self.stage.store.runs()? {
+            fs::remove_dir_all(&place.dir).map_err(|e| Error::io("remove", place.dir.display(), &e))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what a life was that nothing has happened to.
+    fn keep(&mut self, snapshots: Vec<Snapshot>, moments: &[Moment], world: &State) -> Result<()> {
+        let place = only_run(&self.stage.store)?;
+        let failed = |e: std::io::Error| Error::io("keep", place.dir.display(), &e);
+        let journal = fs::read(place.dir.join(JOURNAL)).map_err(failed)?;
+        if self.known.is_empty() {
+            let kept = self.kept.path().join(frozen::DIRECTORY);
+            fs::rename(place.dir.join(frozen::DIRECTORY), kept).map_err(failed)?;
+        }
+        self.known.push(Known { moments: moments.to_vec(), snapshots, journal, world: world.clone() });
+        Ok(())
+    }
+
+    /// The longest beginning of a history that is known: undisturbed lives, and one that is killed.
+    fn begin(&self, history: &History) -> Result<Beginning> {
+        let aims = [Aim::Run, Aim::Rollback];
+        let is_known = |(number, planned): &(usize, &Planned)| {
+            *number < self.known.len() && planned.aim == aims[*number] && planned.acts.is_empty()
+        };
+        let whole = history.0.iter().enumerate().take_while(is_known).count();
+        let before = &self.known[..whole];
+        let mut moments: Vec<_> = before.iter().map(|known| known.moments.clone()).collect();
+        let snapshot = self.known.get(whole).and_then(|known| {
+            let planned = history.0.get(whole).filter(|planned| planned.aim == aims[whole])?;
+            let [(When::Moment(number), Act::Kill)] = planned.acts[..] else { return None };
+            // Before the first moment that leaves anything there is nothing to begin with.
+            let is_it = |snapshot: &&Snapshot| snapshot.moment == number && snapshot.journal > 0;
+            Some((known, known.snapshots.iter().find(is_it)?))
+        });
+        if let Some((known, snapshot)) = snapshot {
+            moments.push(known.moments[..snapshot.moment].to_vec());
+            let length = usize::try_from(snapshot.journal).unwrap_or(usize::MAX).min(known.journal.len());
+            self.lay(&known.journal[..length])?;
+            return Ok(Beginning { lives: whole + 1, world: snapshot.world.clone(), moments });
+        }
+        let Some(last) = before.last() else {
+            return Ok(Beginning { lives: 0, world: self.scene.world.clone(), moments });
+        };
+        self.lay(&last.journal)?;
+        Ok(Beginning { lives: whole, world: last.world.clone(), moments })
+    }
+
+    /// Lays the run's directory as it was when its journal was so long.
+    fn lay(&self, journal: &[u8]) -> Result<()> {
+        let stem = Path::new(&self.scene.source.name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let dir = self.stage.store.create(&stem)?.dir;
+        let failed = |e: std::io::Error| Error::io("lay", dir.display(), &e);
+        let texts = dir.join(frozen::DIRECTORY);
+        fs::create_dir(&texts).map_err(failed)?;
+        for text in fs::read_dir(self.kept.path().join(frozen::DIRECTORY)).map_err(failed)? {
+            let text = text.map_err(failed)?;
+            fs::hard_link(text.path(), texts.join(text.file_name())).map_err(failed)?;
+        }
+        fs::write(dir.join(JOURNAL), journal).map_err(failed)?;
+        for (path, mode) in [(texts, 0o700), (dir.join(JOURNAL), 0o600)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// On a file system in memory, where there is one: nothing of it is to outlive anything.
+pub fn store_dir() -> Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("pgscript-practice-").permissions(std::fs::Permissions::from_mode(0o700));
+    let made = builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir());
+    made.map_err(|e| Error::io("create", "a run store", &e))
+}
