@@ -31,6 +31,9 @@ pub struct Drill {
     /// Version of the server in the simulated deployment.
     #[arg(long, value_name = "MAJOR", default_value_t = 13)]
     from: u32,
+    /// Only what happens in steps whose names begin so.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    step: String,
     /// Only this history, as `--format json` tells it; what is said in it is shown.
     #[arg(long, value_name = "JSON")]
     history: Option<String>,
@@ -62,7 +65,7 @@ impl Drill {
             return replay(scene, text);
         }
         let jobs = self.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-        let drilled = drill::every_moment(&scene, jobs)?;
+        let drilled = drill::every_moment(&scene, jobs, &self.step)?;
         output::print(&match self.format {
             Format::Text => text(&drilled),
             Format::Json => drilled.findings.iter().map(|finding| format!("{}\n", object(finding))).collect(),
@@ -75,7 +78,7 @@ fn replay(scene: Scene, text: &str) -> anyhow::Result<Exit> {
     let history: History =
         serde_json::from_str(text).map_err(|e| Error::usage("drill.malformed", format!("--history {text}: {e}")))?;
     let (_, run, back) = Theatre::new(&scene)?;
-    let expected = Expected::of(&scene, &run, &back)?;
+    let expected = Expected::of(&scene, &run, &back);
     let scene = Scene { listener: ui::listener(ui::Format::Text, Redactor::default()), ..scene };
     let (mut theatre, ..) = Theatre::new(&scene)?;
     let findings = drill::judge(&scene, &expected, &mut theatre, &history)?;
@@ -100,6 +103,7 @@ fn told(finding: &Finding) -> String {
         Broken::OtherEnd { differences } => {
             format!("neither done nor as before:\n    {}", differences.join("\n    "))
         }
+        Broken::NotAsKeptUp { services } => format!("not as before: {}", services.join("; ")),
         Broken::LeftBehind { what } => format!("left behind: {}", what.join(", ")),
         Broken::Stuck { code, message } => format!("stuck: {message} [{code}]"),
     };

@@ -103,7 +103,7 @@ impl Play {
 
 fn why(ended: &life::Ended, end: &End) -> (String, String) {
     match end {
-        End::Failed { code, message } => return (code.clone(), message.clone()),
+        End::Failed { code, message, .. } => return (code.clone(), message.clone()),
         End::Killed => return Default::default(),
         _ => {}
     }

@@ -1,14 +1,15 @@
 //! `pgscript drill`: a script is killed, and fails, at each of its moments, and is taken up again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::history::{Aim, End, Expected, History, Scene};
+use super::history::{self, Aim, End, Expected, History, Played, Scene};
 use super::instants::{Act, At, Moment, When};
-use super::invariants::Broken;
+use super::invariants::{self, Broken};
 use super::theatre::Theatre;
 use crate::world::side_by_side::up_to;
+use crate::world::sim::cluster::RowId;
 use crate::world::{Error, Result};
 
 /// A promise that a script breaks.
@@ -30,38 +31,78 @@ pub struct Drilled {
     pub findings: Vec<Finding>,
 }
 
-/// Every moment, forward and back: killed, and then resumed or rolled back; each change fails.
+/// Every moment, forward and back: killed, and then resumed or rolled back; each change fails. `step`: only what begins
+/// with that name is disturbed.
 ///
-/// Errors: `drill.not_done` where the script does not come to its end undisturbed.
-pub fn every_moment(scene: &Scene, jobs: usize) -> Result<Drilled> {
+/// A script that undisturbed does not come to its end, or not to a good one, is not disturbed at all.
+pub fn every_moment(scene: &Scene, jobs: usize, step: &str) -> Result<Drilled> {
     let (theatre, run, back) = Theatre::new(scene)?;
-    let expected = Expected::of(scene, &run, &back)?;
-    let moments = [&run.moments[0], &back.moments[1]];
-    let histories = histories(moments[0], moments[1]);
-    let drilled = Drilled {
-        histories: histories.len(),
-        moments: moments.map(Vec::len),
-        findings: play_all(scene, &expected, &histories, jobs.max(1), theatre)?,
-    };
-    Ok(drilled)
+    let of = |played: &Played, life: usize| played.moments.get(life).cloned().unwrap_or_default();
+    let moments = [of(&run, 0), of(&back, 1)];
+    let counts = [moments[0].len(), moments[1].len()];
+    let findings = undisturbed(scene, &run, &back);
+    if !findings.is_empty() {
+        return Ok(Drilled { histories: 2, moments: counts, findings });
+    }
+    let expected = Expected::of(scene, &run, &back);
+    let histories = histories(&moments[0], &moments[1], step);
+    let findings = play_all(scene, &expected, &histories, jobs.max(1), theatre)?;
+    Ok(Drilled { histories: histories.len() + 2, moments: counts, findings })
 }
 
-fn histories(forward: &[Moment], back: &[Moment]) -> Vec<History> {
+/// What is wrong although nothing has happened.
+fn undisturbed(scene: &Scene, run: &Played, back: &Played) -> Vec<Finding> {
+    let (ran, then_back) = (History::undisturbed(), History::undisturbed().then(Aim::Rollback, Vec::new()));
+    let old = invariants::owed(&back.world, Some(scene.original));
+    let mut found = of_end(scene, run, &End::Done, &ran, &invariants::owed(&run.world, None));
+    if found.is_empty() {
+        found = of_end(scene, back, &End::PutBack, &then_back, &old);
+    }
+    found
+}
+
+fn of_end(scene: &Scene, played: &Played, wanted: &End, history: &History, owed: &BTreeSet<RowId>) -> Vec<Finding> {
+    let last = played.moments.last().and_then(|moments| moments.last()).cloned().unwrap_or_else(nowhere);
+    let mut found: Vec<_> = played
+        .broken
+        .iter()
+        .map(|(life, moment, broken)| {
+            let moment = played.moments.get(*life).and_then(|moments| moments.get(*moment - 1));
+            (broken.clone(), moment.cloned().unwrap_or_else(nowhere))
+        })
+        .collect();
+    match &played.end {
+        end if end == wanted => {
+            found.extend(history::in_use(scene, &played.world, owed).into_iter().map(|broken| (broken, last.clone())));
+        }
+        End::Failed { code, message, step } => {
+            let moment = Moment { step: step.clone(), at: last.at };
+            found.push((Broken::Stuck { code: code.clone(), message: message.clone() }, moment));
+        }
+        other => {
+            let message = format!("undisturbed, it ends {other:?}");
+            found.push((Broken::Stuck { code: "drill.not_done".into(), message }, last));
+        }
+    }
+    found.into_iter().map(|(broken, moment)| Finding { broken, history: history.clone(), moment }).collect()
+}
+
+fn histories(forward: &[Moment], back: &[Moment], step: &str) -> Vec<History> {
     let mut histories = Vec::new();
-    for (when, act) in disturbances(forward) {
+    for (when, act) in disturbances(forward, step) {
         let disturbed = History::with(when, act);
         histories.push(disturbed.then(Aim::Resume, Vec::new()));
         histories.push(disturbed.then(Aim::Rollback, Vec::new()));
     }
-    for disturbance in disturbances(back) {
+    for disturbance in disturbances(back, step) {
         let disturbed = History::undisturbed().then(Aim::Rollback, vec![disturbance]);
         histories.push(disturbed.then(Aim::Rollback, Vec::new()));
     }
     histories
 }
 
-fn disturbances(moments: &[Moment]) -> impl Iterator<Item = (When, Act)> {
-    let numbered = moments.iter().enumerate();
+fn disturbances(moments: &[Moment], step: &str) -> impl Iterator<Item = (When, Act)> {
+    let numbered = moments.iter().enumerate().filter(move |(_, moment)| moment.step.starts_with(step));
     numbered.filter_map(|(index, moment)| Some((When::Moment(index + 1), disturbance(moment)?)))
 }
 
@@ -113,6 +154,7 @@ fn kind(broken: &Broken) -> String {
         Broken::NoCompleteCopy => "no complete copy".into(),
         Broken::RowsLost { .. } => "rows lost".into(),
         Broken::OtherEnd { differences } => differences.first().cloned().unwrap_or_default(),
+        Broken::NotAsKeptUp { services } => services.first().cloned().unwrap_or_default(),
         Broken::LeftBehind { what } => what.first().cloned().unwrap_or_default(),
         Broken::Stuck { code, .. } => code.clone(),
     }
@@ -141,6 +183,9 @@ fn disturbed(history: &History, moments: &[Vec<Moment>]) -> Moment {
         });
         moments.get(life)?.get(number.min()? - 1).cloned()
     };
-    let nowhere = Moment { step: String::new(), at: At::BeforeLine { line: 0 } };
-    history.0.iter().enumerate().find_map(of_life).unwrap_or(nowhere)
+    history.0.iter().enumerate().find_map(of_life).unwrap_or_else(nowhere)
+}
+
+fn nowhere() -> Moment {
+    Moment { step: String::new(), at: At::BeforeLine { line: 0 } }
 }

@@ -15,6 +15,7 @@ use crate::script::loader::Places;
 use crate::script::parameters::Given;
 use crate::script::source::Source;
 use crate::world::sim::State;
+use crate::world::sim::cluster::RowId;
 use crate::world::{Error, Result};
 
 /// What the program is started for.
@@ -112,7 +113,8 @@ pub fn end_of(stage: &Stage, ended: &Ended) -> Result<End> {
     if ended.is_killed {
         return Ok(End::Killed);
     }
-    let failed = |error: &Error| End::Failed { code: error.code.clone(), message: error.message.clone() };
+    let failed =
+        |error: &Error| End::Failed { code: error.code.clone(), message: error.message.clone(), step: String::new() };
     let driven = match &ended.outcome {
         Ok(driven) => driven,
         Err(error) => return Ok(failed(error)),
@@ -126,7 +128,10 @@ pub fn end_of(stage: &Stage, ended: &Ended) -> Result<End> {
         RunState::Refused => End::Nothing,
         _ => match &driven.outcome.failure {
             Some(failure) => End::Failed { code: failure.report.code.clone(), message: failure.report.message.clone() },
-            None => End::Failed { code: String::new(), message: driven.state.as_str().to_owned() },
+            None => {
+                let (code, step) = (String::new(), String::new());
+                End::Failed { code, message: driven.state.as_str().to_owned(), step }
+            }
         },
     })
 }
@@ -142,18 +147,14 @@ pub struct Expected {
 
 impl Expected {
     /// Of an undisturbed run, and of one that was then put back.
-    ///
-    /// Errors: `drill.not_done` where the script does not come to its end even then.
-    pub fn of(scene: &Scene, run: &Played, back: &Played) -> Result<Self> {
-        must_be(run, &End::Done, "run to its end")?;
-        must_be(back, &End::PutBack, "put back")?;
-        Ok(Self {
+    pub fn of(scene: &Scene, run: &Played, back: &Played) -> Self {
+        Self {
             original: Shape::of(&scene.world, scene.original),
             done: Shape::of(&run.world, scene.original),
             put_back: Shape::of(&back.world, scene.original),
             own_done: invariants::own(&run.world),
             own_put_back: invariants::own(&back.world),
-        })
+        }
     }
 
     /// What is broken in the end of a history that is over.
@@ -162,7 +163,7 @@ impl Expected {
         let shape = Shape::of(world, scene.original);
         let (shapes, own, owed) = match played.end {
             End::Killed => return Vec::new(),
-            End::Failed { ref code, ref message } => {
+            End::Failed { ref code, ref message, .. } => {
                 return vec![Broken::Stuck { code: code.clone(), message: message.clone() }];
             }
             End::Done => (vec![&self.done], &self.own_done, invariants::owed(world, None)),
@@ -181,22 +182,22 @@ impl Expected {
         if !left.is_empty() {
             broken.push(Broken::LeftBehind { what: left });
         }
-        let has: BTreeSet<_> = invariants::running_rows(world).collect();
-        let rows = owed.difference(&has).count();
-        if rows > 0 {
-            broken.push(Broken::RowsLost { rows });
-        }
+        broken.extend(in_use(scene, world, &owed));
         broken
     }
 }
 
-fn must_be(played: &Played, end: &End, what: &str) -> Result<()> {
-    if played.end == *end {
-        return Ok(());
+/// What is wrong with the stack when a run is over, whatever the script takes for right.
+pub fn in_use(scene: &Scene, world: &State, owed: &BTreeSet<RowId>) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let has: BTreeSet<_> = invariants::running_rows(world).collect();
+    let rows = owed.difference(&has).count();
+    if rows > 0 {
+        broken.push(Broken::RowsLost { rows });
     }
-    let why = match &played.end {
-        End::Failed { code, message } => format!("{message} [{code}]"),
-        other => format!("{other:?}"),
-    };
-    Err(Error::failed("drill.not_done", format!("undisturbed, the script can't be {what}: {why}")))
+    let services = invariants::not_kept_up(&scene.world, world);
+    if !services.is_empty() {
+        broken.push(Broken::NotAsKeptUp { services });
+    }
+    broken
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::world::container::{LABEL_HELPER, LOCK, OF_A_PROCESS};
+use crate::world::container::{LABEL_HELPER, LABEL_SERVICE, LOCK, OF_A_PROCESS};
 use crate::world::sim::State;
 use crate::world::sim::cluster::{Cluster, RowId};
 use crate::world::sim::state::{Container, Content, Tree};
@@ -19,6 +19,8 @@ pub enum Broken {
     RowsLost { rows: usize },
     /// The stack is neither as the undisturbed run leaves it nor as it was.
     OtherEnd { differences: Vec<String> },
+    /// The stack is in use again, but not all of it as it was kept up before.
+    NotAsKeptUp { services: Vec<String> },
     /// Something of the program's own is left.
     LeftBehind { what: Vec<String> },
     /// Neither going on nor going back comes to its end.
@@ -59,6 +61,29 @@ pub fn running_rows(world: &State) -> impl Iterator<Item = RowId> {
     let is_the_stacks = |c: &&Container| c.state == "running" && !c.labels.contains_key(LABEL_HELPER);
     let servers = world.containers.values().filter(is_the_stacks);
     servers.filter_map(|c| world.cluster(&c.id)).flat_map(Cluster::rows)
+}
+
+/// Containers of a stack that ran before and do not run now, or that nobody keeps up as before: by their service, which
+/// a deploy leaves, whatever becomes of the containers.
+pub fn not_kept_up(before: &State, now: &State) -> Vec<String> {
+    let service = |c: &Container| c.labels.get(LABEL_SERVICE).cloned().unwrap_or_else(|| c.name.clone());
+    let is_the_stacks = |c: &&Container| !c.labels.contains_key(LABEL_HELPER);
+    let mut found = Vec::new();
+    for was in before.containers.values().filter(is_the_stacks) {
+        let is_it = |c: &&Container| is_the_stacks(c) && service(c) == service(was);
+        let name = service(was);
+        match now.containers.values().find(is_it) {
+            None => found.push(format!("{name} is not there")),
+            Some(is) if was.state == "running" && is.state != "running" => {
+                found.push(format!("{name} is {}, and ran", is.state));
+            }
+            Some(is) if is.restart_policy != was.restart_policy => {
+                found.push(format!("{name} has restart policy {}, and had {}", is.restart_policy, was.restart_policy));
+            }
+            Some(_) => {}
+        }
+    }
+    found
 }
 
 /// What a stack looks like, without what is another each time (ids, times, numbers of clusters).

@@ -46,7 +46,7 @@ struct Beginning {
 const JOURNAL: &str = "journal.jsonl";
 
 impl<'s> Theatre<'s> {
-    /// Runs the script, undisturbed, and puts it back. Gives with it both as they were played.
+    /// Runs the script, undisturbed, and, where it came to its end, puts it back. Gives with it both as they were played.
     pub fn new(scene: &'s Scene) -> Result<(Self, Played, Played)> {
         let (dir, kept) = (store_dir()?, store_dir()?);
         let stage = Stage {
@@ -57,7 +57,7 @@ impl<'s> Theatre<'s> {
         };
         let mut theatre = Self { scene, stage, _dir: dir, kept, known: Vec::new() };
         let run = theatre.play_on(&History::undisturbed(), true)?;
-        let back = theatre.play_on(&History::undisturbed().then(Aim::Rollback, Vec::new()), true)?;
+        let back = theatre.play_on(&History::undisturbed().then(Aim::Rollback, Vec::new()), run.end == End::Done)?;
         Ok((theatre, run, back))
     }
 
@@ -84,7 +84,7 @@ impl<'s> Theatre<'s> {
             let ended = life.live(way)?;
             broken.extend(ended.broken.iter().map(|(moment, broken)| (number, *moment, broken.clone())));
             end = end_of(&self.stage, &ended)?;
-            if keeps {
+            if keeps && end != End::Nothing {
                 self.keep(course.snapshots(), &ended.moments, &ended.world)?;
             }
             world = ended.world;
