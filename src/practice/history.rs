@@ -105,6 +105,7 @@ pub enum End {
     Failed {
         code: String,
         message: String,
+        step: String,
     },
 }
 
@@ -127,7 +128,11 @@ pub fn end_of(stage: &Stage, ended: &Ended) -> Result<End> {
         RunState::RolledBack => End::PutBack,
         RunState::Refused => End::Nothing,
         _ => match &driven.outcome.failure {
-            Some(failure) => End::Failed { code: failure.report.code.clone(), message: failure.report.message.clone() },
+            Some(failure) => End::Failed {
+                code: failure.report.code.clone(),
+                message: failure.report.message.clone(),
+                step: failure.step.clone().unwrap_or_default(),
+            },
             None => {
                 let (code, step) = (String::new(), String::new());
                 End::Failed { code, message: driven.state.as_str().to_owned(), step }
