@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Exit, Format, Global};
 use crate::event::Silent;
-use crate::practice::drill::{self, Drilled, Finding};
+use crate::practice::drill::{self, Drilled, Finding, Plan};
 use crate::practice::{Broken, Expected, History, Scene, Theatre};
 use crate::script::parameters::Given;
 use crate::ui::{self, output};
@@ -34,6 +34,12 @@ pub struct Drill {
     /// Only what happens in steps whose names begin so.
     #[arg(long, value_name = "NAME", default_value = "")]
     step: String,
+    /// So many histories at random in place of every moment: two things happen in a row, and others are at work.
+    #[arg(long, value_name = "N")]
+    histories: Option<usize>,
+    /// What they are drawn from: the same seed draws the same ones.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
     /// Only this history, as `--format json` tells it; what is said in it is shown.
     #[arg(long, value_name = "JSON")]
     history: Option<String>,
@@ -65,7 +71,11 @@ impl Drill {
             return replay(scene, text);
         }
         let jobs = self.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-        let drilled = drill::every_moment(&scene, jobs, &self.step)?;
+        let plan = match self.histories {
+            Some(histories) => Plan::Random { seed: self.seed, histories },
+            None => Plan::EveryMoment { step: &self.step },
+        };
+        let drilled = drill::drill(&scene, jobs, plan)?;
         output::print(&match self.format {
             Format::Text => text(&drilled),
             Format::Json => drilled.findings.iter().map(|finding| format!("{}\n", object(finding))).collect(),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::history::{self, Aim, End, Expected, History, Played, Scene};
 use super::instants::{Act, At, Moment, When};
 use super::invariants::{self, Broken};
+use super::random::{Urn, shrink};
 use super::theatre::Theatre;
 use crate::world::side_by_side::up_to;
 use crate::world::sim::cluster::RowId;
@@ -31,11 +32,27 @@ pub struct Drilled {
     pub findings: Vec<Finding>,
 }
 
-/// Every moment, forward and back: killed, and then resumed or rolled back; each change fails. `step`: only what begins
-/// with that name is disturbed.
+/// Which histories are played.
+#[derive(Clone, Copy, Debug)]
+pub enum Plan<'p> {
+    /// Every moment, forward and back: killed, and then resumed or rolled back; each change fails. `step`: only what
+    /// begins with that name is disturbed.
+    EveryMoment { step: &'p str },
+    /// So many at random, which the seed repeats.
+    Random { seed: u64, histories: usize },
+}
+
+/// Every moment of the steps whose names begin so; see [`Plan`].
+///
+/// Errors: those of a run store that can't be written.
+pub fn every_moment(scene: &Scene, jobs: usize, step: &str) -> Result<Drilled> {
+    drill(scene, jobs, Plan::EveryMoment { step })
+}
+
+/// Drills a script.
 ///
 /// A script that undisturbed does not come to its end, or not to a good one, is not disturbed at all.
-pub fn every_moment(scene: &Scene, jobs: usize, step: &str) -> Result<Drilled> {
+pub fn drill(scene: &Scene, jobs: usize, plan: Plan<'_>) -> Result<Drilled> {
     let (theatre, run, back) = Theatre::new(scene)?;
     let of = |played: &Played, life: usize| played.moments.get(life).cloned().unwrap_or_default();
     let moments = [of(&run, 0), of(&back, 1)];
@@ -45,7 +62,13 @@ pub fn every_moment(scene: &Scene, jobs: usize, step: &str) -> Result<Drilled> {
         return Ok(Drilled { histories: 2, moments: counts, findings });
     }
     let expected = Expected::of(scene, &run, &back);
-    let histories = histories(&moments[0], &moments[1], step);
+    let histories = match plan {
+        Plan::EveryMoment { step } => histories(&moments[0], &moments[1], step),
+        Plan::Random { seed, histories } => {
+            let urn = Urn::of(&moments[0], &moments[1]);
+            (0..histories).map(|number| urn.draw(seed, number)).collect()
+        }
+    };
     let findings = play_all(scene, &expected, &histories, jobs.max(1), theatre)?;
     Ok(Drilled { histories: histories.len() + 2, moments: counts, findings })
 }
@@ -145,11 +168,15 @@ fn play_all(
     })?;
     let mut found: Vec<_> = found.into_inner().unwrap_or_else(|e| e.into_inner()).into_values().collect();
     found.sort_by_key(|(index, _)| *index);
-    Ok(found.into_iter().map(|(_, finding)| finding).collect())
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (mut theatre, ..) = Theatre::new(scene)?;
+    found.into_iter().map(|(_, finding)| shrink(scene, expected, &mut theatre, finding)).collect()
 }
 
 /// Findings of one kind in one step are one.
-fn kind(broken: &Broken) -> String {
+pub fn kind(broken: &Broken) -> String {
     match broken {
         Broken::NoCompleteCopy => "no complete copy".into(),
         Broken::RowsLost { .. } => "rows lost".into(),

@@ -21,6 +21,8 @@ pub enum Act {
     Fail,
     /// Somebody else does this.
     Deed(Deed),
+    /// The machine goes down with the program, and what nobody has synced is lost, of the journal too.
+    PowerCut,
 }
 
 impl fmt::Display for Act {
@@ -29,6 +31,7 @@ impl fmt::Display for Act {
             Self::Kill => f.write_str("killed"),
             Self::Fail => f.write_str("failing"),
             Self::Deed(deed) => write!(f, "{deed:?}"),
+            Self::PowerCut => f.write_str("without power"),
         }
     }
 }
@@ -118,6 +121,7 @@ struct Counted {
     steps: Vec<String>,
     synced: u64,
     broken: Vec<(usize, Broken)>,
+    is_cut: bool,
     /// Of each moment after which the world or the journal is another one; `None` where nobody wants them.
     snapshots: Option<Vec<Snapshot>>,
 }
@@ -133,6 +137,7 @@ impl Course {
                 steps: Vec::new(),
                 synced: 0,
                 broken: Vec::new(),
+                is_cut: false,
                 snapshots: None,
             }),
         }
@@ -161,11 +166,6 @@ impl Course {
         self.state().broken.clone()
     }
 
-    /// Up to how many bytes the journal is on the disk.
-    pub fn synced(&self) -> u64 {
-        self.state().synced
-    }
-
     /// A moment has come. `world` where it is one of a change, which is what can be told of the world then.
     fn at(&self, at: At, world: Option<&mut State>) -> Result<()> {
         if self.sim.is_killed() {
@@ -188,11 +188,11 @@ impl Course {
         let mut result = Ok(());
         for (_, act) in happening {
             match act {
-                Act::Kill => {
-                    self.sim.kill();
-                    // The script itself must not go on either.
-                    self.cancel.cancel();
-                    result = Err(killed());
+                Act::Kill => result = Err(self.kill()),
+                Act::PowerCut => {
+                    result = Err(self.kill());
+                    self.state().is_cut = true;
+                    deeds.push(Deed::PowerCut);
                 }
                 Act::Fail if is_change => result = Err(Error::failed("sim.failed", "this fails here")),
                 Act::Fail => {}
@@ -204,6 +204,19 @@ impl Course {
             None => self.sim.arrange(|world| self.end_moment(is_after, &deeds, world))?,
         }
         result
+    }
+
+    fn kill(&self) -> Error {
+        self.sim.kill();
+        // The script itself must not go on either.
+        self.cancel.cancel();
+        killed()
+    }
+
+    /// Bytes of the journal that a power cut has left; `None` where there was none.
+    pub fn cut(&self) -> Option<u64> {
+        let state = self.state();
+        state.is_cut.then_some(state.synced)
     }
 
     fn end_moment(&self, is_after: bool, deeds: &[Deed], world: &mut State) {

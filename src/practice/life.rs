@@ -1,5 +1,6 @@
 //! One process of the program in a simulated world.
 
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,6 +84,9 @@ impl<'s> Life<'s> {
             Way::Rollback(place) => drive::rollback(&setup, &place, None, &[], Changes::Refuse),
         };
         drop(setup);
+        if let Some(length) = self.course.cut() {
+            cut_journal(&self.stage.store, length)?;
+        }
         let is_killed = self.sim.is_killed();
         let (moments, broken) = (self.course.moments(), self.course.broken());
         Ok(Ended { world: self.sim.into_state()?, outcome, is_killed, moments, broken })
@@ -91,6 +95,16 @@ impl<'s> Life<'s> {
     fn setup(&self) -> Setup {
         setup(self.stage, self.sim.clone(), self.cancel.clone(), self.course.clone() as Arc<dyn Instants>)
     }
+}
+
+/// Takes from the journal what nobody had synced.
+fn cut_journal(store: &Store, length: u64) -> Result<()> {
+    for place in store.runs()? {
+        let path = place.journal();
+        let cut = OpenOptions::new().write(true).open(&path).and_then(|journal| journal.set_len(length));
+        cut.map_err(|e| Error::io("cut", path.display(), &e))?;
+    }
+    Ok(())
 }
 
 /// What the program has in a simulated world.

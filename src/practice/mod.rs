@@ -9,6 +9,7 @@ pub mod history;
 pub mod instants;
 pub mod invariants;
 pub mod life;
+pub mod random;
 pub mod testing;
 pub mod theatre;
 

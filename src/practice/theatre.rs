@@ -12,7 +12,7 @@ use super::life::{Life, Stage, Way, only_run};
 use crate::run::frozen;
 use crate::run::history::State as RunState;
 use crate::run::store::Store;
-use crate::world::sim::State;
+use crate::world::sim::{Deed, State};
 use crate::world::{Error, Result};
 
 /// A run store, and an undisturbed run with its way back in it, of which every moment is known: a history that begins
@@ -158,16 +158,21 @@ impl<'s> Theatre<'s> {
         let mut moments: Vec<_> = before.iter().map(|known| known.moments.clone()).collect();
         let snapshot = self.known.get(whole).and_then(|known| {
             let planned = history.0.get(whole).filter(|planned| planned.aim == aims[whole])?;
-            let [(When::Moment(number), Act::Kill)] = planned.acts[..] else { return None };
-            // Before the first moment that leaves anything there is nothing to begin with.
-            let is_it = |snapshot: &&Snapshot| snapshot.moment == number && snapshot.journal > 0;
-            Some((known, known.snapshots.iter().find(is_it)?))
+            let [(When::Moment(number), act @ (Act::Kill | Act::PowerCut))] = &planned.acts[..] else { return None };
+            // At any other moment there is still what the last one has left. Before the run has a journal there is
+            // nothing to begin with.
+            let is_it = |snapshot: &&Snapshot| snapshot.moment <= *number && snapshot.journal > 0;
+            Some((known, known.snapshots.iter().rfind(is_it)?, *number, *act == Act::PowerCut))
         });
-        if let Some((known, snapshot)) = snapshot {
-            moments.push(known.moments[..snapshot.moment].to_vec());
+        if let Some((known, snapshot, number, is_cut)) = snapshot {
+            moments.push(known.moments[..number.min(known.moments.len())].to_vec());
             let length = usize::try_from(snapshot.journal).unwrap_or(usize::MAX).min(known.journal.len());
             self.lay(&known.journal[..length])?;
-            return Ok(Beginning { lives: whole + 1, world: snapshot.world.clone(), moments });
+            let mut world = snapshot.world.clone();
+            if is_cut {
+                world.deed(&Deed::PowerCut);
+            }
+            return Ok(Beginning { lives: whole + 1, world, moments });
         }
         let Some(last) = before.last() else {
             return Ok(Beginning { lives: 0, world: self.scene.world.clone(), moments });

@@ -74,6 +74,9 @@ pub struct Mount {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     pub network: String,
+    /// Of the network that it has joined, which may be gone; empty before its first start, and in older journals.
+    #[serde(default)]
+    pub network_id: String,
     pub ip: String,
     pub aliases: Vec<String>,
     /// What was asked for there, beside the aliases.

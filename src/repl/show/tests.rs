@@ -69,6 +69,7 @@ fn container(name: &str) -> Container {
         }],
         networks: vec![Attachment {
             network: "primero_default".into(),
+            network_id: String::new(),
             ip: "172.18.0.2".into(),
             aliases: vec!["database".into(), "db".into()],
             endpoint: Default::default(),

@@ -78,7 +78,6 @@ impl State {
             health_check: body.get("Healthcheck").filter(|check| check.is_object()).cloned(),
             mounts,
             networks: attachments(&network_mode, &networks),
-            network_ids: BTreeMap::new(),
             network_mode,
             restart_policy,
             state: "created".into(),
@@ -208,6 +207,7 @@ fn host_name(state: &State, id: &str, network_mode: &str) -> String {
 fn attachments(mode: &str, requested: &[(String, Value)]) -> Vec<Attachment> {
     let place = |network: &str, wishes: &Value| Attachment {
         network: network.to_owned(),
+        network_id: String::new(),
         ip: String::new(),
         aliases: words(wishes.get("Aliases")),
         endpoint: endpoint(wishes),

@@ -111,19 +111,17 @@ impl State {
             let reason = format!("endpoint with name {} already exists in network {}", found.name, network.name);
             return Err(refused(&action, 403, &reason));
         }
-        let (ip, aliases, endpoint) = (String::new(), aliases.to_vec(), options.clone());
-        let mut place = Attachment { network: network.name.clone(), ip, aliases, endpoint };
+        let (ip, network_id, aliases) = (String::new(), String::new(), aliases.to_vec());
+        let endpoint = options.clone();
+        let mut place = Attachment { network: network.name.clone(), network_id, ip, aliases, endpoint };
         if found.is_up() {
             place.ip = self.address(&network, &found, &place, &action)?;
+            place.network_id = network.id.clone();
         }
         let Some(container) = self.container_mut(&found.id) else { return Ok(()) };
         container.networks.retain(|place| place.network != network.name && place.network != "none");
         container.networks.push(place);
         container.networks.sort_by(|a, b| a.network.cmp(&b.network));
-        container.network_ids.remove(&network.name);
-        if found.is_up() {
-            container.network_ids.insert(network.name, network.id);
-        }
         Ok(())
     }
 
@@ -136,7 +134,6 @@ impl State {
         let Some(container) = self.container_mut(&id) else { return Ok(()) };
         let before = container.networks.len();
         container.networks.retain(|place| place.network != known);
-        container.network_ids.remove(&known);
         match before == container.networks.len() {
             false => Ok(()),
             true if is_gone => Err(refused(&action, 404, &format!("network {network} not found"))),
@@ -151,7 +148,7 @@ impl State {
         let Some(container) = self.container(id).cloned() else { return Ok(()) };
         let mut joined = Vec::new();
         for place in &container.networks {
-            let known = container.network_ids.get(&place.network).unwrap_or(&place.network);
+            let known = if place.network_id.is_empty() { &place.network } else { &place.network_id };
             let network = self.known_network(known, action)?.clone();
             let ip = self.address(&network, &container, place, action)?;
             joined.push((ip, network));
@@ -160,7 +157,7 @@ impl State {
         for (place, (ip, network)) in container.networks.iter_mut().zip(joined) {
             place.ip = ip;
             if !PREDEFINED.contains(&network.name.as_str()) {
-                container.network_ids.insert(network.name, network.id);
+                place.network_id = network.id;
             }
         }
         Ok(())

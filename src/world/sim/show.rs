@@ -77,7 +77,7 @@ impl State {
     fn endpoint(&self, container: &Container, place: &Attachment) -> Value {
         let asked = &place.endpoint;
         let network = self.find_network(&place.network).map(|network| network.id.clone());
-        let known = container.network_ids.get(&place.network).cloned();
+        let known = Some(place.network_id.clone()).filter(|id| !id.is_empty());
         let mut aliases = place.aliases.clone();
         if !["bridge", "host", "none"].contains(&place.network.as_str()) {
             // The engine adds the short id by itself.

@@ -96,9 +96,6 @@ pub struct Container {
     pub health_check: Option<Value>,
     pub mounts: Vec<Mount>,
     pub networks: Vec<Attachment>,
-    /// Ids of the networks it was in when it last ran, by their names: it can't be started in another one of that name.
-    #[serde(default)]
-    pub network_ids: BTreeMap<String, String>,
     /// See [`network_mode`](crate::world::container::Container::network_mode).
     pub network_mode: String,
     pub restart_policy: String,

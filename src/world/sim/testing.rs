@@ -142,6 +142,7 @@ fn container(id: &str, name: &str, major: u32, volume: &str) -> Container {
     };
     let attachment = Attachment {
         network: "bridge".into(),
+        network_id: String::new(),
         ip: "172.17.0.2".into(),
         aliases: Vec::new(),
         endpoint: EndpointOptions::default(),
@@ -161,7 +162,6 @@ fn container(id: &str, name: &str, major: u32, volume: &str) -> Container {
         health_check: None,
         mounts: vec![mount],
         networks: vec![attachment],
-        network_ids: BTreeMap::new(),
         network_mode: "bridge".into(),
         restart_policy: "no".into(),
         state: "running".into(),

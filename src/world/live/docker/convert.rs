@@ -63,6 +63,7 @@ fn attachments(id: &str, networks: Option<HashMap<String, models::EndpointSettin
     let attachment = |(network, settings): (String, models::EndpointSettings)| Attachment {
         network,
         endpoint: endpoint_options(&settings),
+        network_id: text(settings.network_id),
         ip: text(settings.ip_address),
         aliases: chosen_aliases(id, settings.aliases.unwrap_or_default()),
     };
