@@ -142,6 +142,7 @@ fn a_run_container_is_removed_when_cancelled_and_stays_when_the_program_is_kille
         }
     }
     let (engine, heard) = engine();
+    engine.context.owner.live_as("one life");
     let before = engine.containers(&ContainerFilter::default()).unwrap().len();
     let cancel = engine.context.cancel.clone();
     let canceller = std::thread::spawn(move || {
@@ -160,7 +161,9 @@ fn a_run_container_is_removed_when_cancelled_and_stays_when_the_program_is_kille
     assert_eq!(sim.arrange(|state| state.containers.len()).unwrap(), before + 1);
     assert!(heard.0.lock().unwrap().is_empty());
     // The program that comes after it finds what it has left.
-    let context = Context { sim: Sim::in_memory(sim.into_state().unwrap()), ..engine.context };
+    let (sim, owner) = (Sim::in_memory(sim.into_state().unwrap()), Owner::default());
+    owner.live_as("another life");
+    let context = Context { sim, owner, ..engine.context };
     let next = Containers::new(context);
     assert_eq!(next.containers(&ContainerFilter::default()).unwrap().len(), before);
 }
