@@ -22,7 +22,9 @@ fn main() -> io::Result<()> {
 fn rhai_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(directory)?.map(|entry| entry.map(|e| e.path()));
     let mut paths: Vec<_> = entries.collect::<io::Result<_>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "rhai"));
+    // Their tests stay here.
+    let is_shipped = |name: &str| name.ends_with(".rhai") && !name.ends_with("_test.rhai");
+    paths.retain(|path| path.file_name().is_some_and(|name| is_shipped(&name.to_string_lossy())));
     paths.sort();
     Ok(paths)
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Exit, Format};
+use crate::practice::testing;
 use crate::script::loader::Places;
 use crate::script::shipped::{self, Kind};
 use crate::ui::output;
@@ -70,7 +71,8 @@ fn rhai_files(directory: &Path) -> Result<Vec<std::path::PathBuf>> {
         entries => entries.map_err(|e| Error::io("list", directory.display(), &e))?,
     };
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "rhai"));
+    let is_listed = |name: &str| name.ends_with(".rhai") && !name.ends_with(testing::ENDING);
+    paths.retain(|path| path.file_name().is_some_and(|name| is_listed(&name.to_string_lossy())));
     paths.sort();
     Ok(paths)
 }

@@ -234,12 +234,18 @@ fn lives(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
             play.live(Way::Run(source), Given { file, ..Given::default() })
         },
     );
-    declare(ns, play, "resume() -> Map", "Resumes the run of this test; gives what sim::run gives.", |play, _| {
-        let place = life::only_run(&play.0.stage.store)?;
-        play.live(Way::Resume(place), Given::default())
-    });
-    declare(ns, play, "rollback() -> Map", "Rolls the run of this test back; see sim::resume.", |play, _| {
-        let place = life::only_run(&play.0.stage.store)?;
+    declare(
+        ns,
+        play,
+        "resume() -> Map",
+        "Resumes the newest run of this test; gives what sim::run gives.",
+        |play, _| {
+            let place = life::newest_run(&play.0.stage.store)?;
+            play.live(Way::Resume(place), Given::default())
+        },
+    );
+    declare(ns, play, "rollback() -> Map", "Rolls the newest run of this test back; see sim::resume.", |play, _| {
+        let place = life::newest_run(&play.0.stage.store)?;
         play.live(Way::Rollback(place), Given::default())
     });
     declare(

@@ -1,7 +1,6 @@
 //! One process of the program in a simulated world.
 
 use std::fs::OpenOptions;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -147,11 +146,9 @@ impl Prompter for Agreeing {
     }
 }
 
-/// The one run of a store that was made for it.
-pub fn only_run(store: &Store) -> Result<Place> {
-    let mut runs = store.runs()?;
-    match (runs.pop(), runs.is_empty()) {
-        (Some(place), true) => Ok(place),
-        _ => Err(Error::failed("run.not_found", format!("not one run in {}", Path::new(store.root()).display()))),
-    }
+/// The newest run of a store.
+///
+/// Errors: `run.not_found` where it has none.
+pub fn newest_run(store: &Store) -> Result<Place> {
+    store.runs()?.pop().ok_or_else(|| Error::failed("run.not_found", format!("no run in {}", store.root().display())))
 }

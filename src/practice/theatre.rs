@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::history::{Aim, End, History, Planned, Played, Scene, end_of};
 use super::instants::{Act, Moment, Snapshot, When};
-use super::life::{Life, Stage, Way, only_run};
+use super::life::{Life, Stage, Way, newest_run};
 use crate::run::frozen;
 use crate::run::history::State as RunState;
 use crate::run::store::Store;
@@ -101,7 +101,7 @@ impl<'s> Theatre<'s> {
         if self.stage.store.runs()?.is_empty() {
             return Ok(None);
         }
-        let place = only_run(&self.stage.store)?;
+        let place = newest_run(&self.stage.store)?;
         let history = place.sound_history()?;
         let state = history.state();
         let goes_on = match aim {
@@ -120,7 +120,7 @@ impl<'s> Theatre<'s> {
         if self.stage.store.runs()?.is_empty() {
             return Ok(End::Nothing);
         }
-        Ok(match only_run(&self.stage.store)?.sound_history()?.state() {
+        Ok(match newest_run(&self.stage.store)?.sound_history()?.state() {
             RunState::Done => End::Done,
             RunState::RolledBack => End::PutBack,
             _ => End::Nothing,
@@ -136,7 +136,7 @@ impl<'s> Theatre<'s> {
 
     /// Keeps what a life was that nothing has happened to.
     fn keep(&mut self, snapshots: Vec<Snapshot>, moments: &[Moment], world: &State) -> Result<()> {
-        let place = only_run(&self.stage.store)?;
+        let place = newest_run(&self.stage.store)?;
         let failed = |e: std::io::Error| Error::io("keep", place.dir.display(), &e);
         let journal = fs::read(place.dir.join(JOURNAL)).map_err(failed)?;
         if self.known.is_empty() {

@@ -40,12 +40,15 @@ const SIDE_BY_SIDE: usize = 2;
 const DUMP: &str = "strategy=dump";
 const COPY: &str = "strategy=pg_upgrade";
 
+/// Every instant is tried in the simulated world: see tests/drill.rs.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn killed_at_any_instant_the_upgrade_goes_forward_and_back() {
     upgrades("matrix", DUMP);
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn killed_at_any_instant_the_upgrade_of_a_copy_goes_forward_and_back() {
     upgrades("matrix of the copy", COPY);
 }
