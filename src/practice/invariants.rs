@@ -81,17 +81,17 @@ pub fn not_kept_up(before: &State, now: &State) -> Vec<String> {
     let mut found = Vec::new();
     for was in before.containers.values().filter(is_the_stacks) {
         let name = service(was);
-        let has_lost_its_server = served.contains(&name) && !serves.contains(&name);
-        match now.containers.values().find(|c| is_the_stacks(c) && service(c) == name) {
-            None => found.push(format!("{name} is not there")),
-            Some(is) if was.state == "running" && is.state != "running" => {
-                found.push(format!("{name} is {}, and ran", is.state));
-            }
-            Some(is) if is.restart_policy != was.restart_policy => {
-                found.push(format!("{name} has restart policy {}, and had {}", is.restart_policy, was.restart_policy));
-            }
-            Some(_) if has_lost_its_server => found.push(format!("{name} is not let in by the server, and was")),
-            Some(_) => {}
+        let Some(is) = now.containers.values().find(|c| is_the_stacks(c) && service(c) == name) else {
+            found.push(format!("{name} is not there"));
+            continue;
+        };
+        if is.restart_policy != was.restart_policy {
+            found.push(format!("{name} has restart policy {}, and had {}", is.restart_policy, was.restart_policy));
+        }
+        if was.state == "running" && is.state != "running" {
+            found.push(format!("{name} is {}, and ran", is.state));
+        } else if served.contains(&name) && !serves.contains(&name) {
+            found.push(format!("{name} is not let in by the server, and was"));
         }
     }
     found
