@@ -81,7 +81,7 @@ fn the_password_step_is_forgotten() {
         "        psql::set_password(server, role, password);\n        psql::login(server, role, password, database);\n";
     let wait = "    stack::wait_application(now.database, psql::server(now.database, #{ user: site.user }), \
                 application_wait,\n        dir + \"/application.json\", plan.refused);\n";
-    let drilled = edited(&[of_image.clone()], &[DUMP], "prove the login");
+    let drilled = edited(std::slice::from_ref(&of_image), &[DUMP], "prove the login");
     assert!(drilled.findings.is_empty(), "where the step is there: {:#?}", drilled.findings);
     let drilled = edited(&[of_image, edit(PRIMERO, set, ""), edit(UPGRADE, wait, "")], &[DUMP], "prove the login");
     finds(&drilled, "deploy the new version", not_kept_up("application is not let in"));

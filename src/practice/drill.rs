@@ -35,7 +35,8 @@ pub struct Drilled {
 /// Every moment, forward and back: killed, and then resumed or rolled back; each change fails. `step`: only what begins
 /// with that name is disturbed.
 ///
-/// A script that undisturbed does not come to its end, or not to a good one, is not disturbed at all.
+/// A script that undisturbed does not come to its end, or not to a good one, is disturbed only to find out where in the
+/// run the way back is lost.
 pub fn every_moment(scene: &Scene, jobs: usize, step: &str) -> Result<Drilled> {
     let (mut theatre, run, back) = Theatre::new(scene)?;
     let of = |played: &Played, life: usize| played.moments.get(life).cloned().unwrap_or_default();
