@@ -92,7 +92,7 @@ impl Play {
             End::Done => "done",
             End::PutBack => "put back",
             End::Nothing => "refused",
-            End::Failed { .. } => "failed",
+            End::Failed(_) => "failed",
         };
         let (code, message) = why(&ended, &end);
         self.0.sim.arrange(|state| *state = ended.world)?;
@@ -103,7 +103,7 @@ impl Play {
 
 fn why(ended: &life::Ended, end: &End) -> (String, String) {
     match end {
-        End::Failed { code, message, .. } => return (code.clone(), message.clone()),
+        End::Failed(failed) => return (failed.code.clone(), failed.message.clone()),
         End::Killed => return Default::default(),
         _ => {}
     }

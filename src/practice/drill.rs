@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::history::{self, Aim, End, Expected, History, Played, Scene};
+use super::history::{self, Aim, End, Expected, Failed, History, Played, Scene};
 use super::instants::{Act, At, Moment, When};
 use super::invariants::{self, Broken};
 use super::random::{Urn, shrink};
 use super::theatre::Theatre;
 use crate::world::side_by_side::up_to;
+use crate::world::sim::State;
 use crate::world::sim::cluster::RowId;
 use crate::world::{Error, Result};
 
@@ -51,13 +52,17 @@ pub fn every_moment(scene: &Scene, jobs: usize, step: &str) -> Result<Drilled> {
 
 /// Drills a script.
 ///
-/// A script that undisturbed does not come to its end, or not to a good one, is not disturbed at all.
+/// A script that undisturbed does not come to its end, or not to a good one, is disturbed only to find out where in the
+/// run the way back is lost.
 pub fn drill(scene: &Scene, jobs: usize, plan: Plan<'_>) -> Result<Drilled> {
-    let (theatre, run, back) = Theatre::new(scene)?;
+    let (mut theatre, run, back) = Theatre::new(scene)?;
     let of = |played: &Played, life: usize| played.moments.get(life).cloned().unwrap_or_default();
     let moments = [of(&run, 0), of(&back, 1)];
     let counts = [moments[0].len(), moments[1].len()];
-    let findings = undisturbed(scene, &run, &back);
+    let mut findings = undisturbed_run(scene, &theatre, &run);
+    if findings.is_empty() {
+        findings = undisturbed_back(scene, &mut theatre, &back, &moments[0])?;
+    }
     if !findings.is_empty() {
         return Ok(Drilled { histories: 2, moments: counts, findings });
     }
@@ -73,41 +78,96 @@ pub fn drill(scene: &Scene, jobs: usize, plan: Plan<'_>) -> Result<Drilled> {
     Ok(Drilled { histories: histories.len() + 2, moments: counts, findings })
 }
 
-/// What is wrong although nothing has happened.
-fn undisturbed(scene: &Scene, run: &Played, back: &Played) -> Vec<Finding> {
-    let (ran, then_back) = (History::undisturbed(), History::undisturbed().then(Aim::Rollback, Vec::new()));
-    let old = invariants::owed(&back.world, Some(scene.original));
-    let mut found = of_end(scene, run, &End::Done, &ran, &invariants::owed(&run.world, None));
-    if found.is_empty() {
-        found = of_end(scene, back, &End::PutBack, &then_back, &old);
+/// What is wrong with a run although nothing has happened to it: where it fails, or since when it has been so.
+fn undisturbed_run(scene: &Scene, theatre: &Theatre<'_>, run: &Played) -> Vec<Finding> {
+    let owed = invariants::owed(&run.world, None);
+    let is_so =
+        |world: &State, broken: &Broken| history::in_use(scene, world, &owed).iter().any(|now| now.contains(broken));
+    let found = wrong(scene, run, &End::Done, &owed).into_iter().map(|(broken, moment)| {
+        let since = || theatre.since(0, |world| is_so(world, &broken)).cloned();
+        let moment = moment.or_else(since).unwrap_or_else(|| last(run));
+        Finding { broken, history: History::undisturbed(), moment }
+    });
+    found.collect()
+}
+
+/// What is wrong with the way back although nothing has happened to it: where it fails, or where the run was when it
+/// was lost.
+fn undisturbed_back(
+    scene: &Scene,
+    theatre: &mut Theatre<'_>,
+    back: &Played,
+    forward: &[Moment],
+) -> Result<Vec<Finding>> {
+    let found = wrong_back(scene, back);
+    if !found.is_empty() && found.iter().all(|(_, moment)| moment.is_none()) {
+        let lost = where_back_is_lost(scene, theatre, forward)?;
+        if !lost.is_empty() {
+            return Ok(lost);
+        }
     }
+    let history = History::undisturbed().then(Aim::Rollback, Vec::new());
+    let found = found.into_iter().map(|(broken, moment)| {
+        let moment = moment.unwrap_or_else(|| last(back));
+        Finding { broken, history: history.clone(), moment }
+    });
+    Ok(found.collect())
+}
+
+fn wrong_back(scene: &Scene, back: &Played) -> Vec<(Broken, Option<Moment>)> {
+    wrong(scene, back, &End::PutBack, &invariants::owed(&back.world, Some(scene.original)))
+}
+
+/// Finds a moment of a run whose way back is wrong in the end: killed there it can't go back, killed at the one before
+/// it can.
+fn where_back_is_lost(scene: &Scene, theatre: &mut Theatre<'_>, forward: &[Moment]) -> Result<Vec<Finding>> {
+    let kills: Vec<_> = disturbances(forward, "").filter(|(_, act)| *act == Act::Kill).collect();
+    let (mut right, mut lost, mut findings) = (0, kills.len(), Vec::new());
+    while right < lost {
+        let middle = (right + lost) / 2;
+        let (when, act) = kills[middle].clone();
+        let history = History::with(when, act).then(Aim::Rollback, Vec::new());
+        let played = theatre.play(&history)?;
+        let found = match played.end {
+            End::Nothing => Vec::new(),
+            _ => wrong_back(scene, &played),
+        };
+        if found.is_empty() {
+            right = middle + 1;
+            continue;
+        }
+        lost = middle;
+        let moment = disturbed(&history, &played.moments);
+        let found =
+            found.into_iter().map(|(broken, _)| Finding { broken, history: history.clone(), moment: moment.clone() });
+        findings = found.collect();
+    }
+    Ok(findings)
+}
+
+/// What is wrong with a history to which nothing more happened; and at which moment, where that is known.
+fn wrong(scene: &Scene, played: &Played, wanted: &End, owed: &BTreeSet<RowId>) -> Vec<(Broken, Option<Moment>)> {
+    let at = |life: usize, number: usize| played.moments.get(life)?.get(number.checked_sub(1)?).cloned();
+    let mut found: Vec<_> =
+        played.broken.iter().map(|(life, number, broken)| (broken.clone(), at(*life, *number))).collect();
+    if played.end == *wanted {
+        found.extend(history::in_use(scene, &played.world, owed).into_iter().map(|broken| (broken, None)));
+        return found;
+    }
+    let otherwise = || Failed {
+        code: "drill.not_done".into(),
+        message: format!("undisturbed, it ends {:?}", played.end),
+        step: String::new(),
+    };
+    let failed = played.failed.clone().unwrap_or_else(otherwise);
+    let step = Some(failed.step.clone()).filter(|step| !step.is_empty());
+    let moment = step.map(|step| Moment { step, at: last(played).at });
+    found.push((failed.into(), moment));
     found
 }
 
-fn of_end(scene: &Scene, played: &Played, wanted: &End, history: &History, owed: &BTreeSet<RowId>) -> Vec<Finding> {
-    let last = played.moments.last().and_then(|moments| moments.last()).cloned().unwrap_or_else(nowhere);
-    let mut found: Vec<_> = played
-        .broken
-        .iter()
-        .map(|(life, moment, broken)| {
-            let moment = played.moments.get(*life).and_then(|moments| moments.get(*moment - 1));
-            (broken.clone(), moment.cloned().unwrap_or_else(nowhere))
-        })
-        .collect();
-    match &played.end {
-        end if end == wanted => {
-            found.extend(history::in_use(scene, &played.world, owed).into_iter().map(|broken| (broken, last.clone())));
-        }
-        End::Failed { code, message, step } => {
-            let moment = Moment { step: step.clone(), at: last.at };
-            found.push((Broken::Stuck { code: code.clone(), message: message.clone() }, moment));
-        }
-        other => {
-            let message = format!("undisturbed, it ends {other:?}");
-            found.push((Broken::Stuck { code: "drill.not_done".into(), message }, last));
-        }
-    }
-    found.into_iter().map(|(broken, moment)| Finding { broken, history: history.clone(), moment }).collect()
+fn last(played: &Played) -> Moment {
+    played.moments.last().and_then(|moments| moments.last()).cloned().unwrap_or_else(nowhere)
 }
 
 fn histories(forward: &[Moment], back: &[Moment], step: &str) -> Vec<History> {
@@ -194,11 +254,20 @@ pub fn judge(scene: &Scene, expected: &Expected, theatre: &mut Theatre<'_>, hist
     let moment = disturbed(history, &played.moments);
     let mut broken: Vec<_> = played.broken.iter().map(|(_, _, broken)| broken.clone()).collect();
     broken.extend(expected.judge(scene, &played));
+    if played.end == End::PutBack && is_to_go_forward(history) {
+        broken.extend(played.failed.clone().map(Broken::from));
+    }
     if matches!(played.end, End::Failed { .. }) && history.0.last().is_some_and(|life| life.aim == Aim::Resume) {
         let back = theatre.play(&history.then(Aim::Rollback, Vec::new()))?;
         broken.extend(expected.judge(scene, &back));
     }
     Ok(broken.into_iter().map(|broken| Finding { broken, history: history.clone(), moment: moment.clone() }).collect())
+}
+
+/// Whether nothing has failed in it, and it was resumed in the end: then it comes to what it would have come to.
+fn is_to_go_forward(history: &History) -> bool {
+    let mut acts = history.0.iter().flat_map(|life| &life.acts);
+    history.0.last().is_some_and(|life| life.aim == Aim::Resume) && acts.all(|(_, act)| *act == Act::Kill)
 }
 
 /// The moment at which something first happened.

@@ -11,12 +11,13 @@ use super::invariants::{self, Broken, Shape};
 use super::life::{Ended, Stage};
 use crate::event::Listener;
 use crate::run::history::State as RunState;
+use crate::script::execute::{Aftermath, Failure};
 use crate::script::loader::Places;
 use crate::script::parameters::Given;
 use crate::script::source::Source;
+use crate::world::Result;
 use crate::world::sim::State;
 use crate::world::sim::cluster::RowId;
-use crate::world::{Error, Result};
 
 /// What the program is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +91,16 @@ pub struct Played {
     /// What was broken, at which moment of which life (both counted from 0).
     pub broken: Vec<(usize, usize, Broken)>,
     pub end: End,
+    /// Why the last life did not come to what it was for, whatever became of the run then.
+    pub failed: Option<Failed>,
+}
+
+/// What failed; the step is empty outside of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    pub code: String,
+    pub message: String,
+    pub step: String,
 }
 
 /// Where the run stands when a history is over.
@@ -102,11 +113,41 @@ pub enum End {
     Done,
     PutBack,
     /// It failed, and can be taken up again.
-    Failed {
-        code: String,
-        message: String,
-        step: String,
-    },
+    Failed(Failed),
+}
+
+impl Failed {
+    /// Of a life that failed; `None` of one that did not, or that was killed.
+    pub fn of(ended: &Ended) -> Option<Self> {
+        match &ended.outcome {
+            _ if ended.is_killed => None,
+            Ok(driven) => driven.outcome.failure.as_ref().map(Self::of_script),
+            Err(error) => Some(Self { code: error.code.clone(), message: error.message.clone(), step: String::new() }),
+        }
+    }
+
+    /// Of a run that is not over although nothing says why.
+    fn standing(state: RunState) -> Self {
+        Self { code: String::new(), message: state.as_str().to_owned(), step: String::new() }
+    }
+
+    fn of_script(failure: &Failure) -> Self {
+        let (code, mut message) = (failure.report.code.clone(), failure.report.message.clone());
+        let mut step = failure.step.clone();
+        if let Aftermath::PutBack(put_back) = &failure.aftermath {
+            let undo = put_back.failed.first();
+            let reasons = undo.map(|(_, reason)| reason).into_iter().chain(&put_back.differs);
+            reasons.for_each(|reason| message += &format!("\n{reason}"));
+            step = step.or_else(|| undo.map(|(step, _)| step.clone()));
+        }
+        Self { code, message, step: step.unwrap_or_default() }
+    }
+}
+
+impl From<Failed> for Broken {
+    fn from(failed: Failed) -> Self {
+        Self::Stuck { code: failed.code, message: failed.message }
+    }
 }
 
 /// Where the run stands after a life.
@@ -114,30 +155,18 @@ pub fn end_of(stage: &Stage, ended: &Ended) -> Result<End> {
     if ended.is_killed {
         return Ok(End::Killed);
     }
-    let failed =
-        |error: &Error| End::Failed { code: error.code.clone(), message: error.message.clone(), step: String::new() };
-    let driven = match &ended.outcome {
-        Ok(driven) => driven,
-        Err(error) => return Ok(failed(error)),
+    let failed = Failed::of(ended);
+    let state = match &ended.outcome {
+        Ok(_) if stage.store.runs()?.is_empty() => return Ok(End::Nothing),
+        Ok(driven) => driven.state,
+        // What did not even begin stands in no journal.
+        Err(_) => RunState::Failed,
     };
-    if stage.store.runs()?.is_empty() {
-        return Ok(End::Nothing);
-    }
-    Ok(match driven.state {
+    Ok(match state {
         RunState::Done => End::Done,
         RunState::RolledBack => End::PutBack,
         RunState::Refused => End::Nothing,
-        _ => match &driven.outcome.failure {
-            Some(failure) => End::Failed {
-                code: failure.report.code.clone(),
-                message: failure.report.message.clone(),
-                step: failure.step.clone().unwrap_or_default(),
-            },
-            None => {
-                let (code, step) = (String::new(), String::new());
-                End::Failed { code, message: driven.state.as_str().to_owned(), step }
-            }
-        },
+        other => End::Failed(failed.unwrap_or_else(|| Failed::standing(other))),
     })
 }
 
@@ -168,9 +197,7 @@ impl Expected {
         let shape = Shape::of(world, scene.original);
         let (shapes, own, owed) = match played.end {
             End::Killed => return Vec::new(),
-            End::Failed { ref code, ref message, .. } => {
-                return vec![Broken::Stuck { code: code.clone(), message: message.clone() }];
-            }
+            End::Failed(ref failed) => return vec![failed.clone().into()],
             End::Done => (vec![&self.done], &self.own_done, invariants::owed(world, None)),
             End::Nothing | End::PutBack => {
                 let of_old = invariants::owed(world, Some(scene.original));

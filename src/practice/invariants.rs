@@ -27,6 +27,18 @@ pub enum Broken {
     Stuck { code: String, message: String },
 }
 
+impl Broken {
+    /// Whether it is that as well; of services the first one counts.
+    pub fn contains(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::NotAsKeptUp { services: all }, Self::NotAsKeptUp { services }) => {
+                services.first().is_some_and(|service| all.contains(service))
+            }
+            _ => self == other,
+        }
+    }
+}
+
 /// Rows that nobody may lose: those that were acknowledged, by all clusters or by one.
 pub fn owed(world: &State, by: Option<u64>) -> BTreeSet<RowId> {
     let counts = |cluster: u64| by.is_none_or(|wanted| wanted == cluster);
@@ -58,32 +70,46 @@ pub fn complete_copies(world: &State, owed: &BTreeSet<RowId>) -> Vec<String> {
 
 /// The rows of all servers that run and are the stack's.
 pub fn running_rows(world: &State) -> impl Iterator<Item = RowId> {
-    let is_the_stacks = |c: &&Container| c.state == "running" && !c.labels.contains_key(LABEL_HELPER);
-    let servers = world.containers.values().filter(is_the_stacks);
+    let servers = world.containers.values().filter(|c| c.state == "running" && is_the_stacks(c));
     servers.filter_map(|c| world.cluster(&c.id)).flat_map(Cluster::rows)
 }
 
-/// Containers of a stack that ran before and do not run now, or that nobody keeps up as before: by their service, which
-/// a deploy leaves, whatever becomes of the containers.
+/// Containers of a stack that ran before and do not run now, that nobody keeps up as before, or that had a session with
+/// the stack's server and have none: by their service, which a deploy leaves, whatever becomes of the containers.
 pub fn not_kept_up(before: &State, now: &State) -> Vec<String> {
-    let service = |c: &Container| c.labels.get(LABEL_SERVICE).cloned().unwrap_or_else(|| c.name.clone());
-    let is_the_stacks = |c: &&Container| !c.labels.contains_key(LABEL_HELPER);
+    let (served, serves) = (with_sessions(before), with_sessions(now));
     let mut found = Vec::new();
     for was in before.containers.values().filter(is_the_stacks) {
-        let is_it = |c: &&Container| is_the_stacks(c) && service(c) == service(was);
         let name = service(was);
-        match now.containers.values().find(is_it) {
-            None => found.push(format!("{name} is not there")),
-            Some(is) if was.state == "running" && is.state != "running" => {
-                found.push(format!("{name} is {}, and ran", is.state));
-            }
-            Some(is) if is.restart_policy != was.restart_policy => {
-                found.push(format!("{name} has restart policy {}, and had {}", is.restart_policy, was.restart_policy));
-            }
-            Some(_) => {}
+        let Some(is) = now.containers.values().find(|c| is_the_stacks(c) && service(c) == name) else {
+            found.push(format!("{name} is not there"));
+            continue;
+        };
+        if is.restart_policy != was.restart_policy {
+            found.push(format!("{name} has restart policy {}, and had {}", is.restart_policy, was.restart_policy));
+        }
+        if was.state == "running" && is.state != "running" {
+            found.push(format!("{name} is {}, and ran", is.state));
+        } else if served.contains(&name) && !serves.contains(&name) {
+            found.push(format!("{name} is not let in by the server, and was"));
         }
     }
     found
+}
+
+fn is_the_stacks(container: &&Container) -> bool {
+    !container.labels.contains_key(LABEL_HELPER)
+}
+
+fn service(container: &Container) -> String {
+    container.labels.get(LABEL_SERVICE).cloned().unwrap_or_else(|| container.name.clone())
+}
+
+/// Services that have sessions with a server of the stack.
+fn with_sessions(world: &State) -> BTreeSet<String> {
+    let servers = world.containers.values().filter(is_the_stacks);
+    let sessions = servers.flat_map(|server| world.sessions(&server.id));
+    sessions.filter_map(|session| world.container(&session.container)).map(service).collect()
 }
 
 /// What a stack looks like, without what is another each time (ids, times, numbers of clusters).

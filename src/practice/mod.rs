@@ -13,7 +13,7 @@ pub mod random;
 pub mod testing;
 pub mod theatre;
 
-pub use history::{Aim, End, Expected, History, Planned, Played, Scene};
+pub use history::{Aim, End, Expected, Failed, History, Planned, Played, Scene};
 pub use instants::{Act, At, Course, Moment, When};
 pub use invariants::{Broken, Shape};
 pub use life::{Ended, Life, Stage, Way};

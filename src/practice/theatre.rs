@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::history::{Aim, End, History, Planned, Played, Scene, end_of};
+use super::history::{Aim, End, Failed, History, Planned, Played, Scene, end_of};
 use super::instants::{Act, Moment, Snapshot, When};
 use super::life::{Life, Stage, Way, newest_run};
 use crate::run::frozen;
@@ -69,7 +69,7 @@ impl<'s> Theatre<'s> {
     fn play_on(&mut self, history: &History, keeps: bool) -> Result<Played> {
         self.clear()?;
         let Beginning { lives, mut world, mut moments } = self.begin(history)?;
-        let (mut broken, mut end) = (Vec::new(), End::Killed);
+        let (mut broken, mut end, mut failed) = (Vec::new(), End::Killed, None);
         for (number, planned) in history.0.iter().enumerate().skip(lives) {
             let Some(way) = self.way(planned.aim)? else {
                 // A killed life may have come to its end all the same.
@@ -83,14 +83,22 @@ impl<'s> Theatre<'s> {
             }
             let ended = life.live(way)?;
             broken.extend(ended.broken.iter().map(|(moment, broken)| (number, *moment, broken.clone())));
-            end = end_of(&self.stage, &ended)?;
+            (end, failed) = (end_of(&self.stage, &ended)?, Failed::of(&ended));
             if keeps && end != End::Nothing {
                 self.keep(course.snapshots(), &ended.moments, &ended.world)?;
             }
             world = ended.world;
             moments.push(ended.moments);
         }
-        Ok(Played { world, moments, broken, end })
+        Ok(Played { world, moments, broken, end, failed })
+    }
+
+    /// The moment of that undisturbed life since which something is so until its end.
+    pub fn since(&self, life: usize, is_so: impl Fn(&State) -> bool) -> Option<&Moment> {
+        let known = self.known.get(life)?;
+        let before = known.snapshots.iter().rposition(|snapshot| !is_so(&snapshot.world));
+        let first = known.snapshots.get(before.map_or(0, |index| index + 1))?;
+        known.moments.get(first.moment - 1)
     }
 
     /// `None` where there is no run to take up.
