@@ -90,8 +90,8 @@ fn the_password_step_is_forgotten() {
 /// What was written since the upgrade would go with it; the guard knows.
 #[test]
 fn the_way_back_removes_the_wrong_volume() {
-    let keep = "    volume::keep(current);\n    volume::keep(volume::move(current, replaced));\n";
-    let edits = [edit(WAYBACK, keep, "    volume::remove(current);\n")];
+    let keep = "    volume::keep(volume::move(current, replaced));\n";
+    let edits = [edit(WAYBACK, keep, "    volume::unkeep(current);\n    volume::remove(current);\n")];
     let drilled = edited(&edits, &[COPY], "put the old server aside");
     finds(&drilled, "put the old server aside", stuck("run.partly_put_back"));
 }

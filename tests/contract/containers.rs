@@ -166,14 +166,14 @@ pub fn containers_are_found_by_what_they_have(site: &Site) {
         found.into_iter().map(|c| c.name).collect::<Vec<_>>()
     };
     let label = |text: &str| vec![format!("pgscript.test={}", site.name), text.to_owned()];
-    assert_eq!(found(ContainerFilter { project: Some(site.name.clone()), ..Default::default() }), [one.name.clone()]);
-    assert_eq!(found(ContainerFilter { volume: Some(volume), ..Default::default() }), [one.name.clone()]);
+    assert_eq!(found(ContainerFilter { project: Some(site.name.clone()), ..Default::default() }), [one.name.as_str()]);
+    assert_eq!(found(ContainerFilter { volume: Some(volume), ..Default::default() }), [one.name.as_str()]);
     let labels = label("com.docker.compose.service=database");
-    assert_eq!(found(ContainerFilter { labels, ..Default::default() }), [one.name.clone()]);
+    assert_eq!(found(ContainerFilter { labels, ..Default::default() }), [one.name.as_str()]);
     let labels = vec![format!("pgscript.test={}", site.name)];
     assert_eq!(
         found(ContainerFilter { labels: labels.clone(), running: true, ..Default::default() }),
-        [one.name.clone()]
+        [one.name.as_str()]
     );
     assert_eq!(found(ContainerFilter { labels, ..Default::default() }).len(), 2);
     assert_eq!((one.project, one.service.as_str(), one.image.as_str()), (site.name.clone(), "database", APP));

@@ -14,7 +14,7 @@ pub fn networks_are_joined_and_left(site: &Site) {
     assert_eq!(now.networks.iter().map(|n| n.network.as_str()).collect::<Vec<_>>(), [&first, &second]);
     assert_eq!(now.networks[1].aliases, ["alias"]);
     assert!(now.networks.iter().all(|n| !n.ip.is_empty()), "{:?}", now.networks);
-    assert_eq!(engine.network(&second).unwrap().unwrap().containers, [one.name.clone()]);
+    assert_eq!(engine.network(&second).unwrap().unwrap().containers, [one.name.as_str()]);
     engine.disconnect_network(&first, &one.id).unwrap();
     assert_eq!(site.look(&one).networks.len(), 1);
     site.end(&one);
