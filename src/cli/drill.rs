@@ -9,8 +9,9 @@ use serde_json::json;
 use super::{Exit, Format, Global};
 use crate::event::Silent;
 use crate::practice::drill::{self, Drilled, Finding, Plan};
-use crate::practice::{Broken, Expected, History, Scene, Theatre};
+use crate::practice::{Broken, Expected, History, Moment, Scene, Theatre};
 use crate::script::parameters::Given;
+use crate::script::source::Source;
 use crate::ui::{self, output};
 use crate::world::{Error, Redactor, sim};
 
@@ -77,7 +78,7 @@ impl Drill {
         };
         let drilled = drill::drill(&scene, jobs, plan)?;
         output::print(&match self.format {
-            Format::Text => text(&drilled),
+            Format::Text => text(&drilled, &scene.source),
             Format::Json => drilled.findings.iter().map(|finding| format!("{}\n", object(finding))).collect(),
         });
         Ok(if drilled.findings.is_empty() { Exit::Done } else { Exit::Refused })
@@ -92,13 +93,13 @@ fn replay(scene: Scene, text: &str) -> anyhow::Result<Exit> {
     let scene = Scene { listener: ui::listener(ui::Format::Text, Redactor::default()), ..scene };
     let (mut theatre, ..) = Theatre::new(&scene)?;
     let findings = drill::judge(&scene, &expected, &mut theatre, &history)?;
-    output::print(&findings.iter().map(told).collect::<String>());
+    output::print(&findings.iter().map(|finding| told(finding, &scene.source)).collect::<String>());
     Ok(if findings.is_empty() { Exit::Done } else { Exit::Refused })
 }
 
-fn text(drilled: &Drilled) -> String {
+fn text(drilled: &Drilled, script: &Source) -> String {
     let Drilled { histories, moments: [forward, back], findings } = drilled;
-    let mut text: String = findings.iter().map(told).collect();
+    let mut text: String = findings.iter().map(|finding| told(finding, script)).collect();
     text.push_str(&format!(
         "{histories} histories of {forward} moments forward and {back} back: {} findings\n",
         findings.len()
@@ -106,8 +107,24 @@ fn text(drilled: &Drilled) -> String {
     text
 }
 
-fn told(finding: &Finding) -> String {
-    let what = match &finding.broken {
+/// A finding, with the place of its step, where that is in the script itself.
+fn told(finding: &Finding, script: &Source) -> String {
+    let Finding { moment: Moment { step, at }, history, .. } = finding;
+    let line = line_of(step, &script.text).map(|line| format!("  --> {}:{line}\n", script.name)).unwrap_or_default();
+    let place = if step.is_empty() { "outside of all steps".to_owned() } else { format!("step `{step}`") };
+    format!("{place}, {at}: {}\n{line}  {history}\n", words(&finding.broken))
+}
+
+/// The line on which the innermost step of a path begins.
+fn line_of(step: &str, text: &str) -> Option<usize> {
+    let name = step.rsplit(" / ").next().filter(|name| !name.is_empty())?;
+    let begins = format!("step(\"{name}\"");
+    text.lines().position(|line| line.contains(&begins)).map(|index| index + 1)
+}
+
+/// What is broken, for people.
+fn words(broken: &Broken) -> String {
+    match broken {
         Broken::NoCompleteCopy => "no complete copy of the data is left".to_owned(),
         Broken::RowsLost { rows } => format!("{rows} rows are lost that a writer was told are kept"),
         Broken::OtherEnd { differences } => {
@@ -116,8 +133,7 @@ fn told(finding: &Finding) -> String {
         Broken::NotAsKeptUp { services } => format!("not as before: {}", services.join("; ")),
         Broken::LeftBehind { what } => format!("left behind: {}", what.join(", ")),
         Broken::Stuck { code, message } => format!("stuck: {message} [{code}]"),
-    };
-    format!("step `{}`, {:?}: {what}\n  {}\n", finding.moment.step, finding.moment.at, finding.history)
+    }
 }
 
 fn object(finding: &Finding) -> serde_json::Value {

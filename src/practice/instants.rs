@@ -77,6 +77,17 @@ pub struct Moment {
     pub at: At,
 }
 
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BeforeChange { change } => write!(f, "before `{change}`"),
+            Self::AfterChange { change } => write!(f, "after `{change}`"),
+            Self::BeforeLine { line } => write!(f, "before line {line} of the journal"),
+            Self::AfterLine { line } => write!(f, "after line {line} of the journal"),
+        }
+    }
+}
+
 impl Moment {
     /// The change that was about to be made.
     pub fn change(&self) -> Option<&str> {

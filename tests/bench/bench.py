@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ratios of pgscript against the documented commands and against plain tools, on a database of more than 1 GB.
 
-    bench.py BINARY [check|shell|small|backup|content|outage|growth|before|slowdown]...
+    bench.py BINARY [check|drill|shell|small|backup|content|outage|growth|before|slowdown]...
 
 Prints each figure beside its target, writes them to target/figures.json, and ends with 1 where a target is missed. What
 is compared takes turns on the same machine in the same run: only the ratios mean anything. Nothing stays behind.
@@ -47,6 +47,7 @@ TARGETS = {
     "rehearsal_slowdown": 0.7,
     "rehearsal_error": 0.4,
     "check_vs_python": 1.0,
+    "drill_histories_per_s": 100,
     "peak_rss_mb": 64,
     "journal_overhead": 0.05,
     "status_ms": 1000,
@@ -55,8 +56,8 @@ TARGETS = {
     "completion_ms_200_containers": 500,
 }
 # Of these a higher figure is the better one.
-AT_LEAST = {"application_slowdown", "rehearsal_slowdown"}
-PARTS = ("check", "shell", "small", "backup", "content", "outage", "growth", "before", "slowdown")
+AT_LEAST = {"application_slowdown", "drill_histories_per_s", "rehearsal_slowdown"}
+PARTS = ("check", "drill", "shell", "small", "backup", "content", "outage", "growth", "before", "slowdown")
 
 
 def say(text):
@@ -350,6 +351,16 @@ class Bench:
         taken = interleaved(actions, 30)
         self.ratio("check_vs_python", taken["ours"], taken["python"])
 
+    def drill(self):
+        say("drill of the upgrade, histories at random …")
+        argv = [self.binary, "drill", "upgrade.rhai", "--set", "to=17", "--set", "ansible_dir=/srv/primero/ansible"]
+        argv += ["--histories", "1000"]
+        begun = time.monotonic()
+        said = run(argv, env=self.environment).splitlines()[-1]
+        per_second = int(said.split()[0]) / (time.monotonic() - begun)
+        self.figures["drill_histories_per_s"] = round(per_second, 1)
+        say(f"  {self.figures['drill_histories_per_s']} in a second")
+
     def shell(self):
         say("start of the shell to its prompt, without an engine …")
         self.figures["repl_start_ms"] = round(shell.start_ms(self.binary, self.environment), 1)
@@ -421,6 +432,8 @@ def verdict(figures):
 def measure(bench, parts):
     if "check" in parts:
         bench.check()
+    if "drill" in parts:
+        bench.drill()
     if "shell" in parts:
         bench.shell()
     if "small" in parts:

@@ -1,28 +1,41 @@
 //! Which settings a server of a major version knows.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 /// Names by versions, as `postgres --describe-config` and the sample files of 13, 15, 17 and 18 give them: below
 /// `[14-]` those that came with 14, below `[-15]` those that went after 15.
 const KNOWN: &str = include_str!("settings.txt");
+
+/// In which versions there is a setting: since the first, until the second of each pair.
+static SPANS: LazyLock<BTreeMap<&str, Vec<(u32, u32)>>> = LazyLock::new(|| {
+    let (mut spans, mut span): (BTreeMap<_, Vec<_>>, _) = (BTreeMap::new(), (0, u32::MAX));
+    for line in KNOWN.lines() {
+        match line.strip_prefix('[').and_then(|head| head.strip_suffix(']')) {
+            Some(versions) => {
+                let (since, until) = versions.split_once('-').unwrap_or_default();
+                span = (since.parse().unwrap_or(0), until.parse().unwrap_or(u32::MAX));
+            }
+            None => line.split(' ').for_each(|name| spans.entry(name).or_default().push(span)),
+        }
+    }
+    spans
+});
+
+fn has(spans: &[(u32, u32)], major: u32) -> bool {
+    spans.iter().any(|(since, until)| (since..=until).contains(&&major))
+}
 
 /// Whether a server of that major version takes a setting of that name. Names with a dot belong to extensions: any
 /// server takes them.
 pub fn is_known(name: &str, major: u32) -> bool {
     let name = name.to_lowercase();
-    name.contains('.') || names(major).any(|known| known == name)
+    name.contains('.') || SPANS.get(name.as_str()).is_some_and(|spans| has(spans, major))
 }
 
 /// Every setting that a server of that major version has by itself.
 pub fn names(major: u32) -> impl Iterator<Item = &'static str> {
-    let mut is_in = false;
-    let of_major = move |line: &&str| match line.strip_prefix('[').and_then(|head| head.strip_suffix(']')) {
-        Some(versions) => {
-            let (since, until) = versions.split_once('-').unwrap_or_default();
-            is_in = major >= since.parse().unwrap_or(0) && major <= until.parse().unwrap_or(u32::MAX);
-            false
-        }
-        None => is_in,
-    };
-    KNOWN.lines().filter(of_major).flat_map(|line| line.split(' '))
+    SPANS.iter().filter(move |(_, spans)| has(spans, major)).map(|(name, _)| *name)
 }
 
 /// Settings of a configuration file, in its order: `name = 'value'`.
