@@ -3,6 +3,7 @@
 #[path = "drill/site.rs"]
 mod site;
 
+use pgscript::practice::drill::Plan;
 use site::{edit, edited, finds, not_kept_up, stuck};
 
 const DUMP: &str = "strategy=dump";
@@ -15,12 +16,19 @@ const WAYBACK: &str = "stdlib/wayback.rhai";
 
 #[test]
 fn killed_at_every_instant_the_upgrade_by_a_dump_goes_forward_and_back() {
-    site::shipped("drill of the dump", DUMP);
+    site::shipped("drill of the dump", DUMP, Plan::EveryMoment { step: "" });
 }
 
 #[test]
 fn killed_at_every_instant_the_upgrade_by_a_copy_goes_forward_and_back() {
-    site::shipped("drill of the copy", COPY);
+    site::shipped("drill of the copy", COPY, Plan::EveryMoment { step: "" });
+}
+
+/// Kills, failures, power cuts and other people's clean-ups, two in a row.
+#[test]
+fn histories_at_random_come_to_a_good_end() {
+    site::shipped("histories of the dump", DUMP, Plan::Random { seed: 11, histories: 150 });
+    site::shipped("histories of the copy", COPY, Plan::Random { seed: 12, histories: 150 });
 }
 
 /// The guard lets the volume go, because its backup was verified; there is nothing left to dump.

@@ -927,3 +927,17 @@ fn a_closed_pipe_is_no_panic() {
     let output = child.wait_with_output().unwrap();
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
 }
+
+#[test]
+fn the_tests_of_the_shipped_scripts_pass_in_the_simulated_world_and_a_failing_one_shows_both_sides() {
+    let place = Place::new().with("own_test.rhai", "fn test_sum() { assert_eq(1 + 1, 3); }\nfn helper() {}");
+    let shipped = place.pgscript(&["test", concat!(env!("CARGO_MANIFEST_DIR"), "/scripts")]);
+    assert_eq!((shipped.code, shipped.stdout.contains(" 0 failed")), (0, true), "{}", shipped.stdout);
+    let failed = place.pgscript(&["test", "own_test.rhai"]);
+    assert_eq!(failed.code, 1, "{}", failed.stdout);
+    for part in ["FAILED  test_sum", "is         2", "should be  3", "own_test.rhai:1:", "0 passed, 1 failed"] {
+        assert!(failed.stdout.contains(part), "{part}: {}", failed.stdout);
+    }
+    assert_eq!(place.pgscript(&["check", "own_test.rhai"]).code, 0);
+    assert_eq!(place.pgscript(&["test", "."]).code, 1);
+}

@@ -43,13 +43,6 @@ pub enum Plan<'p> {
     Random { seed: u64, histories: usize },
 }
 
-/// Every moment of the steps whose names begin so; see [`Plan`].
-///
-/// Errors: those of a run store that can't be written.
-pub fn every_moment(scene: &Scene, jobs: usize, step: &str) -> Result<Drilled> {
-    drill(scene, jobs, Plan::EveryMoment { step })
-}
-
 /// Drills a script.
 ///
 /// A script that undisturbed does not come to its end, or not to a good one, is disturbed only to find out where in the

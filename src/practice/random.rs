@@ -37,7 +37,12 @@ impl Urn {
         lives.push(first);
         let then = if goes_back { Aim::Rollback } else { Aim::Resume };
         if rng.bool() {
-            lives.push(Planned { aim: then, acts: vec![act(&mut rng, self.back)] });
+            let second = act(&mut rng, self.back);
+            // Two clean-ups of different kinds in a row leave nothing that any tool could keep.
+            let is_deed = |acts: &[(When, Act)]| matches!(acts.last(), Some((_, Act::Deed(_))));
+            let has_deed = lives.iter().any(|life| is_deed(&life.acts));
+            let acts = Some(vec![second]).filter(|second| !(has_deed && is_deed(second)));
+            lives.push(Planned { aim: then, acts: acts.unwrap_or_default() });
         }
         lives.push(Planned { aim: then, acts: Vec::new() });
         History(lives)

@@ -46,7 +46,8 @@ struct Beginning {
 const JOURNAL: &str = "journal.jsonl";
 
 impl<'s> Theatre<'s> {
-    /// Runs the script, undisturbed, and, where it came to its end, puts it back. Gives with it both as they were played.
+    /// Runs the script, undisturbed, and, where it came to its end, puts it back. Gives with it both as they were
+    /// played.
     pub fn new(scene: &'s Scene) -> Result<(Self, Played, Played)> {
         let (dir, kept) = (store_dir()?, store_dir()?);
         let stage = Stage {

@@ -25,7 +25,8 @@ macro_rules! in_both_worlds {
 in_both_worlds! {
     containers: the_life_of_a_container, a_name_that_is_taken, what_is_not_there_is_not_found,
         an_image_that_is_not_there, a_running_container_goes_by_force_alone, a_container_like_another,
-        a_restart_policy_brings_back_who_fails, a_run_gives_output_and_exit_code, containers_are_found_by_what_they_have;
+        a_restart_policy_brings_back_who_fails, a_run_gives_output_and_exit_code,
+        containers_are_found_by_what_they_have;
     networks: networks_are_joined_and_left, a_network_in_use_stays, a_network_that_is_gone_is_told_at_the_start,
         a_fixed_address_that_is_taken;
     storage: a_volume_in_use_stays, a_volume_that_is_there_is_given_again, files_pass_in_and_out;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use pgscript::event::Silent;
-use pgscript::practice::drill::{Drilled, every_moment};
+use pgscript::practice::drill::{Drilled, Plan, drill};
 use pgscript::practice::{Broken, Scene};
 use pgscript::script::loader::Places;
 use pgscript::script::parameters::Given;
@@ -27,11 +27,10 @@ pub fn edit(file: &'static str, shipped: &str, edited: &str) -> Edit {
     Edit { file, shipped: shipped.to_owned(), edited: edited.to_owned() }
 }
 
-/// Drills the shipped upgrade at every moment: nothing is found. Adds the count to the file in which `tests/run.sh`
-/// adds up.
+/// Drills the shipped upgrade: nothing is found. Adds the count to the file in which `tests/run.sh` adds up.
 #[track_caller]
-pub fn shipped(what: &str, strategy: &str) {
-    let Drilled { histories, findings, .. } = edited(&[], &[strategy], "");
+pub fn shipped(what: &str, strategy: &str, plan: Plan<'_>) {
+    let Drilled { histories, findings, .. } = drilled(&[], &[strategy], plan);
     let survived = histories - findings.len();
     println!("kills: {what}: {survived} survived of {histories}");
     if let Some(path) = std::env::var_os("PGSCRIPT_TEST_KILLS") {
@@ -42,7 +41,13 @@ pub fn shipped(what: &str, strategy: &str) {
 }
 
 /// Drills the upgrade of a site with these edits; only what begins with `step` is disturbed.
+#[track_caller]
 pub fn edited(edits: &[Edit], set: &[&str], step: &str) -> Drilled {
+    drilled(edits, set, Plan::EveryMoment { step })
+}
+
+#[track_caller]
+fn drilled(edits: &[Edit], set: &[&str], plan: Plan<'_>) -> Drilled {
     let site = TempDir::new().unwrap();
     let script = write(&site, edits);
     let world = sim::reference(13);
@@ -61,7 +66,7 @@ pub fn edited(edits: &[Edit], set: &[&str], step: &str) -> Drilled {
         listener: Arc::new(Silent),
     };
     let began = Instant::now();
-    let drilled = every_moment(&scene, 2, step).unwrap();
+    let drilled = drill(&scene, 2, plan).unwrap();
     println!("{} histories in {:.1} s", drilled.histories, began.elapsed().as_secs_f64());
     drilled.findings.iter().for_each(|finding| println!("{finding:?}"));
     drilled
