@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{Exit, Format, Global};
 use crate::event::Silent;
-use crate::practice::drill::{self, Drilled, Finding, Plan};
+use crate::practice::drill::{self, Drilled, Plan};
+use crate::practice::finding::{Finding, judge};
 use crate::practice::{Broken, Expected, History, Moment, Scene, Theatre};
 use crate::script::parameters::Given;
 use crate::script::source::Source;
@@ -92,7 +93,7 @@ fn replay(scene: Scene, text: &str) -> anyhow::Result<Exit> {
     let expected = Expected::of(&scene, &run, &back);
     let scene = Scene { listener: ui::listener(ui::Format::Text, Redactor::default()), ..scene };
     let (mut theatre, ..) = Theatre::new(&scene)?;
-    let findings = drill::judge(&scene, &expected, &mut theatre, &history)?;
+    let findings = judge(&scene, &expected, &mut theatre, &history)?;
     output::print(&findings.iter().map(|finding| told(finding, &scene.source)).collect::<String>());
     Ok(if findings.is_empty() { Exit::Done } else { Exit::Refused })
 }

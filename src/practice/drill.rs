@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::finding::{Finding, disturbed, judge, kind, nowhere};
 use super::history::{self, Aim, End, Expected, Failed, History, Played, Scene};
 use super::instants::{Act, At, Moment, When};
 use super::invariants::{self, Broken};
@@ -13,16 +14,6 @@ use crate::world::side_by_side::up_to;
 use crate::world::sim::State;
 use crate::world::sim::cluster::RowId;
 use crate::world::{Error, Result};
-
-/// A promise that a script breaks.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    pub broken: Broken,
-    /// The shortest history that leads there.
-    pub history: History,
-    /// Where in the script that history was disturbed.
-    pub moment: Moment,
-}
 
 /// What a drill has come to.
 #[derive(Debug)]
@@ -226,55 +217,4 @@ fn play_all(
     }
     let (mut theatre, ..) = Theatre::new(scene)?;
     found.into_iter().map(|(_, finding)| shrink(scene, expected, &mut theatre, finding)).collect()
-}
-
-/// Findings of one kind in one step are one.
-pub fn kind(broken: &Broken) -> String {
-    match broken {
-        Broken::NoCompleteCopy => "no complete copy".into(),
-        Broken::RowsLost { .. } => "rows lost".into(),
-        Broken::OtherEnd { differences } => differences.first().cloned().unwrap_or_default(),
-        Broken::NotAsKeptUp { services } => services.first().cloned().unwrap_or_default(),
-        Broken::LeftBehind { what } => what.first().cloned().unwrap_or_default(),
-        Broken::Stuck { code, .. } => code.clone(),
-    }
-}
-
-/// Plays a history and gives what is broken in it. One in which going on fails is given another way back.
-pub fn judge(scene: &Scene, expected: &Expected, theatre: &mut Theatre<'_>, history: &History) -> Result<Vec<Finding>> {
-    let played = theatre.play(history)?;
-    // A life that nothing has happened to any more is one too many.
-    let moment = disturbed(history, &played.moments);
-    let mut broken: Vec<_> = played.broken.iter().map(|(_, _, broken)| broken.clone()).collect();
-    broken.extend(expected.judge(scene, &played));
-    if played.end == End::PutBack && is_to_go_forward(history) {
-        broken.extend(played.failed.clone().map(Broken::from));
-    }
-    if matches!(played.end, End::Failed { .. }) && history.0.last().is_some_and(|life| life.aim == Aim::Resume) {
-        let back = theatre.play(&history.then(Aim::Rollback, Vec::new()))?;
-        broken.extend(expected.judge(scene, &back));
-    }
-    Ok(broken.into_iter().map(|broken| Finding { broken, history: history.clone(), moment: moment.clone() }).collect())
-}
-
-/// Whether nothing has failed in it, and it was resumed in the end: then it comes to what it would have come to.
-fn is_to_go_forward(history: &History) -> bool {
-    let mut acts = history.0.iter().flat_map(|life| &life.acts);
-    history.0.last().is_some_and(|life| life.aim == Aim::Resume) && acts.all(|(_, act)| *act == Act::Kill)
-}
-
-/// The moment at which something first happened.
-fn disturbed(history: &History, moments: &[Vec<Moment>]) -> Moment {
-    let of_life = |(life, planned): (usize, &super::history::Planned)| {
-        let number = planned.acts.iter().filter_map(|(when, _)| match when {
-            When::Moment(number) => Some(*number),
-            When::Before(_) | When::After(_) => None,
-        });
-        moments.get(life)?.get(number.min()? - 1).cloned()
-    };
-    history.0.iter().enumerate().find_map(of_life).unwrap_or_else(nowhere)
-}
-
-fn nowhere() -> Moment {
-    Moment { step: String::new(), at: At::BeforeLine { line: 0 } }
 }

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod drill;
+pub mod finding;
 pub mod history;
 pub mod instants;
 pub mod invariants;

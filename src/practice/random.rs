@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::drill::{Finding, judge, kind};
+use super::finding::{Finding, judge, kind};
 use super::history::{Aim, Expected, History, Planned, Scene};
 use super::instants::{Act, Moment, When};
 use super::theatre::Theatre;

@@ -63,6 +63,18 @@ impl ClusterFacts {
 }
 
 impl ClusterCopy {
+    /// How the copy itself is spoken to, in the container of that id and name.
+    pub fn server(&self, id: &str, name: &str) -> Server {
+        Server {
+            container: id.to_owned(),
+            container_name: name.to_owned(),
+            user: self.user.clone(),
+            password: None,
+            database: self.database.clone(),
+            is_database_chosen: false,
+        }
+    }
+
     /// The replication slot by which the server keeps what the copy has not got yet.
     pub fn slot(&self) -> String {
         slot_of(&self.name)

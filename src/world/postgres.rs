@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::{Container, ContainerEngine, ExecSpec};
 use super::content::{Content, Definition, Level};
-use super::error::Result;
+use super::error::{Error, Result};
 use super::secret::Secret;
 use super::writes::WriteCounts;
 
@@ -153,6 +153,23 @@ pub struct Dump {
     /// Checksum of each file, relative path first.
     pub files: Vec<(String, String)>,
     pub created_at: String,
+}
+
+/// A dump that holds tables is not replaced by one that holds none.
+///
+/// Errors: `dump.empty_cluster`.
+pub fn require_tables(old: Option<&Dump>, new: &Dump, server: &Server) -> Result<()> {
+    let tables = |dump: &Dump| dump.databases.iter().map(|database| database.tables).sum::<u64>();
+    let Some(old) = old.filter(|old| tables(old) > 0 && tables(new) == 0) else { return Ok(()) };
+    let message = format!(
+        "{} holds no table, the dump {} of {} holds {}: it is not replaced",
+        server.container_name,
+        old.path.display(),
+        old.created_at,
+        tables(old)
+    );
+    let hint = "look why the cluster is empty (another volume?); if it is meant to be, take another name";
+    Err(Error::refused("dump.empty_cluster", message).hint(hint))
 }
 
 #[derive(Clone, Debug)]

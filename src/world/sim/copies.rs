@@ -90,7 +90,7 @@ impl Copies {
         })?;
         self.context.sim.read(|state| {
             let found = state.container(&id).filter(|container| state.runs_server(container));
-            found.map(|container| of(copy, container)).ok_or_else(|| {
+            found.map(|container| copy.server(&container.id, &container.name)).ok_or_else(|| {
                 let log = state.container(&id).map(|container| container.log.join("\n")).unwrap_or_default();
                 let message = format!("the copy of {} does not come up: \n{log}", copy.container_name);
                 Error::failed("basebackup.failed", message)
@@ -112,18 +112,6 @@ impl Copies {
 /// The copy's cluster in its volume.
 fn old_of<'s>(state: &'s mut State, volume: &str) -> Option<&'s mut Cluster> {
     state.volumes.get_mut(volume)?.tree.clusters.get_mut(OLD)
-}
-
-/// How the copy itself is spoken to.
-fn of(copy: &ClusterCopy, container: &Container) -> Server {
-    Server {
-        container: container.id.clone(),
-        container_name: container.name.clone(),
-        user: copy.user.clone(),
-        password: None,
-        database: copy.database.clone(),
-        is_database_chosen: false,
-    }
 }
 
 /// The volume, writable, where our containers see it.

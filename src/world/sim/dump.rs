@@ -176,20 +176,6 @@ fn read_record(state: &State, record: &Path, path: &Path) -> Option<Result<Dump>
     Some(read.map(|dump| Dump { path: path.to_owned(), ..dump }))
 }
 
-fn require_tables(old: Option<&Dump>, new: &Dump, server: &Server) -> Result<()> {
-    let tables = |dump: &Dump| dump.databases.iter().map(|database| database.tables).sum::<u64>();
-    let Some(old) = old.filter(|old| tables(old) > 0 && tables(new) == 0) else { return Ok(()) };
-    let message = format!(
-        "{} holds no table, the dump {} of {} holds {}: it is not replaced",
-        server.container_name,
-        old.path.display(),
-        old.created_at,
-        tables(old)
-    );
-    let hint = "look why the cluster is empty (another volume?); if it is meant to be, take another name";
-    Err(Error::refused("dump.empty_cluster", message).hint(hint))
-}
-
 /// What is dumped: the cluster as it is now, with those databases alone.
 fn snapshot(state: &State, server: &Server, databases: &[String]) -> Result<Cluster> {
     let mut cluster = state.serving(server)?.1.clone();

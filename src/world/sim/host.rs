@@ -169,8 +169,7 @@ impl Host for Machine {
     }
 
     fn now(&self) -> String {
-        let seconds = self.context.sim.read(|state| Ok(state.now / 1000)).unwrap_or_default();
-        super::time::rfc3339(seconds * 1000)
+        super::artefact::time(self.context.sim.read(|state| Ok(state.now)).unwrap_or_default())
     }
 
     fn clock(&self) -> Duration {

@@ -54,7 +54,6 @@ pub use people::Deed;
 pub use postgres::Servers;
 pub use reference::{reference, with_images};
 pub use sessions::Session;
-pub use settings::is_known as knows_setting;
 pub use state::State;
 
 use super::{Cancel, Owner, Redactor, World};

@@ -62,7 +62,7 @@ fn come_up(clusters: &Clusters, copy: &ClusterCopy, container: &Container) -> Re
     if !container.is_running() {
         clusters.containers.start(&container.id)?;
     }
-    let standby = of(copy, container);
+    let standby = copy.server(&container.id, &container.name);
     let begun = Instant::now();
     loop {
         let answer = recovering(clusters, &standby);
@@ -166,21 +166,9 @@ fn own(clusters: &Clusters, standby: &Server) -> Result<()> {
     Ok(())
 }
 
-/// How the copy itself is spoken to.
-fn of(copy: &ClusterCopy, container: &Container) -> Server {
-    Server {
-        container: container.id.clone(),
-        container_name: container.name.clone(),
-        user: copy.user.clone(),
-        password: None,
-        database: copy.database.clone(),
-        is_database_chosen: false,
-    }
-}
-
 fn running(clusters: &Clusters, copy: &ClusterCopy) -> Result<Server> {
     let container = clusters.containers.existing(&copy.name)?.filter(Container::is_running);
-    container.map(|container| of(copy, &container)).ok_or_else(|| {
+    container.map(|container| copy.server(&container.id, &container.name)).ok_or_else(|| {
         let message = format!("the copy of {} does not run: container {}", copy.container_name, copy.name);
         Error::failed("basebackup.failed", message).hint(format!("docker logs {}", copy.name))
     })
@@ -188,7 +176,7 @@ fn running(clusters: &Clusters, copy: &ClusterCopy) -> Result<Server> {
 
 pub fn follows(clusters: &Clusters, copy: &ClusterCopy) -> Result<bool> {
     match clusters.containers.existing(&copy.name)?.filter(Container::is_running) {
-        Some(container) => recovering(clusters, &of(copy, &container)),
+        Some(container) => recovering(clusters, &copy.server(&container.id, &container.name)),
         None => Ok(false),
     }
 }
@@ -286,8 +274,8 @@ sync"#;
 /// One that was stopped meanwhile, promoted or not.
 fn start_again(clusters: &Clusters, copy: &ClusterCopy, container: &Container) -> Result<Server> {
     match container.is_running() {
-        true => Ok(of(copy, container)),
-        false => start(clusters, copy, &of(copy, container)),
+        true => Ok(copy.server(&container.id, &container.name)),
+        false => start(clusters, copy, &copy.server(&container.id, &container.name)),
     }
 }
 

@@ -13,7 +13,7 @@ use super::watch::Watch;
 use super::{Clients, archive, ready, record, replace, rows};
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
-use crate::world::postgres::{Dump, DumpOptions, DumpedDatabase, Format, Server};
+use crate::world::postgres::{Dump, DumpOptions, DumpedDatabase, Format, Server, require_tables};
 use crate::world::side_by_side::side_by_side;
 
 /// Name of the roles, memberships, role settings and tablespaces in a dump's directory.
@@ -58,7 +58,7 @@ pub fn directory(clients: &Clients, server: &Server, path: &Path, options: &Dump
         files,
         created_at: record::now(),
     };
-    replace::require_tables(older.as_ref(), &dump, server)?;
+    require_tables(older.as_ref(), &dump, server)?;
     record::write(&staging.partial().join(record::NAME), &dump)?;
     staging.finish()?;
     Ok(dump)

@@ -15,7 +15,7 @@ use super::watch::Watch;
 use super::{Clients, ready, record, replace};
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
-use crate::world::postgres::{Dump, DumpOptions, Format, Server};
+use crate::world::postgres::{Dump, DumpOptions, Format, Server, require_tables};
 
 /// `pg_dumpall` into a new file, compressed when its name ends in `.zst`.
 pub fn cluster(clients: &Clients, server: &Server, path: &Path, options: &DumpOptions) -> Result<Dump> {
@@ -46,7 +46,7 @@ pub fn cluster(clients: &Clients, server: &Server, path: &Path, options: &DumpOp
         files: vec![(file_name(path), written.checksum)],
         created_at: record::now(),
     };
-    replace::require_tables(older.as_ref(), &dump, server)?;
+    require_tables(older.as_ref(), &dump, server)?;
     keep(written.staging, &dump, older.as_ref())?;
     Ok(dump)
 }

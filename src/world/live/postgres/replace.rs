@@ -43,18 +43,3 @@ fn recorded(path: &Path) -> Result<Option<Dump>> {
         if path.is_dir() { vec![path.join(record::NAME)] } else { vec![beside.clone(), staging::partial(&beside)?] };
     candidates.iter().find(|candidate| candidate.exists()).map(|found| record::read(found, path)).transpose()
 }
-
-/// A dump that holds tables is not replaced by one that holds none.
-pub fn require_tables(old: Option<&Dump>, new: &Dump, server: &Server) -> Result<()> {
-    let tables = |dump: &Dump| dump.databases.iter().map(|database| database.tables).sum::<u64>();
-    let Some(old) = old.filter(|old| tables(old) > 0 && tables(new) == 0) else { return Ok(()) };
-    let message = format!(
-        "{} holds no table, the dump {} of {} holds {}: it is not replaced",
-        server.container_name,
-        old.path.display(),
-        old.created_at,
-        tables(old)
-    );
-    let hint = "look why the cluster is empty (another volume?); if it is meant to be, take another name";
-    Err(Error::refused("dump.empty_cluster", message).hint(hint))
-}
