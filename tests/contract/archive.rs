@@ -62,7 +62,9 @@ pub fn a_damaged_backup_is_told(site: &Site) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xFF;
     site.world.host.write(&path, &bytes, true).unwrap();
-    assert_eq!(code(volumes.verify(&backup)), "backup.damaged");
+    // A byte that says how long a block is makes the real archive end too early.
+    let told = code(volumes.verify(&backup));
+    assert!(told == "backup.damaged" || told == "backup.cut_off", "{told}");
 }
 
 pub fn a_restore_wants_an_empty_volume(site: &Site) {

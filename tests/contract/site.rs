@@ -208,8 +208,9 @@ impl Drop for Site {
             let output = Command::new("docker").args(arguments).output().unwrap();
             String::from_utf8_lossy(&output.stdout).into_owned()
         };
-        // By name as well: a helper has labels of its own.
-        for filter in [format!("label={LABEL}={}", self.name), format!("name={}", self.name)] {
+        // By name as well: a helper has labels of its own. With the dash: the engine finds parts of names, and another
+        // test has this one's number with a digit after it.
+        for filter in [format!("label={LABEL}={}", self.name), format!("name={}-", self.name)] {
             let kinds: [(&[&str], &[&str]); 3] = [
                 (&["ps", "-aq", "--filter"], &["rm", "-fv"]),
                 (&["network", "ls", "-q", "--filter"], &["network", "rm"]),
