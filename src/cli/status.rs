@@ -39,7 +39,7 @@ impl Status {
             Some(url) => Wish::Named(url),
             None => history.endpoint().map_or(Wish::Nothing, Wish::OfRun),
         };
-        let seen = look(wish, Onlooker { engine: history.engine.clone(), run: place.id.clone() })?;
+        let seen = look(wish, &place, &history)?;
         let status = Standing::new(&place, &history, damage.as_ref(), &seen);
         match self.format {
             Format::Json => output::print(&format!("{:#}\n", serde_json::to_value(&status)?)),
@@ -68,17 +68,17 @@ fn newest(global: &Global) -> crate::world::Result<Place> {
     })
 }
 
-/// What the engine shows, if it shows it soon.
-fn look(wish: Wish, onlooker: Onlooker) -> anyhow::Result<Seen> {
+/// What the engine shows, if it shows it soon, and what is there of the run's files.
+fn look(wish: Wish, place: &Place, history: &History) -> anyhow::Result<Seen> {
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = threads.context("cannot start the runtime")?;
     let (cancel, redactor, owner) = (Cancel::default(), Redactor::default(), Owner::default());
-    let doorkeeper: Arc<dyn Doorkeeper> = Arc::new(onlooker);
+    let doorkeeper: Arc<dyn Doorkeeper> = Arc::new(Onlooker { engine: history.engine.clone(), run: place.id.clone() });
     owner.keeps_door(Arc::downgrade(&doorkeeper));
     let context =
         live::Context { runtime: runtime.handle().clone(), cancel, listener: Arc::new(Silent), redactor, owner };
     let world = world::open(context, wish);
-    let seen = Seen::now(&world);
+    let seen = Seen::now(&world, place, history);
     world.cancel.cancel();
     runtime.shutdown_timeout(Duration::from_millis(50));
     Ok(seen)

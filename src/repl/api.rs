@@ -268,7 +268,7 @@ pub fn status(shared: &Shared) -> Result<Status> {
         (state.desk.clone(), state.setup.world.clone())
     };
     let history = if desk.damage.is_some() { desk.history.clone() } else { desk.now() };
-    let mut status = Status::new(&place, &history, desk.damage.as_ref(), &Seen::now(&world));
+    let mut status = Status::new(&place, &history, desk.damage.as_ref(), &Seen::now(&world, &place, &history));
     status.next.retain(|next| !next.command.starts_with("pgscript repl"));
     for next in &mut status.next {
         next.command = in_session(&next.command, &place.id);

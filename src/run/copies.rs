@@ -96,7 +96,7 @@ pub fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
     let (mut volumes, mut files) = (Volumes::default(), Vec::new());
     for fact in &history.facts {
         volumes.apply(fact);
-        add(&mut files, fact, &volumes, &history.facts);
+        add(&mut files, fact, &volumes, history, seen);
     }
     let of_volumes = volumes.held.iter().filter(|(_, content)| **content != NEW).map(|(name, content)| Copy {
         what: "volume".into(),
@@ -122,7 +122,8 @@ pub fn copies(history: &History, seen: &Seen) -> Vec<Copy> {
 
 /// Adds the backup or dump that a fact tells of, as `volumes` were when it was taken. One that was made twice counts
 /// once, with its last proof; one of the new server holds what came in the place of the data, and is no copy of that.
-fn add(copies: &mut Vec<Copy>, fact: &Fact, volumes: &Volumes, facts: &[Fact]) {
+fn add(copies: &mut Vec<Copy>, fact: &Fact, volumes: &Volumes, history: &History, seen: &Seen) {
+    let facts = &history.facts;
     let is_new = |volume: Option<&String>| volume.is_some_and(|volume| volumes.held.get(volume) == Some(&NEW));
     let (what, path, is_new, proof, is_complete) = match fact {
         Fact::BackupTaken { path, volume, sha256 } => {
@@ -139,7 +140,7 @@ fn add(copies: &mut Vec<Copy>, fact: &Fact, volumes: &Volumes, facts: &[Fact]) {
     let proof = if is_new { format!("{NEW}; {proof}") } else { proof };
     let place = path.display().to_string();
     copies.retain(|copy| copy.place != place);
-    let (is_complete, is_there) = (is_complete && !is_new, Some(path.symlink_metadata().is_ok()));
+    let (is_complete, is_there) = (is_complete && !is_new, Some(seen.files.contains(path)));
     copies.push(Copy { what: what.into(), place, proof, is_complete, is_there });
 }
 
@@ -199,7 +200,7 @@ mod tests {
     fn of(facts: Vec<Fact>) -> Vec<Copy> {
         let history = History { facts, ..History::default() };
         let volumes = Some(["db", "db-kept"].map(str::to_owned).into());
-        copies(&history, &Seen { volumes, containers: None })
+        copies(&history, &Seen { volumes, ..Seen::default() })
     }
 
     fn moved(from: &str, to: &str) -> Fact {

@@ -278,7 +278,7 @@ pub fn damaged(place: &Place, damage: &Damage) -> Error {
     let Damage { line, what } = damage;
     let (id, path) = (&place.id, place.journal());
     let message = format!("the journal of run {id} can't be trusted from line {line} on: {what}");
-    let by_hand = match place.rollback_without_journal() {
+    let by_hand = match place.rollback_without_journal(Path::is_dir) {
         Some(command) => format!("brings the old server back without it:       {command}"),
         None => {
             format!("what was done, line by line, for going back by hand:  {}", place.dir.join("log.jsonl").display())

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -84,12 +85,14 @@ pub struct Next {
     pub meaning: String,
 }
 
-/// What the engine shows now; `None` where it did not answer.
+/// What the engine shows now, `None` where it did not answer; and what is on this machine's disk.
 #[derive(Debug, Default)]
 pub struct Seen {
     pub volumes: Option<BTreeSet<String>>,
     /// Name (or id) to state.
     pub containers: Option<BTreeMap<String, String>>,
+    /// Of the run's backups and dumps and the directory they are in, those that are there.
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// Of a step, or an input, that its process did not bring to an end.
@@ -99,19 +102,25 @@ const CUT_OFF: &str = "cut off";
 const PATIENCE: Duration = Duration::from_millis(600);
 
 impl Seen {
-    /// What the engine shows, if it shows it soon.
-    pub fn now(world: &World) -> Self {
+    /// What the engine shows, if it shows it soon; and what is there of the run's files.
+    pub fn now(world: &World, place: &Place, history: &History) -> Self {
         let (sender, receiver) = mpsc::channel();
-        let world = world.clone();
-        std::thread::spawn(move || sender.send(Self::ask(&world)));
-        receiver.recv_timeout(PATIENCE).unwrap_or_default()
+        let asking = world.clone();
+        std::thread::spawn(move || sender.send(Self::ask(&asking)));
+        let taken = history.facts.iter().filter_map(|fact| match fact {
+            Fact::BackupTaken { path, .. } | Fact::DumpTaken { path, .. } => Some(path.clone()),
+            _ => None,
+        });
+        let is_there = |path: &PathBuf| world.host.entry(path).is_ok_and(|found| found.is_some());
+        let files = taken.chain([place.artefacts()]).filter(is_there).collect();
+        Self { files, ..receiver.recv_timeout(PATIENCE).unwrap_or_default() }
     }
 
     fn ask(world: &World) -> Self {
         let volumes = world.containers.volumes(None).ok().map(|all| all.into_iter().map(|v| v.name).collect());
         let containers = world.containers.containers(&ContainerFilter::default()).ok();
         let containers = containers.map(|all| all.into_iter().map(|c| (c.id, c.state)).collect());
-        Self { volumes, containers }
+        Self { volumes, containers, files: BTreeSet::new() }
     }
 }
 
@@ -160,7 +169,7 @@ impl Status {
             by_hand: history.by_hand.iter().map(|input| ByHand::of(input, driver.is_some())).collect(),
             damage: damage
                 .map(|damage| format!("line {} of the journal can't be trusted: {}", damage.line, damage.what)),
-            next: next(place, history, damage, driver.as_ref()),
+            next: next(place, history, damage, driver.as_ref(), seen),
             driver,
         }
     }
@@ -224,7 +233,7 @@ fn held(history: &History, seen: &Seen) -> Vec<Held> {
     held
 }
 
-fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Option<&Driver>) -> Vec<Next> {
+fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Option<&Driver>, seen: &Seen) -> Vec<Next> {
     let id = &place.id;
     let say = |command: String, meaning: &str| Next { command, meaning: meaning.to_owned() };
     let resume = || say(format!("pgscript resume {id}"), "goes on where it stopped; what is done is not done again");
@@ -237,7 +246,11 @@ fn next(place: &Place, history: &History, damage: Option<&Damage>, driver: Optio
     }
     if damage.is_some() {
         let meaning = "brings the old server back without the journal, from the artefacts";
-        return place.rollback_without_journal().map(|command| say(command, meaning)).into_iter().collect();
+        return place
+            .rollback_without_journal(|path| seen.files.contains(path))
+            .map(|command| say(command, meaning))
+            .into_iter()
+            .collect();
     }
     let by_hand = |meaning| say(format!("pgscript repl --run {id}"), meaning);
     let can_go_back = history.no_rollback.is_none();

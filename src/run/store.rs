@@ -194,10 +194,15 @@ impl Place {
         self.dir.join(LOCK)
     }
 
+    /// Where the run's backup, dump and records are, if it was not told another place.
+    pub fn artefacts(&self) -> PathBuf {
+        self.dir.join("artefacts")
+    }
+
     /// The command that brings the old server back from the run's artefacts alone, where there are some.
-    pub fn rollback_without_journal(&self) -> Option<String> {
-        let artefacts = self.dir.join("artefacts");
-        artefacts.is_dir().then(|| format!("pgscript run rollback.rhai --set artefacts={}", artefacts.display()))
+    pub fn rollback_without_journal(&self, is_there: impl FnOnce(&Path) -> bool) -> Option<String> {
+        let artefacts = self.artefacts();
+        is_there(&artefacts).then(|| format!("pgscript run rollback.rhai --set artefacts={}", artefacts.display()))
     }
 
     /// What the journal says, as far as it can be trusted.

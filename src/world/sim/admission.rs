@@ -20,7 +20,7 @@ impl Containers {
             return Ok(());
         }
         if let Some(doorkeeper) = doorkeeper {
-            doorkeeper.meets(&self.context.sim.read(|state| Ok(state.engine.clone()))?)?;
+            doorkeeper.meets(&self.context.sim.engine()?)?;
         }
         *admitted = Some(turn);
         drop(admitted);

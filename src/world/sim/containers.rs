@@ -104,7 +104,8 @@ fn of_stream(action: &str, target: &str, error: io::Error) -> Error {
 
 impl ContainerEngine for Containers {
     fn info(&self) -> Result<EngineInfo> {
-        self.read(|state| Ok(state.engine.clone()))
+        self.admit()?;
+        self.context.sim.engine()
     }
 
     fn sweep(&self, volumes: &[&str]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! How the simulated world is looked at and changed, and where it is kept.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{FlockOperation, flock};
 
 use super::State;
+use super::planned::Blow;
+use crate::world::container::EngineInfo;
 use crate::world::error::{Error, Result};
 
 /// How an engine's address begins that is a simulated world in a file.
@@ -45,8 +48,22 @@ enum Keep {
 
 /// What was last read of the file, so that it is read again only when it is another one.
 struct Known {
-    inode: u64,
+    /// Open as long as it is known, so that no later file can get its inode; `None` while there is no file.
+    file: Option<File>,
     state: State,
+}
+
+impl Known {
+    fn is(&self, found: Option<&File>) -> Result<bool> {
+        let inode = |file: &File| {
+            file.metadata().map(|found| found.ino()).map_err(|e| Error::io("read", "a simulated world", &e))
+        };
+        match (&self.file, found) {
+            (None, None) => Ok(true),
+            (Some(known), Some(found)) => Ok(inode(known)? == inode(found)?),
+            _ => Ok(false),
+        }
+    }
 }
 
 impl Sim {
@@ -68,6 +85,16 @@ impl Sim {
 
     fn with(keep: Keep) -> Self {
         Self(Arc::new(Shared { keep, watch: Mutex::default(), is_killed: AtomicBool::new(false) }))
+    }
+
+    /// The engine as it answers; its address is that of the file, where there is one.
+    pub fn engine(&self) -> Result<EngineInfo> {
+        let mut engine = self.read(|state| Ok(state.engine.clone()))?;
+        if let Keep::File { path, .. } = &self.0.keep {
+            engine.named = format!("{SCHEME}{}", path.display());
+            engine.endpoint = engine.named.clone();
+        }
+        Ok(engine)
     }
 
     /// What became of a world in memory, whatever has happened to the program.
@@ -103,19 +130,28 @@ impl Sim {
     pub fn act<T>(&self, change: &str, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         self.check()?;
         let watch = self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.0.keep.enter(|state| {
+        let mut blow = None;
+        let done = self.0.keep.enter(|state| {
             state.instants += 1;
             if let Some(watch) = &watch {
                 watch.before(change, state)?;
             }
+            blow = state.meet_planned(change, false);
+            if blow == Some(Blow::Killed) {
+                return Err(killed());
+            }
             state.pass(CHANGE);
             state.meet_fault(change)?;
             let done = act(state)?;
+            blow = blow.or(state.meet_planned(change, true));
             if let Some(watch) = &watch {
                 watch.after(change, state)?;
             }
             Ok((done, true))
-        })
+        });
+        // The file has the world as it is now.
+        blow.map_or(Ok(()), Blow::fall)?;
+        done
     }
 
     /// Lets time pass, in milliseconds: no instant of the program's, but others may be at work meanwhile.
@@ -131,10 +167,14 @@ impl Sim {
 
     fn check(&self) -> Result<()> {
         match self.is_killed() {
-            true => Err(Error::failed("sim.killed", "the program was killed here")),
+            true => Err(killed()),
             false => Ok(()),
         }
     }
+}
+
+fn killed() -> Error {
+    Error::failed("sim.killed", "the program was killed here")
 }
 
 impl Keep {
@@ -150,9 +190,9 @@ impl Keep {
                 let state = newest(path, &mut known)?;
                 let visited = visit(state);
                 if !matches!(visited, Ok((_, false))) {
-                    let inode = save(path, state)?;
+                    let file = save(path, state)?;
                     if let Some(known) = known.as_mut() {
-                        known.inode = inode;
+                        known.file = Some(file);
                     }
                 }
                 visited.map(|(done, _)| done)
@@ -178,39 +218,41 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn newest<'k>(path: &Path, known: &'k mut Option<Known>) -> Result<&'k mut State> {
-    let inode = match fs::metadata(path) {
-        Ok(found) => found.ino(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+    let file = match File::open(path) {
+        Ok(found) => Some(found),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(Error::io("read", path.display(), &error)),
     };
-    if known.as_ref().is_none_or(|known| known.inode != inode) {
-        let state = if inode == 0 { State::default() } else { load(path)? };
-        *known = Some(Known { inode, state });
-    }
-    let Some(known) = known else { unreachable!("it was just set") };
+    let known = match known.take() {
+        Some(last) if last.is(file.as_ref())? => known.insert(last),
+        _ => {
+            let state = file.as_ref().map_or_else(|| Ok(State::default()), |file| load(path, file))?;
+            known.insert(Known { file, state })
+        }
+    };
     Ok(&mut known.state)
 }
 
-fn load(path: &Path) -> Result<State> {
-    let bytes = fs::read(path).map_err(|e| Error::io("read", path.display(), &e))?;
+fn load(path: &Path, mut file: &File) -> Result<State> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|e| Error::io("read", path.display(), &e))?;
     serde_json::from_slice(&bytes).map_err(|e| {
         Error::failed("sim.unreadable", format!("{} holds no simulated world: {e}", path.display()))
             .hint("name another file: --docker sim://FILE; one that is not there is an engine without anything")
     })
 }
 
-/// Gives the inode of the new file.
-fn save(path: &Path, state: &State) -> Result<u64> {
+/// Gives the new file.
+fn save(path: &Path, state: &State) -> Result<File> {
     let new = with_ending(path, "new");
     let failed = |e: std::io::Error| Error::io("write", new.display(), &e);
     let text = serde_json::to_vec(state)
         .map_err(|e| Error::failed("sim.unreadable", format!("the simulated world can't be kept: {e}")))?;
     // Not synced: a simulated world outlives its program, not the machine.
     let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new).map_err(failed)?;
-    std::io::Write::write_all(&mut &file, &text).map_err(failed)?;
-    let inode = file.metadata().map_err(failed)?.ino();
+    (&file).write_all(&text).map_err(failed)?;
     fs::rename(&new, path).map_err(failed)?;
-    Ok(inode)
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -226,6 +268,12 @@ mod tests {
         other.act("second", |_| Ok(())).unwrap();
         assert_eq!(one.read(|state| Ok(state.instants)).unwrap(), 2);
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        // Each of its files is another one, although the inodes come again.
+        for instants in 3..20 {
+            one.act("further", |_| Ok(())).unwrap();
+            assert_eq!(other.read(|state| Ok(state.instants)).unwrap(), instants);
+            other.act("once more", |state| Ok(state.instants -= 1)).unwrap();
+        }
         fs::write(&path, "{").unwrap();
         assert_eq!(Sim::in_file(&path).read(|_| Ok(())).unwrap_err().code, "sim.unreadable");
     }

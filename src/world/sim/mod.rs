@@ -27,6 +27,7 @@ mod life;
 mod moves;
 mod networks;
 mod people;
+pub mod planned;
 mod postgres;
 mod programs;
 mod reference;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::cluster::{Cluster, RowId};
 use super::compose::Stack;
+use super::planned::Planned;
 use crate::world::container::{Attachment, EngineInfo, ExecEvent, Image as Shown, Mount, Network};
 
 /// All of it.
@@ -40,6 +41,9 @@ pub struct State {
     pub answers: Vec<Answer>,
     /// Changes that fail.
     pub faults: Vec<Fault>,
+    /// What else happens at a change.
+    #[serde(default)]
+    pub planned: Vec<Planned>,
     /// Rows that some writer was told are kept.
     pub acknowledged: BTreeMap<RowId, Acknowledged>,
     /// What `docker compose up` makes, by project.
@@ -304,6 +308,7 @@ impl Default for State {
             programs: BTreeMap::new(),
             answers: Vec::new(),
             faults: Vec::new(),
+            planned: Vec::new(),
             acknowledged: BTreeMap::new(),
             stacks: BTreeMap::new(),
         }
