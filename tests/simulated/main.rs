@@ -1,10 +1,7 @@
 //! The program as a process in simulated worlds: what goes wrong in the procedure, whatever engine and servers there
 //! are. What is a matter of real containers, servers and playbooks is in `tests/procedure`.
 
+mod faults;
 #[path = "../program/mod.rs"]
 mod program;
 mod site;
-
-mod edited_between;
-mod journals;
-mod locks;

@@ -1,11 +1,13 @@
 //! What other people do to an engine, and what happens to its machine.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::life::KILLED;
 use super::networks::PREDEFINED;
-use super::state::{Container, Tree};
+use super::state::{Container, Content, Tree};
 use super::volumes::is_anonymous;
 
 /// Something that somebody else does, or that happens. What it is about goes by name, and need not be there.
@@ -33,6 +35,10 @@ pub enum Deed {
     CrashLoop(String),
     /// The engine is killed while it starts that container: it comes up again, and can't start that one any more.
     HalfStart(String),
+    /// A byte of a file, or of what is below a directory, of the machine that pgscript runs on is another one.
+    DamageFile(PathBuf),
+    /// `rm -rf` on the machine that pgscript runs on.
+    RemoveFiles(PathBuf),
     /// The engine is started again: what runs is killed, and comes back by its restart policy.
     RestartEngine,
     /// The machine goes down at once, and comes up again: what nobody has synced is lost.
@@ -65,6 +71,8 @@ impl State {
                 self.mark(name, |container| container.is_half_started = true);
                 self.engine_begins();
             }
+            Deed::DamageFile(path) => self.damage(path),
+            Deed::RemoveFiles(path) => self.files.retain(|file, _| !file.starts_with(path)),
             Deed::RestartEngine => {
                 self.engine_ends();
                 self.engine_begins();
@@ -76,6 +84,17 @@ impl State {
     fn mark(&mut self, container: &str, mark: impl FnOnce(&mut Container)) {
         if let Some(container) = self.container_mut(container) {
             mark(container);
+        }
+    }
+
+    fn damage(&mut self, path: &Path) {
+        for (_, file) in self.files.iter_mut().filter(|(file, _)| file.starts_with(path)) {
+            match &mut file.content {
+                Content::Directory => {}
+                Content::Bytes { bytes } => bytes.iter_mut().take(1).for_each(|byte| *byte ^= 1),
+                Content::Backup { is_whole, .. } | Content::Dump { is_whole, .. } => *is_whole = false,
+            }
+            file.synced = Some(file.content.clone());
         }
     }
 
@@ -159,10 +178,8 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::super::reference;
-    use super::super::state::{Content, File};
+    use super::super::state::File;
     use super::*;
     use crate::world::container::ContainerSpec;
 

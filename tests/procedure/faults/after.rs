@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use super::{edited, go_on, pause, run_edited_as};
 use crate::stack::{ANSIBLE, Run, Stack, Watched, docker, run};
 
 /// Enough to see a loss, and dumped in a moment. The whole variety of objects is `upgrades`' subject.
@@ -144,38 +143,6 @@ impl Site {
         let extra_vars = format!("ansible_extra_vars_files={}", file.display());
         self.stack.upgrade(17, &[&ANSIBLE[..], &["--set", &extra_vars]].concat())
     }
-
-    /// An upgrade that has put the old volume aside and come no further.
-    #[track_caller]
-    pub fn fail_in_the_deploy(&self) -> Run {
-        self.upgrade_with_deploy_that_fails("before").expect(1, &["refuse to deploy"])
-    }
-}
-
-/// Nothing is lost by it, by a cleanup before the end, or by a second rollback.
-#[test]
-fn playbook_fails_before_it_deploys_and_what_is_typed_then_is_harmless() {
-    let site = Site::up();
-    let failed = site.fail_in_the_deploy().expect(
-        1,
-        &[
-            "error[ansible.",
-            &site.stack.name,
-            "this deployment fails before it does anything, as asked",
-            "failed in step `deploy the new version`",
-        ],
-    );
-    let (before, artefacts) = (site.containers(), files(&site.stack.artefacts()));
-    site.stack
-        .cleanup()
-        .expect(3, &["error[cleanup.not_verified]", "may be the only copy of the data", "pgscript status"]);
-    assert_eq!(site.containers(), before);
-    assert_eq!(files(&site.stack.artefacts()), artefacts);
-    site.comes_back(&failed);
-    let started = site.stack.inspect("postgres", "{{.State.StartedAt}}");
-    site.stack.as_advised(&failed, "rollback").expect(0, &["run upgrade-1 has been put back"]);
-    assert_eq!(site.stack.inspect("postgres", "{{.State.StartedAt}}"), started);
-    site.is_back();
 }
 
 #[test]
@@ -202,46 +169,6 @@ fn host_unreachable_at_the_deploy() {
     site.edit("ansible/inventory.yml", "ansible_connection: local", unreachable);
     let failed = run.end().expect(5, &["error[ansible.", &site.stack.name, "failed in step `deploy the new version`"]);
     site.comes_back(&failed);
-}
-
-#[test]
-fn the_deploy_brings_another_version() {
-    let site = Site::up();
-    let run = site.upgrade_until("hold the server");
-    site.edit("ansible/inventory.yml", "primero_postgres_version: \"17\"", "primero_postgres_version: \"15\"");
-    let failed = run.end().expect(
-        1,
-        &["error[deploy.wrong_version]", "the deploy brought PostgreSQL 15, not 17", "primero_postgres_version: '17'"],
-    );
-    site.comes_back(&failed);
-}
-
-/// An upgrade that stands still before the dump is restored, from a site's copy of the script.
-#[track_caller]
-fn stands_still_before_the_restore(site: &Site) -> Watched {
-    let line = "let filled = new_server::fill(plan, dumped, dir, site.user, jobs);";
-    let script = edited(&site.stack, line, &format!("{}\n    {line}", pause(&site.stack)));
-    let mut run = Watched::start(run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
-    run.until("paused");
-    run
-}
-
-#[test]
-fn the_dump_is_damaged_before_the_restore() {
-    let site = Site::up();
-    let run = stands_still_before_the_restore(&site);
-    let dump = site.stack.artefacts().join("dump");
-    let biggest = files(&dump).into_iter().max_by_key(|f| std::fs::metadata(f).unwrap().len()).unwrap();
-    let mut bytes = std::fs::read(&biggest).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x55;
-    std::fs::write(&biggest, bytes).unwrap();
-    go_on(&site.stack);
-    run.end().expect(
-        1,
-        &["error[dump.damaged]", "was changed", "failed in step `restore the dump`", "everything is back as it was"],
-    );
-    site.is_back();
 }
 
 pub fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
@@ -377,12 +304,6 @@ fn interrupted(args: &[&str], step: &str, line: &str) -> (Site, Run) {
     (site, failed)
 }
 
-/// What a cancelled run says to type brings everything back.
-#[track_caller]
-fn back_from((site, failed): (Site, Run)) {
-    site.comes_back(&failed);
-}
-
 /// What a cancelled run says to type goes on.
 #[track_caller]
 fn on_from((site, failed): (Site, Run)) {
@@ -391,86 +312,8 @@ fn on_from((site, failed): (Site, Run)) {
 
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn ctrl_c_in_put_the_old_server_aside() {
-    back_from(interrupted(&[], "put the old server aside", ""));
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn ctrl_c_while_the_old_volume_is_moved() {
-    on_from(interrupted(&[], "put the old server aside", "; mv -T "));
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn ctrl_c_in_put_the_new_cluster_in_place() {
-    back_from(interrupted(&[], "put the new cluster in place", ""));
-}
-
-#[test]
 fn ctrl_c_while_the_new_volume_is_moved() {
     on_from(interrupted(&[], "put the new cluster in place", "; mv -T "));
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn ctrl_c_in_deploy_the_new_version() {
-    on_from(interrupted(&ANSIBLE, "deploy the new version", "TASK [start the containers]"));
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn ctrl_c_in_start_the_application() {
-    back_from(interrupted(&[], "start the application", ""));
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn ctrl_c_in_back_up_the_volume() {
-    on_from(interrupted(&[], "back up the volume", ""));
-}
-
-#[test]
-fn ctrl_c_in_the_rollback() {
-    let site = Site::up();
-    site.fail_in_the_deploy();
-    let mut rollback = Watched::start(site.stack.pgscript(&["rollback", "--yes"]));
-    rollback.until("put the old server aside  (undo)");
-    rollback.interrupt();
-    let cancelled = rollback.end().expect(4, &["cancelled", "next: pgscript rollback upgrade-1 "]);
-    assert!(!cancelled.text.contains("pgscript resume"), "{}", cancelled.text);
-    let status = site.stack.status();
-    assert!(status.contains("upgrade-1: rolling back") && status.contains("Your data is safe"), "{status}");
-    site.stack.as_advised(&cancelled, "rollback").expect(0, &["is rolled back"]);
-    site.is_back();
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn the_daily_cleanup_removed_the_application_before_the_rollback() {
-    let site = Site::up();
-    let run = stands_still_before_the_restore(&site);
-    for service in ["application", "worker", "nginx"] {
-        site.stack.docker(&["rm", &site.stack.container(service)]);
-    }
-    run.interrupt();
-    run.end().expect(4, &["cancelled", "is created again, from its definition", "everything is back as it was"]);
-    site.is_back();
-}
-
-/// The database's was removed by the upgrade, the others had exited: nothing is left that is labelled with the project.
-#[test]
-fn the_daily_cleanup_removed_every_container_before_the_rollback() {
-    let site = Site::up();
-    let failed = site.fail_in_the_deploy();
-    for service in ["application", "worker", "nginx"] {
-        site.stack.docker(&["rm", &site.stack.container(service)]);
-    }
-    let project = format!("label=com.docker.compose.project={}", site.stack.name);
-    assert_eq!(site.stack.docker(&["ps", "-aq", "--filter", &project]), "");
-    // Somebody has taken the lock for a leftover, too.
-    site.stack.docker(&["rm", &format!("pgscript-lock-{}", site.stack.name)]);
-    site.comes_back(&failed);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::after::Site;
 use super::before::Before;
 use super::engines::Engine;
-use super::{edited, fill, go_on, pause, run_edited_as};
+use super::fill;
 use crate::gate::Gate;
 use crate::stack::{Run, Watched, run, sh};
 
@@ -54,6 +54,7 @@ fn the_engine_is_killed_during_the_restore() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn the_engine_is_killed_after_the_commit() {
     let engine = Engine::start(&[]);
     let site = engine.site();
@@ -77,30 +78,6 @@ fn a_container_that_the_engine_was_killed_at_starting_is_made_again() {
     let said = ["postgres-1 is created again: the engine was killed", "worker-1 is created again", "is rolled back"];
     run(&mut site.stack.pgscript(&["rollback", "upgrade-1", "--yes", "--docker", &gate.url()])).expect(0, &said);
     site.is_back();
-}
-
-#[test]
-fn the_database_container_is_killed_during_the_dump() {
-    let site = Site::up();
-    let database = site.stack.container("postgres");
-    let run = site.upgrade_until("$ pg_dumpall");
-    site.stack.docker(&["kill", "--signal", "KILL", &database]);
-    run.end().expect(1, &["failed in step `dump the cluster`", "everything is back as it was"]);
-    site.is_back();
-}
-
-#[test]
-fn the_database_container_is_killed_during_the_backup() {
-    let site = Site::up();
-    // Stands still between the last look and the stop: however long a kill takes, it is not too late.
-    let line = "    if is_dump { postgres::last_look(psql::server(held, #{ user: site.user }), held, writes); }";
-    let script = edited(&site.stack, line, &format!("{line}\n    {}", pause(&site.stack)));
-    let shipped = site.stack.upgrade_command(17, &["--set", "backup=before"]);
-    let mut run = Watched::start(run_edited_as(&site.stack, &script, &shipped));
-    run.until("paused");
-    site.stack.docker(&["kill", "--signal", "KILL", &site.stack.container("postgres")]);
-    go_on(&site.stack);
-    site.is_upgraded(run.end().expect(0, &["had not stopped cleanly"]));
 }
 
 /// It comes back on the full disk, too, and goes on once there is room.

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::after::Site;
 use super::before::{Before, walk};
-use super::{SmallDisk, edited, fill, run_edited, upgrade};
+use super::{SmallDisk, edited, run_edited, upgrade};
 use crate::stack::{SMALL, Stack, Watched, run};
 
 /// Kills the first process of this name that runs in a helper beside the stack's database.
@@ -67,6 +66,7 @@ fn pg_dump_killed() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn pg_dumpall_killed() {
     let stack = Stack::with(13, SMALL);
     let before = Before::of(&stack);
@@ -80,51 +80,6 @@ fn pg_dumpall_killed() {
     kill_in_helper(&stack, "pg_dumpall");
     watched.end().expect(1, &["[dump.failed]", "pg_dumpall", "everything is back as it was"]);
     before.is_back(&stack);
-}
-
-#[test]
-fn disk_full_during_the_backup() {
-    let mut stack = Stack::with(13, SMALL);
-    let disk = SmallDisk::new(&stack, 400);
-    stack.base = disk.0.join("artefacts");
-    let before = Before::of(&stack);
-    let mut watched = Watched::start(upgrade(&stack, &["--set", "backup=before"]));
-    watched.until("4 stop the application");
-    disk.fill(512 << 10);
-    watched
-        .end()
-        .expect(1, &["[host.disk_full]", "volume.tar.zst", "✗ failed in step `back up the volume / copy`"])
-        .expect(1, &["everything is back as it was"]);
-    before.is_back(&stack);
-}
-
-/// The upgrade is done all the same, and says what is left open.
-#[test]
-fn disk_full_during_the_backup_afterwards() {
-    let mut site = Site::up();
-    let disk = SmallDisk::new(&site.stack, 200);
-    site.stack.base = disk.0.join("runs");
-    let run = site.upgrade_until("15 start the application");
-    let log = fill(&disk.0, 1 << 20);
-    let kept = "Kept of version 13: dump, old volume (";
-    let said = ["step `back up the volume` is left open", "volume.tar.zst", kept, "pgscript resume upgrade-1"];
-    site.is_upgraded(run.end().expect(0, &said));
-    let status = site.stack.status();
-    assert!(status.contains("upgrade-1: done") && status.contains("left open    back up the volume"), "{status}");
-    assert!(status.contains("does what is left open: `back up the volume`"), "{status}");
-    std::fs::remove_file(log).unwrap();
-    run_to_end(&site, "resume");
-    let status = site.stack.status();
-    assert!(status.contains("backup of the volume") && !status.contains("left open"), "{status}");
-    site.has_moved_on();
-    run_to_end(&site, "rollback");
-    site.is_back();
-    drop(disk);
-}
-
-#[track_caller]
-fn run_to_end(site: &Site, verb: &str) {
-    run(&mut site.stack.pgscript(&[verb, "upgrade-1", "--yes"])).expect(0, &[]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::after::{Site, files};
 use super::engines::Engine;
-use crate::stack::{at_terminal, run, sh};
+use crate::stack::sh;
 use crate::upgrades::private;
 
 /// An upgraded stack.
@@ -38,6 +38,7 @@ fn tidied_up(site: &Site) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_kept_volume_survives_the_daily_tidying_and_comes_back_without_a_copy() {
     let engine = Engine::start(&[]);
     let site = engine.site();
@@ -105,76 +106,4 @@ fn restored_text(dump: &Path, table: &str) -> String {
     let mount = format!("{}:/dump:ro", toc.parent().unwrap().display());
     let restore = ["--entrypoint", "pg_restore", "pgscript-test/postgres:17", "-f", "-", "/dump"];
     sh("docker", &[["run", "--rm", "--user", "0", "--network", "none", "-v", &mount].as_slice(), &restore].concat())
-}
-
-#[test]
-fn a_volume_that_is_not_kept_comes_back_from_its_backup() {
-    let site = Site::up();
-    site.is_upgraded(
-        site.stack.upgrade(17, &["--set", "keep_volume=no"]).expect(0, &["Kept of version 13: backup, dump (/"]),
-    );
-    assert_eq!(site.stack.kept_volumes(), Vec::<String>::new());
-    site.stack.sql("primero_production", "CREATE TABLE made_late AS SELECT 1 AS x");
-    let backup = site.stack.artefacts().join("volume.tar.zst");
-    site.stack.rollback().expect(
-        0,
-        &[
-            "public.made_late",
-            &format!("the old volume comes back from {}", backup.display()),
-            "content of the replaced volume:",
-            "is rolled back",
-        ],
-    );
-    site.is_back();
-    assert_eq!(site.stack.kept_volumes(), Vec::<String>::new());
-    // The new server's cluster went into a backup, too.
-    let replaced = site.stack.artefacts().join("replaced-volume.tar.zst").display().to_string();
-    let version = sh("sh", &["-c", "zstd -dc \"$0\" | tar -x --to-stdout ./PG_VERSION", &replaced]);
-    assert_eq!(version.trim(), "17");
-    site.stack.cleanup().expect(0, &["Removed"]);
-    assert!(!site.stack.base.join("upgrade-1/artefacts").exists());
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn a_rollback_that_is_declined_changes_nothing() {
-    let site = Site::up();
-    upgraded(&site, &[]);
-    let look = || (site.containers(), site.stack.kept_volumes(), files(&site.stack.artefacts()));
-    let before = look();
-    run(&mut site.stack.pgscript(&["rollback"])).expect(2, &["there is no terminal", "--yes"]);
-    assert_eq!(look(), before);
-    let answers = [("Dump the new server first", "no"), ("Bring back PostgreSQL 13", "no")];
-    at_terminal(&site.stack.pgscript(&["rollback"]), &answers).expect(3, &["error[rollback.declined]"]);
-    assert_eq!(look(), before);
-    assert!(site.stack.status().contains("upgrade-1: done"), "{}", site.stack.status());
-    site.stack.writes();
-    assert_eq!(site.stack.major(), "17");
-    let answers = [("Dump the new server first", "no"), ("Bring back PostgreSQL 13", "yes")];
-    at_terminal(&site.stack.pgscript(&["rollback"]), &answers).expect(0, &["is rolled back"]);
-    assert!(!site.stack.artefacts().join("written-since").exists());
-    site.is_back();
-}
-
-#[test]
-fn after_the_cleanup_there_is_no_way_back() {
-    let site = Site::up();
-    upgraded(&site, &[]);
-    site.stack.cleanup().expect(0, &["Removed"]);
-    assert_eq!(site.stack.kept_volumes(), Vec::<String>::new());
-    assert!(!site.stack.base.join("upgrade-1/artefacts").exists());
-    let containers = site.containers();
-    run(&mut site.stack.pgscript(&["rollback", "upgrade-1", "--yes"]))
-        .expect(3, &["error[run.cleaned]", "removed by a cleanup: there is no way back"]);
-    let status = site.stack.status();
-    assert!(status.contains("Your data is safe") && status.contains("removed by a cleanup"), "{status}");
-    assert!(!status.contains("NOT THERE") && !status.contains("pgscript rollback"), "{status}");
-    // The newest run is the cleanup: nothing about it is alarming, and it does not get stuck half way back.
-    run(&mut site.stack.pgscript(&["rollback", "--yes"])).expect(3, &["error[run.no_rollback]", "cleanup-2"]);
-    let newest = run(&mut site.stack.pgscript(&["status"])).expect(0, &["cleanup-2: done", "keeps no copy"]);
-    assert!(!newest.text.contains("What to type"), "{}", newest.text);
-    run(&mut site.stack.pgscript(&["run", "rollback.rhai", "--yes"])).expect(3, &["error[artefacts.not_found]"]);
-    assert_eq!(site.containers(), containers);
-    site.stack.writes();
-    site.stack.no_helpers_left();
 }

@@ -35,20 +35,3 @@ fn a_second_run_is_told_who_is_at_work() {
     refused_elsewhere(&site);
     site.is_upgraded(first.end());
 }
-
-#[test]
-fn a_killed_run_keeps_its_lock_and_is_gone_on_with() {
-    let site = Site::up();
-    let mut killed = site.upgrade_until("6 dump the cluster");
-    killed.until("$ pg_dumpall");
-    killed.kill();
-    site.stack
-        .upgrade(17, &[])
-        .expect(3, &["error[run.locked]", "run upgrade-1 of", "is interrupted and was not brought to an end"])
-        .expect(3, &["pgscript resume upgrade-1", "pgscript rollback upgrade-1", "nothing was changed"]);
-    refused_elsewhere(&site);
-    // Who overrides the lock finds the half-done upgrade all the same.
-    site.stack.docker(&["rm", &format!("pgscript-lock-{}", site.stack.name)]);
-    from_elsewhere(&site).expect(3, &["error[preflight.unfinished]", "still fenced off", "nothing was changed"]);
-    site.is_upgraded(run(&mut site.stack.pgscript(&["resume", "upgrade-1"])));
-}

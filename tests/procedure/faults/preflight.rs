@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::before::Before;
-use super::{SmallDisk, upgrade};
-use crate::stack::{Run, Stack, run};
+use super::upgrade;
+use crate::stack::{Stack, run};
 
 const NOTHING: &str = "nothing was changed";
 
@@ -38,11 +38,6 @@ fn refused_on(stack: &Stack, to: u32, checks: &str, settings: &[&str], said: &[&
     before.is_untouched(stack);
 }
 
-#[track_caller]
-fn ended(run: Run, said: &[&str]) {
-    run.expect(3, said).expect(3, &["✗ failed in step `preflight`"]);
-}
-
 #[test]
 fn docker_unreachable() {
     let said =
@@ -54,44 +49,6 @@ fn docker_unreachable() {
     let by_environment = run(upgrade(&stack, &[]).env("DOCKER_HOST", "unix:///no/such.sock"));
     by_environment.expect(5, &said).expect(5, &[NOTHING]);
     before.is_untouched(&stack);
-}
-
-#[test]
-fn wrong_password_given() {
-    let (_turn, stack) = shared();
-    let before = Before::containers_of(&stack);
-    let run = run(upgrade(&stack, &[]).env("PGSCRIPT_PASSWORD", "surely-not-this-one"));
-    assert!(!run.text.contains("surely-not-this-one"), "{}", run.text);
-    ended(run, &["[primero.wrong_password]", "the password given", "PGSCRIPT_PASSWORD", NOTHING]);
-    before.is_untouched(&stack);
-}
-
-#[test]
-fn no_such_project() {
-    let (_turn, stack) = shared();
-    let mut command = stack.pgscript(&[]);
-    command.args(["run", "upgrade.rhai", "--set", "to=17", "--set", "project=elsewhere"]);
-    let said = ["[stack.not_found]", "no Compose project elsewhere", &stack.name, "--set project=NAME", NOTHING];
-    run(&mut command).expect(3, &said);
-}
-
-#[test]
-fn target_not_newer() {
-    let said = ["[preflight.not_newer]", "PostgreSQL 13 already", "--set to=14", NOTHING];
-    refused(13, "version", &[], &said);
-    refused(12, "version", &[], &said);
-}
-
-#[test]
-fn target_image_missing() {
-    let said = ["[preflight.image_missing]", "no-such-registry.invalid/postgres:17", "--set image=", "docker load"];
-    refused(17, "image", &["image=no-such-registry.invalid/postgres:17"], &said);
-}
-
-#[test]
-fn image_of_another_version() {
-    let said = ["[preflight.image_version]", "pgscript-test/postgres:15 has PostgreSQL 15, not 17", "--set image="];
-    refused(17, "image", &["image=pgscript-test/postgres:15"], &said);
 }
 
 #[test]
@@ -164,12 +121,6 @@ fn playbook_for_more_than_the_host() {
 }
 
 #[test]
-fn deploy_command_empty() {
-    let said = ["error[deploy.no_command]", "no command is given", "--set deploy_command=PROGRAM,ARGUMENT,…"];
-    refused(17, "deploy", &["deploy=command"], &said);
-}
-
-#[test]
 fn deploy_command_that_is_not_there() {
     let cure = "--set deploy_command=/PATH/TO/PROGRAM,ARGUMENT,…";
     let refused = |command: &str, said: &[&str]| {
@@ -180,17 +131,6 @@ fn deploy_command_that_is_not_there() {
     refused("no-such-program,up", &["there is no program no-such-program in PATH"]);
     refused("/no/such/deploy.sh,up", &["there is no program /no/such/deploy.sh", "looked for was the file"]);
     refused("/etc/passwd", &["/etc/passwd is not a file that may be run"]);
-}
-
-#[test]
-fn not_enough_space() {
-    let (_turn, stack) = shared();
-    let before = Before::containers_of(&stack);
-    let disk = SmallDisk::new(&stack, 16);
-    let base = format!("base={}", disk.0.join("artefacts").display());
-    refused_on(&stack, 17, "room", &[&base], &["[preflight.space]", "MB free at", "--set base=DIR"]);
-    assert_eq!(super::before::walk(&disk.0), Vec::<std::path::PathBuf>::new());
-    before.is_untouched(&stack);
 }
 
 #[test]
@@ -205,21 +145,4 @@ fn artefact_directory_open_to_others() {
         .expect(3, &["[host.not_private]", "is open to others (mode 755)", &chmod]);
     assert!(std::fs::read_dir(&base).unwrap().next().is_none());
     before.is_untouched(&stack);
-}
-
-#[test]
-fn database_container_already_stopped() {
-    let stack = Stack::with(13, &["--seed", "none"]);
-    stack.docker(&["stop", &stack.container("postgres")]);
-    let before = Before::containers_of(&stack);
-    let name = format!("docker start {}-postgres-1", stack.name);
-    ended(run(&mut upgrade(&stack, &[])), &["[preflight.not_running]", "is exited", &name, NOTHING]);
-    before.is_untouched(&stack);
-    stack.docker(&["start", &stack.container("postgres")]);
-    stack.writes();
-}
-
-#[test]
-fn no_jobs() {
-    refused(17, "version", &["jobs=0"], &["error[upgrade.jobs]", "--set jobs=1"]);
 }

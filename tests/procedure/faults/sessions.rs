@@ -68,32 +68,3 @@ fn other_project_that_uses_the_database_is_named_before_the_outage() {
     watched.interrupt();
     watched.end().expect(4, &[&format!("{} (of no Compose project). No connection", other("idle"))]);
 }
-
-#[test]
-fn application_restarts_during_the_dump() {
-    let stack = Stack::up(13);
-    let before = Before::of(&stack);
-    let application = stack.container("application");
-    let mut watched = Watched::start(upgrade(&stack, &[]));
-    watched.until("6 dump the cluster");
-    stack.docker(&["start", &application]);
-    let name = format!("{}-application-1 was started during the procedure", stack.name);
-    watched
-        .end()
-        .expect(3, &["[stack.fence_broken]", &name, "find out who starts it"])
-        .expect(3, &["✗ failed in step `dump the cluster`", "everything is back as it was"]);
-    before.is_back(&stack);
-}
-
-#[test]
-fn application_container_already_stopped_stays_stopped() {
-    let stack = Stack::up(13);
-    stack.docker(&["stop", &stack.container("application")]);
-    let before = Before::of(&stack);
-    let mut watched = Watched::start(upgrade(&stack, &[]));
-    watched.until("6 dump the cluster");
-    watched.interrupt();
-    watched.end().expect(4, &["everything is back as it was"]);
-    assert_eq!(stack.inspect("application", "{{.State.Running}}"), "false");
-    before.is_back(&stack);
-}

@@ -1,12 +1,11 @@
 //! The way back, whatever has happened to the stack, the run store and the engine meanwhile; and that what is said at
 //! its end is so.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::after::Site;
 use super::{SmallDisk, edited, go_on, pause, run_edited_as, variations};
-use crate::stack::{Run, Watched, run, sh};
+use crate::stack::{Watched, sh};
 
 /// What a run that is over has kept goes, and its record with it.
 #[track_caller]
@@ -19,71 +18,6 @@ pub fn is_cleaned_up(site: &Site) {
     let helpers = ["ps", "--all", "--filter", "label=pgscript.helper", "--format", "{{.Names}}"];
     assert_eq!(ours(&helpers), 0, "helpers are left");
     site.is_back();
-}
-
-/// The put-back starts what somebody else has stopped meanwhile.
-#[test]
-fn put_back_while_down() {
-    let site = Site::up();
-    let database = site.stack.container("postgres");
-    let run = site.upgrade_until("make the artefact directory");
-    // Nobody starts it again: a restart policy is not asked after a kill by hand.
-    site.stack.docker(&["kill", &database]);
-    run.end().expect(1, &["everything is back as it was"]);
-    is_cleaned_up(&site);
-}
-
-/// Brings an upgrade back that has failed with the old server put aside, and whose record can't be noted in; by
-/// `rollback.rhai`, which leaves that run's journal alone, or by `pgscript rollback`.
-#[track_caller]
-fn back_without_a_note(by_script: bool) {
-    let site = Site::up();
-    let mut run = site.upgrade_until("12 put the old server aside");
-    run.until("14 deploy the new version");
-    run.interrupt();
-    let failed = run.end();
-    assert_ne!(failed.code, 0, "{}", failed.text);
-    site.stack.cleanup().expect(3, &["error[cleanup.not_verified]", "upgrade-1"]);
-    let record = site.stack.artefacts().join("upgrade.json").display().to_string();
-    sh("chattr", &["+i", &record]);
-    let back = if by_script { run_rollback_script(&site) } else { site.stack.as_advised(&failed, "rollback") };
-    sh("chattr", &["-i", &record]);
-    assert!(std::fs::read_to_string(&record).unwrap().contains("\"in place\""));
-    back.expect(0, &["not noted in"]);
-    assert!(site.stack.status().contains("upgrade-1: rolled back"), "{}", site.stack.status());
-    is_cleaned_up(&site);
-    assert!(!site.stack.base.join("upgrade-1/artefacts").exists());
-}
-
-#[test]
-fn put_back_without_a_note_has_its_cleanup() {
-    back_without_a_note(false);
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn put_back_by_the_script_has_its_cleanup() {
-    back_without_a_note(true);
-}
-
-/// A disk without a byte left may take every line of the journal but the last.
-#[test]
-fn a_way_back_whose_last_word_was_not_written_has_its_cleanup() {
-    let site = Site::up();
-    site.is_upgraded(site.stack.upgrade(17, &[]));
-    site.stack.rollback().expect(0, &["is rolled back"]);
-    let journal = site.stack.base.join("upgrade-1/journal.jsonl");
-    let text = std::fs::read_to_string(&journal).unwrap();
-    let (before, last) = text.trim_end().rsplit_once('\n').unwrap();
-    assert!(last.contains("\"ended\""), "{last}");
-    std::fs::write(&journal, format!("{before}\n")).unwrap();
-    assert!(site.stack.status().contains("rolling back"), "{}", site.stack.status());
-    // Not while anything is missing.
-    let application = site.stack.container("application");
-    site.stack.docker(&["stop", "--time", "1", &application]);
-    site.stack.cleanup().expect(3, &["error[cleanup.not_verified]", "is rolling back"]);
-    site.stack.docker(&["start", &application]);
-    is_cleaned_up(&site);
 }
 
 /// What can't come back is named, and the run is not over.
@@ -116,46 +50,6 @@ fn what_is_not_back_is_named_and_the_next_rollback_tries_again() {
 fn foreign_deploy(site: &Site) {
     let script = site.stack.dir.join("deploy.sh").display().to_string();
     let _ = std::process::Command::new(script).output();
-}
-
-/// By itself, or by what it says is to be typed.
-#[track_caller]
-fn goes_back(site: &Site, ended: &Run) {
-    assert_ne!(ended.code, 0, "{}", ended.text);
-    if !ended.text.contains("everything is back as it was") {
-        site.stack.as_advised(ended, "rollback").expect(0, &["is rolled back"]);
-    }
-    is_cleaned_up(site);
-}
-
-#[test]
-fn foreign_deploy_in_the_dump() {
-    let site = Site::up();
-    let run = site.upgrade_until("$ pg_dumpall");
-    // The inventory names the new version already: it starts on the old volume, and can't.
-    foreign_deploy(&site);
-    goes_back(&site, &run.end());
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn foreign_deploy_of_the_old_version_in_the_dump() {
-    let site = Site::up();
-    let run = site.upgrade_until("$ pg_dumpall");
-    site.stack.inventory("primero_postgres_version: \"17\"", "primero_postgres_version: \"13\"");
-    foreign_deploy(&site);
-    goes_back(&site, &run.end());
-}
-
-#[test]
-fn recreated_in_the_restore() {
-    for major in variations(&["17", "13"]) {
-        let site = Site::up();
-        let run = site.upgrade_until("$ pg_restore");
-        site.stack.inventory("primero_postgres_version: \"17\"", &format!("primero_postgres_version: \"{major}\""));
-        foreign_deploy(&site);
-        goes_back(&site, &run.end());
-    }
 }
 
 /// A server that restarts again and again, and one that does not stop when it is asked to.
@@ -278,36 +172,4 @@ fn full_store_way_back() {
         is_cleaned_up(&site);
         drop(disk);
     }
-}
-
-#[test]
-fn store_vanished() {
-    let site = Site::up();
-    let run = site.upgrade_until("14 deploy the new version");
-    std::fs::remove_dir_all(site.stack.base.join("upgrade-1/artefacts")).unwrap();
-    let failed = run.end();
-    assert_ne!(failed.code, 0, "{}", failed.text);
-    site.stack.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
-    is_cleaned_up(&site);
-    // And the whole store: what is on the engine is enough.
-    let run = site.upgrade_until("14 deploy the new version");
-    let _ = run.kill();
-    std::fs::remove_dir_all(&site.stack.base).unwrap();
-    let back = |site: &Site| run_rollback_script(site);
-    back(&site).expect(0, &["the upgrade's record is found on the engine", "runs on PostgreSQL 13 again"]);
-    site.is_back();
-}
-
-fn run_rollback_script(site: &Site) -> Run {
-    run(&mut site.stack.pgscript(&["run", "rollback.rhai", "--yes"]))
-}
-
-/// Before the old server is put aside, too, when nothing but the store is gone.
-#[test]
-fn store_vanished_before_the_commit() {
-    let site = Site::up();
-    let run = site.upgrade_until("$ pg_dumpall");
-    sh("rm", &["-rf", &site.stack.base.join("upgrade-1/artefacts").display().to_string()]);
-    goes_back(&site, &run.end());
-    assert!(Path::new(&site.stack.base).exists());
 }

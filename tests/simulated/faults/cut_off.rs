@@ -1,0 +1,44 @@
+//! A backup or a dump that does not come to its end.
+
+use pgscript::world::sim::planned::Happening;
+
+use crate::site::Site;
+
+#[test]
+fn disk_full_during_the_backup() {
+    let site = Site::up();
+    site.fail("backup primero_database", "host.disk_full", "write volume.tar.zst: No space left on device");
+    site.upgrade(&["--set", "backup=before"])
+        .expect(1, &["[host.disk_full]", "volume.tar.zst", "✗ failed in step `back up the volume / copy`"])
+        .expect(1, &["everything is back as it was"]);
+    site.is_untouched();
+    assert!(!site.has_artefacts(), "a file with records is left");
+}
+
+/// The upgrade is done all the same, and says what is left open.
+#[test]
+fn disk_full_during_the_backup_afterwards() {
+    let site = Site::up();
+    site.fail("backup primero_database_pg13", "host.disk_full", "write volume.tar.zst: No space left on device");
+    let kept = "Kept of version 13: dump, old volume (";
+    let said = ["step `back up the volume` is left open", "volume.tar.zst", kept, "pgscript resume upgrade-1"];
+    site.is_upgraded(site.upgrade(&[]).expect(0, &said));
+    let status = site.status();
+    assert!(status.contains("upgrade-1: done") && status.contains("left open    back up the volume"), "{status}");
+    assert!(status.contains("does what is left open: `back up the volume`"), "{status}");
+    site.resume().expect(0, &[]);
+    let status = site.status();
+    assert!(status.contains("backup of the volume") && !status.contains("left open"), "{status}");
+    site.has_moved_on();
+    site.rollback().expect(0, &["is rolled back"]);
+    site.is_back();
+}
+
+#[test]
+fn killed_in_the_dump_and_rolled_back() {
+    let site = Site::up();
+    site.after("dump dump", Happening::Killed);
+    site.upgrade(&[]).expect(-1, &[]);
+    site.rollback().expect(0, &["is rolled back"]);
+    site.is_untouched();
+}
