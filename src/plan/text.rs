@@ -83,7 +83,7 @@ fn outage(outage: Option<&Outage>) -> String {
 }
 
 fn list<'t>(title: &str, items: impl Iterator<Item = &'t str>, columns: usize) -> String {
-    let lines: Vec<_> = items.map(|item| folded(&format!("  - {item}"), columns)).collect();
+    let lines: Vec<_> = items.map(|item| folded(&format!("  - {}", item.replace('\n', "\n    ")), columns)).collect();
     if lines.is_empty() { String::new() } else { format!("\n{title}:\n{}", lines.concat()) }
 }
 
