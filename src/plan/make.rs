@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::course::{Course, Yes};
+use super::course::{Course, Told, Yes};
 use super::{Basis, Cluster, Failure, Made, Plan, VERSION};
 use crate::event::Silent;
 use crate::practice::life::{self, Stage};
@@ -55,31 +55,45 @@ pub fn make(setup: &Setup, source: &Source) -> Result<Planned> {
     stage.listener = course.clone();
     let beside = beside(setup, &sim, &captured, dir.path());
     let (driven, redactor) = drive(setup, &stage, &course, beside.clone(), source, &captured, &answers);
-    let history = driven.as_ref().map_or_else(|_| History::default(), |driven| driven.history.clone());
     let mut assumed = captured.assumed.clone();
     assumed.extend(beside.assumed.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
-    let told = course.take();
-    let world = sim.into_state()?;
-    let plan = Plan {
+    let plan = plan(setup, source, &captured, &driven, course.take(), &sim.into_state()?);
+    let plan = Plan { assumed: assumed.into_iter().collect(), ..plan };
+    let plan = match rehearsal(&plan, &stage.store)? {
+        Some((run, phases)) => measured(plan, &run, &phases),
+        None => plan,
+    };
+    let answers = answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(Planned { plan: in_place(&plan, dir.path(), setup, &redactor)?, answers })
+}
+
+/// What a run in the captured world has come to; what was assumed is left out.
+fn plan(
+    setup: &Setup,
+    source: &Source,
+    captured: &Captured,
+    driven: &Result<Driven>,
+    told: Told,
+    world: &State,
+) -> Plan {
+    let history = driven.as_ref().map_or_else(|_| History::default(), |driven| driven.history.clone());
+    Plan {
         version: VERSION,
         made_at: setup.world.host.now(),
         script: source.found_by(),
-        basis: basis(&captured, &history),
-        given: history.given.clone(),
+        basis: basis(captured, &history),
         outage: told.outage(),
-        stopped: told.stopped.iter().cloned().collect(),
-        kept: kept(&captured, &world),
-        questions: told.questions.clone(),
-        warnings: told.warnings.clone(),
-        assumed: assumed.into_iter().collect(),
-        times_by: by_sizes(),
-        failure: failure(&driven),
-        parameters: history.parameters.clone(),
+        given: history.given,
+        parameters: history.parameters,
         steps: told.steps,
-    };
-    let plan = by_rehearsal(plan, &stage.store)?;
-    let answers = answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(Planned { plan: in_place(&plan, dir.path(), setup, &redactor)?, answers })
+        stopped: told.stopped.into_iter().collect(),
+        kept: kept(captured, world),
+        questions: told.questions,
+        warnings: told.warnings,
+        assumed: Vec::new(),
+        times_by: by_sizes(),
+        failure: failure(driven),
+    }
 }
 
 /// While it lives, nothing at all is changed on the engine.
@@ -253,8 +267,8 @@ fn by_sizes() -> String {
     format!("sizes, at {rate} MB a second, and 20 s for a deploy: a rehearsal tells more (pgscript run rehearse.rhai)")
 }
 
-/// Steps that a rehearsal of the same has measured take as long as there.
-fn by_rehearsal(mut plan: Plan, store: &Store) -> Result<Plan> {
+/// The newest rehearsal of the same that went well, and the seconds that it has measured by the names of steps.
+fn rehearsal(plan: &Plan, store: &Store) -> Result<Option<(String, Value)>> {
     let of_plan = |name: &str| plan.parameters.get(name).cloned().flatten();
     let mut newest = None;
     for run in store.runs()? {
@@ -267,7 +281,11 @@ fn by_rehearsal(mut plan: Plan, store: &Store) -> Result<Plan> {
             newest = Some((run.id, is("phases").unwrap_or_default()));
         }
     }
-    let Some((run, phases)) = newest else { return Ok(plan) };
+    Ok(newest)
+}
+
+/// Steps that a rehearsal has measured take as long as there: they are those of the outage.
+pub(super) fn measured(mut plan: Plan, run: &str, phases: &Value) -> Plan {
     let (mut before, mut after) = (0.0, 0.0);
     for step in &mut plan.steps {
         if let Some(seconds) = phases.get(&step.path).and_then(Value::as_f64) {
@@ -276,10 +294,9 @@ fn by_rehearsal(mut plan: Plan, store: &Store) -> Result<Plan> {
             step.seconds = seconds;
         }
     }
-    // All that is rehearsed of an upgrade beside the checks is a part of its outage.
     plan.outage.iter_mut().for_each(|outage| outage.seconds = (outage.seconds - before + after).max(after));
-    plan.times_by = format!("rehearsal {run}, where it has measured a step; else {}", plan.times_by);
-    Ok(plan)
+    plan.times_by = format!("rehearsal {run}, where it has measured a step; else by {}", plan.times_by);
+    plan
 }
 
 /// The same with the real store in the place of the one in which the script was tried, and without secrets.

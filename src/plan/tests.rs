@@ -174,3 +174,16 @@ fn what_has_moved_since_is_named_by_the_kind_of_what_it_is() {
     assert_eq!(error.code, "plan.world_moved");
     assert!(error.message.contains("container primero-worker-1 is exited, and was running"), "{}", error.message);
 }
+
+#[test]
+fn a_rehearsal_tells_how_long_the_steps_of_the_outage_take() {
+    let plan = site("strategy=dump").plan();
+    let seconds = |plan: &Plan, path: &str| plan.steps.iter().find(|step| step.path == path).unwrap().seconds;
+    let phases = serde_json::json!({ "dump the cluster": 100.0, "cut the copy off": 7.0 });
+    let told = make::measured(plan.clone(), "rehearse-3", &phases);
+    assert!((seconds(&told, "dump the cluster") - 100.0).abs() < 0.01);
+    assert_eq!(seconds(&told, "restore the dump"), seconds(&plan, "restore the dump"));
+    let longer = told.outage.unwrap().seconds - plan.outage.clone().unwrap().seconds;
+    assert!((longer + seconds(&plan, "dump the cluster") - 100.0).abs() < 0.01, "{longer}");
+    assert!(told.times_by.starts_with("rehearsal rehearse-3"), "{}", told.times_by);
+}
