@@ -169,6 +169,15 @@ fn what_has_moved_since_is_named_by_the_kind_of_what_it_is() {
     let to = |plan: &mut Plan| _ = plan.parameters.insert("to".into(), Some(16.into()));
     assert_eq!(refused(&to), "plan.other_parameters");
     assert_eq!(refused(&|plan| _ = plan.basis.sources.insert(String::new(), "x".into())), "plan.other_script");
+    site.sim
+        .arrange(|state| {
+            let tagged =
+                |image: &&mut sim::state::Image| image.shown.tags.contains(&"pgscript-test/postgres:17".into());
+            state.images.iter_mut().find(tagged).unwrap().shown.id = format!("sha256:{:0>64}", 1);
+        })
+        .unwrap();
+    let error = moved::refuse_moved(&before, &site.plan()).unwrap_err();
+    assert!(error.message.contains("the tag pgscript-test/postgres:17 means another image"), "{}", error.message);
     site.sim.arrange(|state| state.stop("primero-worker-1")).unwrap().unwrap();
     let error = moved::refuse_moved(&before, &site.plan()).unwrap_err();
     assert_eq!(error.code, "plan.world_moved");
