@@ -2,10 +2,11 @@
 //!
 //! `cli` is what the operator types, `repl` the recovery shell; they use `run` (a run as a durable thing), which uses
 //! `script` (the language), which uses `world` (everything outside the process). `event` carries what happens to `ui`,
-//! which shows it. See `docs/architecture.md`.
+//! which shows it. `practice` and `plan` run scripts in simulated worlds. See `docs/architecture.md`.
 
 pub mod cli;
 pub mod event;
+pub mod plan;
 pub mod practice;
 pub mod repl;
 pub mod run;

@@ -10,6 +10,7 @@ mod eject;
 mod eval;
 mod exit;
 mod list;
+mod plan;
 mod prompter;
 mod repl;
 mod resume;
@@ -62,6 +63,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Plan(plan::Plan),
     Run(run::Run),
     Resume(resume::Resume),
     Rollback(rollback::Rollback),
@@ -110,6 +112,7 @@ Examples:
   pgscript show upgrade.rhai                     its parameters and steps, without running it
   pgscript check upgrade.rhai                    reads it as a proof-reader would
   pgscript test /etc/pgscript                    runs the tests of a site's scripts, in a simulated world
+  pgscript plan upgrade.rhai --set to=17         what it would do now: every effect, the data's copies, the outage
   pgscript run upgrade.rhai --set to=17          runs it
   pgscript status                                where the last run stands: is the data safe, where, what to type
   pgscript resume                                goes on with a run that failed or was cut off
@@ -134,6 +137,7 @@ fn dispatch(arguments: impl Iterator<Item = OsString>) -> Exit {
     };
     let global = Global::new(arguments.site, arguments.store).map_err(anyhow::Error::from);
     let result = global.and_then(|global| match arguments.command {
+        Command::Plan(plan) => plan.execute(global),
         Command::Run(run) => run.execute(global),
         Command::Resume(resume) => resume.execute(global),
         Command::Rollback(rollback) => rollback.execute(global),

@@ -77,7 +77,7 @@ pub fn running_rows(world: &State) -> impl Iterator<Item = RowId> {
 /// Containers of a stack that ran before and do not run now, that nobody keeps up as before, or that had a session with
 /// the stack's server and have none: by their service, which a deploy leaves, whatever becomes of the containers.
 pub fn not_kept_up(before: &State, now: &State) -> Vec<String> {
-    let (served, serves) = (with_sessions(before), with_sessions(now));
+    let (was_served, serves) = (served(before), served(now));
     let mut found = Vec::new();
     for was in before.containers.values().filter(is_the_stacks) {
         let name = service(was);
@@ -90,7 +90,7 @@ pub fn not_kept_up(before: &State, now: &State) -> Vec<String> {
         }
         if was.state == "running" && is.state != "running" {
             found.push(format!("{name} is {}, and ran", is.state));
-        } else if served.contains(&name) && !serves.contains(&name) {
+        } else if was_served.contains(&name) && !serves.contains(&name) {
             found.push(format!("{name} is not let in by the server, and was"));
         }
     }
@@ -106,7 +106,7 @@ fn service(container: &Container) -> String {
 }
 
 /// Services that have sessions with a server of the stack.
-fn with_sessions(world: &State) -> BTreeSet<String> {
+pub fn served(world: &State) -> BTreeSet<String> {
     let servers = world.containers.values().filter(is_the_stacks);
     let sessions = servers.flat_map(|server| world.sessions(&server.id));
     sessions.filter_map(|session| world.container(&session.container)).map(service).collect()

@@ -16,7 +16,7 @@ use crate::script::loader::Places;
 use crate::script::parameters::{Given, Parameters};
 use crate::script::record::{Command, Decision, Ending, Entry, Record};
 use crate::script::session::{Prompter, Session};
-use crate::script::source::{Origin, Source};
+use crate::script::source::Source;
 use crate::script::steps::Steps;
 use crate::script::witness;
 use crate::world::{Doorkeeper, Error, Kind, Result, World};
@@ -67,11 +67,7 @@ pub struct Driven {
 
 /// Runs a script from its beginning.
 pub fn run(setup: &Setup, source: Source, keep: bool) -> Result<Driven> {
-    let script = match &source.origin {
-        Origin::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
-        Origin::BuiltIn | Origin::Input => source.name.clone(),
-    };
-    let recorder = Recorder::new(identity(setup, Command::Run, script, Changes::Refuse)?);
+    let recorder = Recorder::new(identity(setup, Command::Run, source.found_by(), Changes::Refuse)?);
     let recorder = keeping_door(setup, recorder);
     attempt(setup, recorder, Steps::default(), source, Way::Forward { keep })
 }

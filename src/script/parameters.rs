@@ -172,6 +172,25 @@ impl Given {
         self.environment = variables.filter(|(name, _)| name.starts_with(PREFIX)).collect();
     }
 
+    /// Takes what another one has of parameters that have no value here.
+    pub fn complete(&mut self, other: &Self) {
+        for (name, text) in &other.set {
+            if !self.has(name) {
+                self.set.insert(name.clone(), text.clone());
+            }
+        }
+        for (name, value) in other.file.iter().flat_map(|(_, values)| values) {
+            if !self.has(name) {
+                let (path, values) = (other.file.as_ref().map(|(path, _)| path.clone()), serde_json::Map::new());
+                let (_, values) = self.file.get_or_insert((path.unwrap_or_default(), values));
+                values.insert(name.clone(), value.clone());
+            }
+        }
+        for (name, text) in &other.environment {
+            self.environment.entry(name.clone()).or_insert_with(|| text.clone());
+        }
+    }
+
     /// What of it may be written down: what is given for parameters that are no secrets. `is_kept` knows these by name;
     /// `None` for one that the script computes.
     pub fn kept(&self, is_kept: impl Fn(&str) -> Option<bool>, names: impl Iterator<Item = String>) -> Self {

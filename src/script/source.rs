@@ -50,6 +50,14 @@ impl Source {
         Self { id, name: file.name.to_owned(), origin: Origin::BuiltIn, text: file.text.into() }
     }
 
+    /// What finds it again, wherever the program is started: a file's whole path, else the name.
+    pub fn found_by(&self) -> String {
+        match &self.origin {
+            Origin::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+            Origin::BuiltIn | Origin::Input => self.name.clone(),
+        }
+    }
+
     /// The directory its imports are looked for first.
     pub fn directory(&self) -> Option<&Path> {
         match &self.origin {

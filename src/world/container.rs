@@ -323,6 +323,11 @@ pub struct Image {
     /// Destinations the image declares with `VOLUME`.
     pub volumes: Vec<String>,
     pub size: i64,
+    /// What its containers run where nothing else is asked for.
+    #[serde(default)]
+    pub entrypoint: Vec<String>,
+    #[serde(default)]
+    pub command: Vec<String>,
 }
 
 impl Image {

@@ -6,6 +6,7 @@
 
 pub mod ansible;
 pub mod cancel;
+pub mod capture;
 pub mod cluster;
 pub mod container;
 pub mod content;

@@ -27,6 +27,7 @@ struct State {
     /// How often there was a new one.
     turn: u64,
     doorkeeper: Option<Weak<dyn Doorkeeper>>,
+    only_looks: bool,
 }
 
 impl Owner {
@@ -47,6 +48,15 @@ impl Owner {
 
     pub fn process(&self) -> Option<Arc<str>> {
         self.state().process.clone()
+    }
+
+    /// Whether nothing at all is changed on the engine for now, not even what processes that are gone have left there.
+    pub fn only_look(&self, only_looks: bool) {
+        self.0.write().unwrap_or_else(|e| e.into_inner()).only_looks = only_looks;
+    }
+
+    pub fn only_looks(&self) -> bool {
+        self.state().only_looks
     }
 
     /// From now on an engine, also one that has answered before, is met by this one first, as long as it is there.

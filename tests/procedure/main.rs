@@ -7,6 +7,7 @@ mod engine;
 mod faults;
 #[path = "../gate/mod.rs"]
 mod gate;
+mod plan;
 mod recovery;
 mod rehearsal;
 #[path = "../ssh/mod.rs"]

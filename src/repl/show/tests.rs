@@ -119,6 +119,8 @@ fn handles() -> Vec<Dynamic> {
         env: vec!["PG_MAJOR=15".into(), format!("SECRET={PASSWORD}")],
         volumes: vec!["/var/lib/postgresql/data".into()],
         size: 412_000_000,
+        entrypoint: Vec::new(),
+        command: Vec::new(),
     };
     let server = Server {
         container: "0123456789abcdef".into(),

@@ -47,6 +47,9 @@ impl Containers {
     /// Removes the containers of pgscript's own that are nobody's any more, also those that mount one of `volumes` and
     /// of which nobody knows the process.
     pub(super) fn sweep_leftovers(&self, volumes: &[&str]) -> Result<()> {
+        if self.context.owner.only_looks() {
+            return Ok(());
+        }
         for (id, why) in self.left(volumes)? {
             let removed = self.act_on("remove", &id, |state| state.remove(&id, true));
             if removed.is_ok() && !why.is_empty() {

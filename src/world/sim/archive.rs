@@ -32,7 +32,7 @@ impl Archives {
 impl Tree {
     /// Bytes of its regular files.
     pub fn bytes(&self) -> u64 {
-        let clusters = self.clusters.values().map(super::cluster::Cluster::bytes).sum::<u64>();
+        let clusters = self.clusters.values().map(|cluster| cluster.bytes() + cluster.log_bytes).sum::<u64>();
         clusters + self.files.values().map(|file| file.len() as u64).sum::<u64>()
     }
 

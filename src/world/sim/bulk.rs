@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::world::error::Result;
 
 /// Bytes that the machine reads and writes in a second.
-const A_SECOND: u64 = 100 << 20;
+pub const RATE: u64 = 100 << 20;
 /// In how many pieces something large is done.
 const PIECES: u64 = 4;
 /// Apart from those of the live world.
@@ -51,7 +51,7 @@ pub fn work(
         let piece = Piece { done, of: PIECES };
         let worked = context.cancel.check().and_then(|()| {
             context.sim.act(change, |state| {
-                state.pass(bytes * 1000 / A_SECOND / PIECES);
+                state.pass(bytes * 1000 / RATE / PIECES);
                 each(state, piece)
             })
         });
@@ -83,7 +83,7 @@ mod tests {
         let now = || context.sim.read(|state| Ok((state.now, state.instants))).unwrap();
         let before = now();
         let mut parts = Vec::new();
-        work(&context, "copy", "copy", A_SECOND * 10, |_, piece| {
+        work(&context, "copy", "copy", RATE * 10, |_, piece| {
             parts.push(piece.part(10));
             Ok(())
         })

@@ -39,6 +39,9 @@ pub struct Cluster {
     pub follows: Option<u64>,
     /// Of which cluster's files its relations are: itself, or, after `pg_upgrade`, the one that was upgraded.
     pub relations_of: u64,
+    /// Bytes that it takes on the disk beside its databases: its log, above all.
+    #[serde(default)]
+    pub log_bytes: u64,
     /// Two servers at once have written to it, or a power cut has taken what nobody had synced: no server starts.
     pub is_damaged: bool,
 }
@@ -93,6 +96,9 @@ pub struct Database {
     /// Empty for the role that initdb made.
     #[serde(default)]
     pub owner: String,
+    /// Bytes that it takes on the disk beside a new database and a page for each row.
+    #[serde(default)]
+    pub more_bytes: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +107,15 @@ pub struct Table {
     /// Rows inserted, as the server has counted since [`Database::counted_since`].
     pub inserted: u64,
     pub is_unlogged: bool,
+}
+
+impl Database {
+    /// What it takes on the disk.
+    pub fn bytes(&self) -> u64 {
+        const EMPTY: u64 = 8 << 20;
+        const PAGE: u64 = 8192;
+        EMPTY + self.more_bytes + self.tables.values().map(|table| table.rows.len() as u64).sum::<u64>() * PAGE
+    }
 }
 
 impl Password {
@@ -148,6 +163,7 @@ impl Cluster {
             owner: "999:999".into(),
             follows: None,
             relations_of: system_identifier,
+            log_bytes: 0,
             is_damaged: false,
         }
     }
@@ -232,8 +248,7 @@ impl Cluster {
 
     /// Bytes of all databases.
     pub fn bytes(&self) -> u64 {
-        const EMPTY: u64 = 8 << 20;
-        self.databases.len() as u64 * EMPTY + self.rows().count() as u64 * 8192
+        self.databases.values().map(Database::bytes).sum()
     }
 }
 

@@ -44,6 +44,10 @@ pub struct Service {
     pub health_check: Option<Value>,
     /// Names beside the service's own in the project's network.
     pub aliases: Vec<String>,
+    /// Of a stack that was captured: its container as the engine has shown it (an inspect answer). A deploy makes it
+    /// anew like that, of `image`.
+    #[serde(default)]
+    pub like: Option<Value>,
 }
 
 impl State {
@@ -98,11 +102,14 @@ impl State {
         };
         let there: Vec<_> = self.containers.values().filter(is_it).cloned().collect();
         let image = spec.image.as_deref().and_then(|image| self.image(image)).map(|image| image.shown.id.clone());
-        if let Some(like) = &mut spec.like {
+        if let Some(like) = spec.like.as_mut().filter(|_| service.like.is_none()) {
             like["Image"] = json!(image);
         }
         let hash = spec.labels.as_ref().and_then(|labels| labels.get(LABEL_HASH));
-        let is_same = |c: &Container| Some(&c.image_id) == image.as_ref() && c.labels.get(LABEL_HASH) == hash;
+        // What a captured stack's definition has changed since is not known.
+        let is_known = service.like.is_none();
+        let is_same =
+            |c: &Container| is_known && Some(&c.image_id) == image.as_ref() && c.labels.get(LABEL_HASH) == hash;
         match there.first() {
             Some(container) if is_same(container) => self.start(&container.id),
             Some(_) => {
@@ -114,6 +121,29 @@ impl State {
             }
             None => self.create(&spec).and_then(|id| self.start(&id)),
         }
+    }
+
+    /// A deploy of a project brings the version whose cluster its database's volume holds by then: what was prepared.
+    /// One whose server runs on its cluster is left as it is. Gives whether there was anything to deploy.
+    ///
+    /// Errors: as [`State::compose_up`].
+    pub fn deploy_prepared(&mut self, project: &str) -> Result<bool> {
+        let Some(stack) = self.stacks.get(project) else { return Ok(false) };
+        let database = stack.services.iter().find(|service| service.name == stack.database_service);
+        let volumes = database.into_iter().flat_map(|service| service.volumes.values());
+        let trees = volumes.filter_map(|name| Some(&self.volumes.get(name)?.tree));
+        let Some(major) = trees.flat_map(|tree| tree.clusters.values()).map(|cluster| cluster.major).max() else {
+            return Ok(false);
+        };
+        let is_it = |c: &&Container| {
+            let is = |name: &str, value: &str| c.labels.get(name).is_some_and(|label| label == value);
+            is(LABEL_PROJECT, project) && is(LABEL_SERVICE, &stack.database_service) && c.state == "running"
+        };
+        if self.containers.values().filter(is_it).any(|c| self.cluster(&c.id).is_some()) {
+            return Ok(false);
+        }
+        self.pass(super::effects::DEPLOY);
+        self.compose_up(project, Some(major)).map(|()| true)
     }
 
     /// Major of the server that a project's database service has by its definition.
@@ -140,6 +170,9 @@ fn spec(project: &str, stack: &Stack, service: &Service) -> ContainerSpec {
         read_only: false,
     };
     let mounts: Vec<_> = service.volumes.iter().map(mount).collect();
+    if let Some(like) = &service.like {
+        return again(like, image, service, mounts);
+    }
     let hash = hash(&json!({"service": service, "image": image, "at": mounts}));
     let labels = [
         (LABEL_PROJECT, project),
@@ -159,6 +192,21 @@ fn spec(project: &str, stack: &Stack, service: &Service) -> ContainerSpec {
         labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
         mounts,
         restart_policy: Some(service.restart.clone()).filter(|policy| !policy.is_empty()),
+        ..ContainerSpec::default()
+    }
+}
+
+/// A captured container made anew. Where a volume is mounted elsewhere, nothing is left at its old place.
+fn again(like: &Value, image: &str, service: &Service, mounts: Vec<Mount>) -> ContainerSpec {
+    let is_free = |destination: &&String| mounts.iter().all(|mount| mount.destination != **destination);
+    let unmount = service.volumes.keys().filter(is_free).cloned().collect();
+    ContainerSpec {
+        name: like["Name"].as_str().map(|name| name.trim_start_matches('/').to_owned()),
+        image: Some(image.to_owned()),
+        like: Some(like.clone()),
+        restart_policy: Some(service.restart.clone()),
+        mounts,
+        unmount,
         ..ContainerSpec::default()
     }
 }

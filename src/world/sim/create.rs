@@ -13,7 +13,7 @@ use crate::world::refusal::{checked_name, refused};
 use crate::world::request;
 
 /// Fields of `Config` that [`Container`] holds by itself.
-const OWN_FIELDS: [&str; 9] =
+pub const OWN_FIELDS: [&str; 9] =
     ["Image", "Env", "Cmd", "Entrypoint", "Labels", "User", "Healthcheck", "HostConfig", "NetworkingConfig"];
 
 impl State {
@@ -137,7 +137,7 @@ impl Image {
     /// `Config` of an image's inspect answer.
     pub fn config(&self) -> Value {
         let volumes: Map<_, _> = self.shown.volumes.iter().map(|path| (path.clone(), json!({}))).collect();
-        json!({"Env": self.shown.env, "Entrypoint": self.entrypoint, "Cmd": self.command, "Volumes": volumes})
+        json!({"Env": self.shown.env, "Entrypoint": self.shown.entrypoint, "Cmd": self.shown.command, "Volumes": volumes})
     }
 }
 
@@ -146,8 +146,8 @@ fn argv(body: &Map<String, Value>, image: &Image) -> (Vec<String>, Vec<String>) 
     let given = |field| body.get(field).filter(|value| value.is_array()).map(|value| words(Some(value)));
     match (given("Entrypoint"), given("Cmd")) {
         (Some(entrypoint), command) => (entrypoint, command.unwrap_or_default()),
-        (None, Some(command)) => (image.entrypoint.clone(), command),
-        (None, None) => (image.entrypoint.clone(), image.command.clone()),
+        (None, Some(command)) => (image.shown.entrypoint.clone(), command),
+        (None, None) => (image.shown.entrypoint.clone(), image.shown.command.clone()),
     }
 }
 

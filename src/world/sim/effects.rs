@@ -6,7 +6,7 @@ use super::State;
 use super::state::Effect;
 
 /// What a deploy takes, in milliseconds.
-const DEPLOY: u64 = 20_000;
+pub(super) const DEPLOY: u64 = 20_000;
 
 impl State {
     /// Does it, or gives why it fails. `variables`: those of the host that a playbook runs on.

@@ -115,6 +115,7 @@ impl Cluster {
         Some(text.into_bytes())
     }
 
+    /// The rules of its `pg_hba.conf`.
     pub(super) fn rules(&self) -> String {
         let method = match self.auth {
             Auth::Md5 => "md5",
@@ -130,7 +131,7 @@ impl Cluster {
     }
 
     /// Takes what was written in the place of a file.
-    pub(super) fn take_file(&mut self, name: &str, text: &str) {
+    pub fn take_file(&mut self, name: &str, text: &str) {
         match name {
             "postgresql.conf" => self.settings = settings::parse(text).into_iter().collect(),
             "postgresql.auto.conf" => self.settings.extend(settings::parse(text)),

@@ -13,6 +13,7 @@ use super::State;
 use super::planned::Blow;
 use crate::world::container::EngineInfo;
 use crate::world::error::{Error, Result};
+use crate::world::postgres::{Binding, Row};
 
 /// How an engine's address begins that is a simulated world in a file.
 pub const SCHEME: &str = "sim://";
@@ -27,6 +28,16 @@ pub trait Watch: Send + Sync {
     fn after(&self, change: &str, state: &mut State) -> Result<()>;
 }
 
+/// Who knows what a server answers to a question that the simulation does not know: the real one, of a world that was
+/// captured. `None` where that does not know either.
+pub trait Beyond: Send + Sync {
+    /// Whether it is asked although the simulation has an answer: about what there is nothing of in simulated clusters.
+    /// `question`: the SQL with single blanks, and without the name of the system's schema.
+    fn knows_better(&self, question: &str) -> bool;
+    /// `container`: its id.
+    fn query(&self, container: &str, database: &str, sql: &str, bindings: &[Binding]) -> Option<Result<Vec<Row>>>;
+}
+
 /// A handle to a simulated world; all clones are of the same one.
 #[derive(Clone)]
 pub struct Sim(Arc<Shared>);
@@ -34,6 +45,7 @@ pub struct Sim(Arc<Shared>);
 struct Shared {
     keep: Keep,
     watch: Mutex<Option<Arc<dyn Watch>>>,
+    beyond: Mutex<Option<Arc<dyn Beyond>>>,
     is_killed: AtomicBool,
 }
 
@@ -84,7 +96,12 @@ impl Sim {
     }
 
     fn with(keep: Keep) -> Self {
-        Self(Arc::new(Shared { keep, watch: Mutex::default(), is_killed: AtomicBool::new(false) }))
+        Self(Arc::new(Shared {
+            keep,
+            watch: Mutex::default(),
+            beyond: Mutex::default(),
+            is_killed: AtomicBool::new(false),
+        }))
     }
 
     /// The engine as it answers; its address is that of the file, where there is one.
@@ -106,6 +123,15 @@ impl Sim {
     /// From now on this one is there at every change.
     pub fn watched(&self, watch: Option<Arc<dyn Watch>>) {
         *self.0.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
+    }
+
+    /// From now on this one is asked what the simulation does not know.
+    pub fn asks(&self, beyond: Arc<dyn Beyond>) {
+        *self.0.beyond.lock().unwrap_or_else(PoisonError::into_inner) = Some(beyond);
+    }
+
+    pub(super) fn beyond(&self) -> Option<Arc<dyn Beyond>> {
+        self.0.beyond.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The program has been killed: it neither sees nor changes anything any more.

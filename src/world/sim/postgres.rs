@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,7 +11,7 @@ use super::bulk::wait;
 use super::cluster::{Auth, Cluster, Database, Password};
 use super::sql::{self, words};
 use super::state::Container;
-use super::{Context, State, contents, dump, restore};
+use super::{Beyond, Context, State, contents, dump, restore};
 use crate::world::content::{Content, Definition, Level};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::*;
@@ -184,7 +185,14 @@ impl Postgres for Servers {
     }
 
     fn query(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<Row>> {
-        self.look(server, database, |state, database| rows(state, server, database, sql, bindings))
+        let answer = self.look(server, database, |state, database| rows(state, server, database, sql, bindings));
+        let question = || words::without_schema(&words::question(&words::bound(sql, bindings)));
+        let asks = |beyond: &Arc<dyn Beyond>| match &answer {
+            Ok(_) => beyond.knows_better(&question()),
+            Err(error) => error.code == sql::UNKNOWN,
+        };
+        let beyond = self.context.sim.beyond().filter(asks);
+        beyond.and_then(|beyond| beyond.query(&server.container, database, sql, bindings)).unwrap_or(answer)
     }
 
     fn execute(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<String>> {

@@ -280,7 +280,7 @@ impl Image {
 
     /// Whether it brings a script of that name.
     fn has_script(&self, program: &str) -> bool {
-        let own = self.entrypoint.iter().chain(&self.command).any(|word| name_of(word) == program);
+        let own = self.shown.entrypoint.iter().chain(&self.shown.command).any(|word| name_of(word) == program);
         !self.is_postgres() && (own || program.ends_with(".sh"))
     }
 }

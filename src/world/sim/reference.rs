@@ -79,9 +79,9 @@ fn image(reference: &str, entrypoint: &[&str], command: &[&str], kind: ImageKind
             env: vec!["PATH=/usr/local/bin:/usr/bin:/bin".into()],
             volumes: Vec::new(),
             size: 400 << 20,
+            entrypoint: words(entrypoint),
+            command: words(command),
         },
-        entrypoint: words(entrypoint),
-        command: words(command),
         owner: "0:0".into(),
         kind,
     }

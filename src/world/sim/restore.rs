@@ -93,7 +93,7 @@ fn fill(context: &Context, source: &Cluster, server: &Server) -> Result<RestoreR
     let (standard, others): (Vec<_>, Vec<_>) = source.databases.keys().partition(is_standard);
     for name in standard.into_iter().chain(others) {
         let database = &source.databases[name];
-        let bytes = sql::size(database);
+        let bytes = database.bytes();
         let change = format!("restore {name} into {}", server.container_name);
         let label = format!("restore of {name}");
         work(context, &change, &label, bytes, |state, piece| one(state, source, server, name, piece))
@@ -126,7 +126,7 @@ fn one(state: &mut State, source: &Cluster, server: &Server, name: &str, piece: 
         return Err(Error::failed("restore.unexpected_error", message));
     }
     let counted_since = state.number();
-    state.need_room(sql::size(held), &format!("the cluster of {}", server.container_name))?;
+    state.need_room(held.bytes(), &format!("the cluster of {}", server.container_name))?;
     state.note_write(&container);
     let Some(cluster) = state.cluster_mut(&container) else { return Ok(()) };
     let tables = piece.part(held.tables.len() as u64) as usize;
@@ -137,6 +137,7 @@ fn one(state: &mut State, source: &Cluster, server: &Server, name: &str, piece: 
         large_objects: if piece.is_last() { held.large_objects } else { 0 },
         counted_since,
         owner: source.owner_of(name).to_owned(),
+        more_bytes: if piece.is_last() { held.more_bytes } else { 0 },
     };
     let written = database.tables.values().map(|table| table.rows.len()).sum::<usize>();
     cluster.databases.insert(name.to_owned(), database);

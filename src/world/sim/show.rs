@@ -50,7 +50,7 @@ impl State {
             "Platform": "linux",
             "HostConfig": host_config(container),
             "Mounts": container.mounts.iter().map(mount_point).collect::<Vec<_>>(),
-            "Config": config(container, image.is_some_and(|image| image.entrypoint.is_empty())),
+            "Config": config(container, image.is_some_and(|image| image.shown.entrypoint.is_empty())),
             "NetworkSettings": {"Networks": networks},
         })
     }

@@ -55,8 +55,6 @@ pub struct State {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Image {
     pub shown: Shown,
-    pub entrypoint: Vec<String>,
-    pub command: Vec<String>,
     /// `uid:gid` of whom its files are made for.
     pub owner: String,
     pub kind: ImageKind,
@@ -395,6 +393,12 @@ impl State {
             Some((mount, directory)) if mount.kind == "volume" => Place { volume: Some(mount.name.clone()), directory },
             _ => Place { volume: None, directory: path.trim_start_matches('/').to_owned() },
         }
+    }
+
+    /// Bytes of all that is stored in volumes and files.
+    pub fn stored(&self) -> u64 {
+        let volumes = self.volumes.values().map(|volume| volume.tree.bytes());
+        volumes.chain(self.files.values().map(|file| file.content.size())).sum()
     }
 
     /// Fails where somebody wants this change to fail.

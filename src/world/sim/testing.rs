@@ -116,6 +116,8 @@ fn image(major: u32, collations: &str) -> Image {
         env: vec![format!("PG_MAJOR={major}")],
         volumes: vec!["/var/lib/postgresql/data".into()],
         size: 200 << 20,
+        entrypoint: vec!["docker-entrypoint.sh".into()],
+        command: vec!["postgres".into()],
     };
     let kind = ImageKind::Postgres {
         major,
@@ -123,8 +125,7 @@ fn image(major: u32, collations: &str) -> Image {
         extensions: BTreeSet::from(["pg_trgm".into(), "ltree".into()]),
         collations: collations.into(),
     };
-    let entrypoint = vec!["docker-entrypoint.sh".into()];
-    Image { shown, entrypoint, command: vec!["postgres".into()], owner: "999:999".into(), kind }
+    Image { shown, owner: "999:999".into(), kind }
 }
 
 pub fn volume(name: &str, tree: Tree) -> Volume {

@@ -134,6 +134,8 @@ pub(super) fn image(answer: models::ImageInspect) -> Image {
         env: config.env.unwrap_or_default(),
         volumes: config.volumes.unwrap_or_default(),
         size: answer.size.unwrap_or_default(),
+        entrypoint: config.entrypoint.unwrap_or_default(),
+        command: config.cmd.unwrap_or_default(),
     }
 }
 

@@ -6,7 +6,7 @@ use super::activity::none;
 use super::{Asked, Recogniser, rows, words};
 use crate::world::error::Result;
 use crate::world::postgres::Row;
-use crate::world::sim::cluster::{Auth, Database, Password};
+use crate::world::sim::cluster::{Auth, Database, Password, Role};
 
 /// The more telling ones come first.
 pub const TABLE: &[Recogniser] = &[
@@ -17,6 +17,8 @@ pub const TABLE: &[Recogniser] = &[
     (&["WITH RECURSIVE reads AS (", "relkind = 'm'"], none),
     (&["rolpassword LIKE 'md5%' AND rolcanlogin AND EXISTS (SELECT FROM pg_hba_file_rules"], shut_out_roles),
     (&["FROM pg_authid WHERE rolpassword LIKE 'md5%' AND rolcanlogin"], md5_roles),
+    (&["AS is_first", "AS kept_as", "FROM pg_authid"], all_roles),
+    (&["pg_database_size(oid)::bigint AS bytes FROM pg_database"], sizes),
     (&["SELECT EXISTS (SELECT FROM pg_db_role_setting) OR"], is_given),
     (&["FROM pg_db_role_setting"], none),
     (&["FROM public.pgscript_refused"], none),
@@ -34,12 +36,6 @@ pub const TABLE: &[Recogniser] = &[
     (&["SELECT rolname FROM pg_roles"], roles),
     (&["SELECT rolname FROM pg_authid"], roles),
 ];
-
-/// What a database takes on the disk.
-pub fn size(database: &Database) -> u64 {
-    const EMPTY: u64 = 8 << 20;
-    EMPTY + database.tables.values().map(|table| table.rows.len() as u64).sum::<u64>() * 8192
-}
 
 /// How many tables the system itself has in each database.
 const OF_SYSTEM: usize = 68;
@@ -65,6 +61,26 @@ fn md5_roles(asked: &Asked<'_>) -> Result<Vec<Row>> {
         .iter()
         .filter(|(_, role)| role.can_login && matches!(role.password, Some(Password::Md5(_))));
     Ok(rows(has.map(|(name, _)| json!({ "rolname": name }))))
+}
+
+fn all_roles(asked: &Asked<'_>) -> Result<Vec<Row>> {
+    let kept_as = |role: &Role| match role.password {
+        None => "none",
+        Some(Password::Md5(_)) => "md5",
+        Some(Password::Scram(_)) => "scram",
+    };
+    let role = |(name, role): (&String, &Role)| {
+        json!({
+            "name": name, "is_first": *name == asked.cluster.bootstrap_user, "is_superuser": role.is_superuser,
+            "can_login": role.can_login, "kept_as": kept_as(role),
+        })
+    };
+    Ok(rows(asked.cluster.roles.iter().map(role)))
+}
+
+fn sizes(asked: &Asked<'_>) -> Result<Vec<Row>> {
+    let size = |(name, database): (&String, &Database)| json!({ "name": name, "bytes": database.bytes() });
+    Ok(rows(asked.cluster.databases.iter().map(size)))
 }
 
 fn shut_out_roles(asked: &Asked<'_>) -> Result<Vec<Row>> {
@@ -114,7 +130,7 @@ fn databases(asked: &Asked<'_>) -> Result<Vec<Row>> {
 }
 
 fn large_databases(asked: &Asked<'_>) -> Result<Vec<Row>> {
-    let mut all: Vec<_> = asked.cluster.databases.iter().map(|(name, database)| (size(database), name)).collect();
+    let mut all: Vec<_> = asked.cluster.databases.iter().map(|(name, database)| (database.bytes(), name)).collect();
     all.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     Ok(rows(all.into_iter().map(|(size, name)| json!({ "datname": name, "is_large": size > 100_000_000 }))))
 }
@@ -126,7 +142,7 @@ fn bytes(asked: &Asked<'_>) -> Result<Vec<Row>> {
 fn login_database(asked: &Asked<'_>) -> Result<Vec<Row>> {
     let own = asked.sql.split("datname = ").nth(1).and_then(|rest| words::literals(rest).into_iter().next());
     let key = |(name, database): &(&String, &Database)| {
-        (own.as_ref() != Some(*name), *name == "template1", std::cmp::Reverse(size(database)))
+        (own.as_ref() != Some(*name), *name == "template1", std::cmp::Reverse(database.bytes()))
     };
     let first = asked.cluster.databases.iter().min_by_key(key).map(|(name, _)| json!({ "datname": name }));
     Ok(rows(first))

@@ -17,7 +17,6 @@ use super::cluster::Cluster;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{Binding, Row};
 
-pub use catalogs::size;
 pub use server::{has_extension, image_has_extension, version_of as extension_version};
 pub use statements::execute;
 
@@ -81,9 +80,12 @@ pub fn failed(sqlstate: &str, text: impl std::fmt::Display) -> Error {
     Error::failed("psql.failed", format!("ERROR: {text} (SQLSTATE {sqlstate})"))
 }
 
+/// Code of the error about a question that the simulation does not know.
+pub const UNKNOWN: &str = "sim.unknown_sql";
+
 /// Nobody knows what the server would answer.
 pub fn unknown(sql: &str) -> Error {
     let shown: String = words::question(sql).chars().take(300).collect();
-    Error::failed("sim.unknown_sql", format!("the simulated server does not know what to answer to: {shown}"))
+    Error::failed(UNKNOWN, format!("the simulated server does not know what to answer to: {shown}"))
         .hint("say what it answers, by a part of the text: sim::answer(SQL, ROWS)")
 }

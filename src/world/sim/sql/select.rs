@@ -103,7 +103,7 @@ fn call(asked: &Asked<'_>, text: &str) -> Option<Value> {
         "pg_last_wal_replay_lsn" => cluster.follows.map_or(Value::Null, |_| json!(lsn(cluster.lsn))),
         "pg_sleep" => json!(""),
         "version" => json!(format!("PostgreSQL {}", asked.state.server_version(asked.container)?)),
-        "pg_database_size" => json!(super::catalogs::size(cluster.databases.get(&argument?)?)),
+        "pg_database_size" => json!(cluster.databases.get(&argument?)?.bytes()),
         _ => return None,
     })
 }

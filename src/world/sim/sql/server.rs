@@ -22,6 +22,8 @@ pub const TABLE: &[Recogniser] = &[
     (&["FROM pg_available_extensions WHERE installed_version <> default_version"], old_extensions),
     (&["FROM pg_available_extensions"], available_extensions),
     (&["now() AT TIME ZONE"], at_time_zone),
+    (&["FROM pg_ls_waldir()"], log_bytes),
+    (&["AS rule", "FROM pg_hba_file_rules"], rules),
 ];
 
 fn system_identifier(asked: &Asked<'_>) -> Result<Vec<Row>> {
@@ -160,6 +162,16 @@ fn old_extensions(asked: &Asked<'_>) -> Result<Vec<Row>> {
         is_old.then(|| json!({ "name": name, "installed": installed, "newest": newest }))
     });
     Ok(rows(old))
+}
+
+fn log_bytes(asked: &Asked<'_>) -> Result<Vec<Row>> {
+    Ok(rows([json!({ "bytes": asked.cluster.log_bytes })]))
+}
+
+/// Each as a line of `pg_hba.conf`.
+fn rules(asked: &Asked<'_>) -> Result<Vec<Row>> {
+    let rules = asked.cluster.rules();
+    Ok(rows(rules.lines().filter(|line| !line.is_empty()).map(|line| json!({ "rule": line }))))
 }
 
 fn at_time_zone(_: &Asked<'_>) -> Result<Vec<Row>> {
