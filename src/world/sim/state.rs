@@ -11,7 +11,7 @@ use super::compose::Stack;
 use crate::world::container::{Attachment, EngineInfo, ExecEvent, Image as Shown, Mount, Network};
 
 /// All of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The clock: milliseconds since 1970.
     pub now: u64,
@@ -48,7 +48,7 @@ pub struct State {
 }
 
 /// An image the engine has.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Image {
     pub shown: Shown,
     pub entrypoint: Vec<String>,
@@ -77,7 +77,7 @@ pub enum ImageKind {
 }
 
 /// A container.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Container {
     pub id: String,
     pub name: String,
@@ -135,7 +135,7 @@ pub struct Place {
     pub directory: String,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Volume {
     pub name: String,
     pub driver: String,
@@ -199,7 +199,7 @@ pub enum Content {
 }
 
 /// What a site's Ansible is and does.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ansible {
     /// Variables by host; no host, no Ansible.
     pub hosts: BTreeMap<String, Map<String, Value>>,
