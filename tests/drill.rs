@@ -17,9 +17,9 @@ const SETTINGS: &str = "stdlib/settings.rhai";
 const STACK: &str = "stdlib/stack.rhai";
 const WAYBACK: &str = "stdlib/wayback.rhai";
 
-/// Of the histories that `make test-full` plays, `make test` plays so many; no divisor of what is played at an instant.
-const OTHERS_ONE_IN: usize = 97;
-const TWICE_ONE_IN: usize = 211;
+/// Of the histories that `make test-full` plays, `make test` plays one in so many.
+const OTHERS_ONE_IN: usize = 127;
+const TWICE_ONE_IN: usize = 400;
 
 #[test]
 fn killed_at_every_instant_the_upgrade_by_a_dump_goes_forward_and_back() {

@@ -64,7 +64,7 @@ pub fn drill(scene: &Scene, jobs: usize, plan: Plan<'_>) -> Result<Drilled> {
             let of_life = |life: usize| others::histories(scene, &theatre, life, &moments[life], step, only);
             one_of(one_in, [of_life(0), of_life(1)].concat())
         }
-        Plan::Twice { step, one_in } => one_of(one_in, twice(&mut theatre, &moments, step)?),
+        Plan::Twice { step, one_in } => twice(&mut theatre, &moments, step, one_in)?,
         Plan::Random { seed, histories } => {
             let urn = Urn::of(&moments[0], &moments[1]);
             (0..histories).map(|number| urn.draw(seed, number)).collect()
@@ -186,9 +186,11 @@ fn one_of(many: usize, histories: Vec<History>) -> Vec<History> {
 }
 
 /// Histories of two kills: the first in the middle of each step of the run, or of its way back; the second at each
-/// change, and each line of the journal, of the life that takes it up.
-fn twice(theatre: &mut Theatre<'_>, moments: &[Vec<Moment>; 2], step: &str) -> Result<Vec<History>> {
-    let mut histories = Vec::new();
+/// change, and each line of the journal, of the life that takes it up. One in so many is few first kills, and for each
+/// of them few second ones: to learn a life takes as long as to play some.
+fn twice(theatre: &mut Theatre<'_>, moments: &[Vec<Moment>; 2], step: &str, one_in: usize) -> Result<Vec<History>> {
+    let first_in = one_in.isqrt().max(1);
+    let mut taken_up = Vec::new();
     for (life, moments) in moments.iter().enumerate() {
         let aims: &[Aim] = if life == 0 { &[Aim::Resume, Aim::Rollback] } else { &[Aim::Rollback] };
         for first in kill_in_each_step(moments, step) {
@@ -196,12 +198,14 @@ fn twice(theatre: &mut Theatre<'_>, moments: &[Vec<Moment>; 2], step: &str) -> R
                 0 => History(vec![Planned { aim: Aim::Run, acts: vec![first] }]),
                 _ => History::undisturbed().then(Aim::Rollback, vec![first]),
             };
-            for aim in aims {
-                let taken_up = theatre.learn(&killed.then(*aim, Vec::new()))?;
-                let kills = disturbances(&taken_up, "").filter(|(_, act)| *act == Act::Kill);
-                histories.extend(kills.map(|kill| killed.then(*aim, vec![kill]).then(*aim, Vec::new())));
-            }
+            taken_up.extend(aims.iter().map(|aim| (killed.clone(), *aim)));
         }
+    }
+    let mut histories = Vec::new();
+    for (killed, aim) in taken_up.into_iter().step_by(first_in) {
+        let life = theatre.learn(&killed.then(aim, Vec::new()))?;
+        let kills = disturbances(&life, "").filter(|(_, act)| *act == Act::Kill).step_by((one_in / first_in).max(1));
+        histories.extend(kills.map(|kill| killed.then(aim, vec![kill]).then(aim, Vec::new())));
     }
     Ok(histories)
 }
