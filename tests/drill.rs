@@ -1,5 +1,7 @@
 //! A drill finds what is wrong with a script, in the step where it is; and nothing is wrong with the shipped ones.
 
+#[path = "drill/cures.rs"]
+mod cures;
 #[path = "drill/site.rs"]
 mod site;
 
@@ -9,10 +11,15 @@ use site::{edit, edited, finds, not_kept_up, stuck};
 const DUMP: &str = "strategy=dump";
 const COPY: &str = "strategy=pg_upgrade";
 const UPGRADE: &str = "scripts/upgrade.rhai";
+const NEW_SERVER: &str = "stdlib/new_server.rhai";
 const PRIMERO: &str = "stdlib/primero.rhai";
 const SETTINGS: &str = "stdlib/settings.rhai";
 const STACK: &str = "stdlib/stack.rhai";
 const WAYBACK: &str = "stdlib/wayback.rhai";
+
+/// Of the histories that `make test-full` plays, `make test` plays one in so many.
+const OTHERS_ONE_IN: usize = 127;
+const TWICE_ONE_IN: usize = 400;
 
 #[test]
 fn killed_at_every_instant_the_upgrade_by_a_dump_goes_forward_and_back() {
@@ -29,6 +36,22 @@ fn killed_at_every_instant_the_upgrade_by_a_copy_goes_forward_and_back() {
 fn histories_at_random_come_to_a_good_end() {
     site::shipped("histories of the dump", DUMP, Plan::Random { seed: 11, histories: 150 });
     site::shipped("histories of the copy", COPY, Plan::Random { seed: 12, histories: 150 });
+}
+
+/// Others at each instant, and two kills in a row. One in so many is for every change; all of them take minutes.
+#[test]
+fn whatever_others_do_the_upgrade_goes_forward_or_back() {
+    let one_in = |few: usize| if cfg!(feature = "full-matrix") { 1 } else { few };
+    let others = |few| Plan::Others { step: "", only: "", one_in: one_in(few) };
+    site::shipped("others in the dump", DUMP, others(OTHERS_ONE_IN));
+    site::shipped("others in the copy", COPY, others(OTHERS_ONE_IN + 4));
+}
+
+#[test]
+fn killed_twice_the_upgrade_goes_forward_or_back() {
+    let one_in = if cfg!(feature = "full-matrix") { 1 } else { TWICE_ONE_IN };
+    site::shipped("two kills in the dump", DUMP, Plan::Twice { step: "", one_in });
+    site::shipped("two kills in the copy", COPY, Plan::Twice { step: "", one_in });
 }
 
 /// The guard lets the volume go, because its backup was verified; there is nothing left to dump.

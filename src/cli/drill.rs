@@ -36,6 +36,18 @@ pub struct Drill {
     /// Only what happens in steps whose names begin so.
     #[arg(long, value_name = "NAME", default_value = "")]
     step: String,
+    /// In place of kills: at every instant others deploy, clean up, restart the engine, write, or the power goes. With
+    /// a DEED only that: compose_up, prune_containers, prune_volumes, prune_networks, restart_engine, crash_loop,
+    /// stop_container, insert, insert_through_port, power_cut.
+    #[arg(long, value_name = "DEED", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    #[arg(conflicts_with_all = ["histories", "twice"])]
+    others: Option<String>,
+    /// In place of kills: two in a row, the first in each step, the second at every moment after it was taken up.
+    #[arg(long, conflicts_with = "histories")]
+    twice: bool,
+    /// Of the histories of --others or --twice only one in so many.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    one_in: usize,
     /// So many histories at random in place of every moment: two things happen in a row, and others are at work.
     #[arg(long, value_name = "N")]
     histories: Option<usize>,
@@ -73,16 +85,26 @@ impl Drill {
             return replay(scene, text);
         }
         let jobs = self.jobs.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-        let plan = match self.histories {
-            Some(histories) => Plan::Random { seed: self.seed, histories },
-            None => Plan::EveryMoment { step: &self.step },
-        };
-        let drilled = drill::drill(&scene, jobs, plan)?;
+        let drilled = drill::drill(&scene, jobs, self.plan())?;
         output::print(&match self.format {
             Format::Text => text(&drilled, &scene.source),
             Format::Json => drilled.findings.iter().map(|finding| format!("{}\n", object(finding))).collect(),
         });
         Ok(if drilled.findings.is_empty() { Exit::Done } else { Exit::Refused })
+    }
+}
+
+impl Drill {
+    fn plan(&self) -> Plan<'_> {
+        let (step, one_in) = (self.step.as_str(), self.one_in);
+        match self.histories {
+            Some(histories) => Plan::Random { seed: self.seed, histories },
+            None => match &self.others {
+                Some(only) => Plan::Others { step, only, one_in },
+                None if self.twice => Plan::Twice { step, one_in },
+                None => Plan::EveryMoment { step },
+            },
+        }
     }
 }
 

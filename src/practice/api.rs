@@ -303,7 +303,8 @@ fn disturbances(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
         "before(change: string, deed: string, of: any = ())",
         "In the next run somebody else does something before the first change that begins so: prune_containers, \
          prune_volumes, prune_networks, compose_up (of #{ project, version }), start_container, stop_container, \
-         remove_container, kill, crash_loop (of a container's name), restart_engine, power_cut.",
+         remove_container, insert, insert_through_port, kill, crash_loop, mend (of a container's name), \
+         restart_engine, power_cut.",
         |play, call| {
             let act = Act::Deed(deed(call)?);
             play.acts().push((When::Before(call.string("change")?), act));

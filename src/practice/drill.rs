@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::finding::{Finding, disturbed, judge, kind, nowhere};
-use super::history::{self, Aim, End, Expected, Failed, History, Played, Scene};
+use super::finding::{self, Finding, disturbed, kind, nowhere};
+use super::history::{self, Aim, End, Expected, Failed, History, Planned, Played, Scene};
 use super::instants::{Act, At, Moment, When};
 use super::invariants::{self, Broken};
+use super::others;
 use super::random::{Urn, shrink};
 use super::theatre::Theatre;
 use crate::world::side_by_side::up_to;
@@ -30,6 +31,12 @@ pub enum Plan<'p> {
     /// Every moment, forward and back: killed, and then resumed or rolled back; each change fails. `step`: only what
     /// begins with that name is disturbed.
     EveryMoment { step: &'p str },
+    /// At every instant, forward and back, somebody else does something ([`others`]), or `only` what is called so; of
+    /// all these histories one in so many.
+    Others { step: &'p str, only: &'p str, one_in: usize },
+    /// Killed, and killed again at every moment of the life after that: once in each step, and in each way to take it
+    /// up; of all these histories one in so many.
+    Twice { step: &'p str, one_in: usize },
     /// So many at random, which the seed repeats.
     Random { seed: u64, histories: usize },
 }
@@ -53,12 +60,17 @@ pub fn drill(scene: &Scene, jobs: usize, plan: Plan<'_>) -> Result<Drilled> {
     let expected = Expected::of(scene, &run, &back);
     let histories = match plan {
         Plan::EveryMoment { step } => histories(&moments[0], &moments[1], step),
+        Plan::Others { step, only, one_in } => {
+            let of_life = |life: usize| others::histories(scene, &theatre, life, &moments[life], step, only);
+            one_of(one_in, [of_life(0), of_life(1)].concat())
+        }
+        Plan::Twice { step, one_in } => twice(&mut theatre, &moments, step, one_in)?,
         Plan::Random { seed, histories } => {
             let urn = Urn::of(&moments[0], &moments[1]);
             (0..histories).map(|number| urn.draw(seed, number)).collect()
         }
     };
-    let findings = play_all(scene, &expected, &histories, jobs.max(1), theatre)?;
+    let findings = play_all(scene, &expected, plan, &histories, jobs.max(1), theatre)?;
     Ok(Drilled { histories: histories.len() + 2, moments: counts, findings })
 }
 
@@ -168,6 +180,46 @@ fn histories(forward: &[Moment], back: &[Moment], step: &str) -> Vec<History> {
     histories
 }
 
+/// The first one, and then each that is so many further on.
+fn one_of(many: usize, histories: Vec<History>) -> Vec<History> {
+    histories.into_iter().step_by(many.max(1)).collect()
+}
+
+/// Histories of two kills: the first in the middle of each step of the run, or of its way back; the second at each
+/// change, and each line of the journal, of the life that takes it up. One in so many is few first kills, and for each
+/// of them few second ones: to learn a life takes as long as to play some.
+fn twice(theatre: &mut Theatre<'_>, moments: &[Vec<Moment>; 2], step: &str, one_in: usize) -> Result<Vec<History>> {
+    let first_in = one_in.isqrt().max(1);
+    let mut taken_up = Vec::new();
+    for (life, moments) in moments.iter().enumerate() {
+        let aims: &[Aim] = if life == 0 { &[Aim::Resume, Aim::Rollback] } else { &[Aim::Rollback] };
+        for first in kill_in_each_step(moments, step) {
+            let killed = match life {
+                0 => History(vec![Planned { aim: Aim::Run, acts: vec![first] }]),
+                _ => History::undisturbed().then(Aim::Rollback, vec![first]),
+            };
+            taken_up.extend(aims.iter().map(|aim| (killed.clone(), *aim)));
+        }
+    }
+    let mut histories = Vec::new();
+    for (killed, aim) in taken_up.into_iter().step_by(first_in) {
+        let life = theatre.learn(&killed.then(aim, Vec::new()))?;
+        let kills = disturbances(&life, "").filter(|(_, act)| *act == Act::Kill).step_by((one_in / first_in).max(1));
+        histories.extend(kills.map(|kill| killed.then(aim, vec![kill]).then(aim, Vec::new())));
+    }
+    Ok(histories)
+}
+
+/// A kill in the middle of each step that is called so.
+fn kill_in_each_step(moments: &[Moment], step: &str) -> Vec<(When, Act)> {
+    let mut of_steps = BTreeMap::<_, Vec<_>>::new();
+    for (when, act) in disturbances(moments, step).filter(|(_, act)| *act == Act::Kill) {
+        let When::Moment(number) = when else { continue };
+        of_steps.entry(&moments[number - 1].step).or_default().push((when, act));
+    }
+    of_steps.into_values().map(|mut kills| kills.swap_remove(kills.len() / 2)).collect()
+}
+
 fn disturbances(moments: &[Moment], step: &str) -> impl Iterator<Item = (When, Act)> {
     let numbered = moments.iter().enumerate().filter(move |(_, moment)| moment.step.starts_with(step));
     numbered.filter_map(|(index, moment)| Some((When::Moment(index + 1), disturbance(moment)?)))
@@ -187,6 +239,7 @@ fn disturbance(moment: &Moment) -> Option<Act> {
 fn play_all(
     scene: &Scene,
     expected: &Expected,
+    plan: Plan<'_>,
     histories: &[History],
     jobs: usize,
     first: Theatre<'_>,
@@ -200,7 +253,7 @@ fn play_all(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(history) = histories.get(index) else { return Ok::<_, Error>(()) };
-            for finding in judge(scene, expected, &mut theatre, history)? {
+            for finding in judge(scene, expected, plan, &mut theatre, history)? {
                 let key = (finding.moment.step.clone(), kind(&finding.broken));
                 let mut found = found.lock().unwrap_or_else(|e| e.into_inner());
                 match found.get(&key) {
@@ -216,5 +269,31 @@ fn play_all(
         return Ok(Vec::new());
     }
     let (mut theatre, ..) = Theatre::new(scene)?;
-    found.into_iter().map(|(_, finding)| shrink(scene, expected, &mut theatre, finding)).collect()
+    let shortest = |(_, finding)| match plan {
+        // The lives after a failure are there because of it.
+        Plan::Others { .. } => Ok(finding),
+        _ => shrink(scene, expected, &mut theatre, finding),
+    };
+    found.into_iter().map(shortest).collect()
+}
+
+/// Plays a history as its plan wants it, and gives what is broken in it.
+fn judge(
+    scene: &Scene,
+    expected: &Expected,
+    plan: Plan<'_>,
+    theatre: &mut Theatre<'_>,
+    history: &History,
+) -> Result<Vec<Finding>> {
+    match plan {
+        Plan::Others { .. } => return others::judge(scene, expected, theatre, history),
+        Plan::Twice { .. } => {
+            // The second kill is in the life before the last: it begins there.
+            let mut known = History(history.0[..history.0.len() - 1].to_vec());
+            known.0.iter_mut().next_back().into_iter().for_each(|life| life.acts.clear());
+            theatre.learn(&known)?;
+        }
+        Plan::EveryMoment { .. } | Plan::Random { .. } => {}
+    }
+    finding::judge(scene, expected, theatre, history)
 }

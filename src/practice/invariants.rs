@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::world::container::{LABEL_HELPER, LABEL_SERVICE, LOCK, OF_A_PROCESS};
+use crate::world::container::{Attachment, LABEL_HELPER, LABEL_SERVICE, LOCK, OF_A_PROCESS};
 use crate::world::sim::State;
 use crate::world::sim::cluster::{Cluster, RowId};
 use crate::world::sim::state::{Container, Content, Tree};
@@ -121,8 +121,12 @@ impl Shape {
     pub fn of(world: &State, original: u64) -> Self {
         let mut found = BTreeMap::new();
         for container in world.containers.values().filter(|c| !c.labels.contains_key(LABEL_HELPER)) {
-            let networks: Vec<_> =
-                container.networks.iter().map(|n| format!("{} {:?}", n.network, n.aliases)).collect();
+            let place = |place: &Attachment| {
+                let fixed = Some(&place.endpoint.ipv4_address).filter(|address| !address.is_empty());
+                let fixed = fixed.map(|address| format!(" at {address}")).unwrap_or_default();
+                format!("{} {:?}{fixed}", place.network, place.aliases)
+            };
+            let networks: Vec<_> = container.networks.iter().map(place).collect();
             let mounts: Vec<_> = container.mounts.iter().map(|m| format!("{} at {}", m.name, m.destination)).collect();
             let what = format!(
                 "{} of {}, restart {}, in {}, with {}",

@@ -10,6 +10,7 @@ pub mod history;
 pub mod instants;
 pub mod invariants;
 pub mod life;
+pub mod others;
 pub mod random;
 pub mod testing;
 pub mod theatre;

@@ -16,7 +16,7 @@ use crate::world::sim::{Deed, State};
 use crate::world::{Error, Result};
 
 /// A run store, and an undisturbed run with its way back in it, of which every moment is known: a history that begins
-/// like them begins where it differs.
+/// like them begins where it differs. Other beginnings can be learnt.
 pub struct Theatre<'s> {
     scene: &'s Scene,
     stage: Stage,
@@ -27,11 +27,14 @@ pub struct Theatre<'s> {
     known: Vec<Known>,
 }
 
-/// A life that was undisturbed, after those before it.
+/// A life that was undisturbed, after those before it, to which something may have happened.
 struct Known {
-    moments: Vec<Moment>,
+    lives: Vec<Planned>,
+    /// Of each of these lives.
+    moments: Vec<Vec<Moment>>,
+    /// Of the last one.
     snapshots: Vec<Snapshot>,
-    /// The journal at its end, and the world.
+    /// The journal at the end, and the world.
     journal: Vec<u8>,
     world: State,
 }
@@ -43,6 +46,8 @@ struct Beginning {
     moments: Vec<Vec<Moment>>,
 }
 
+/// A run, and its way back: what a theatre always knows.
+const UNDISTURBED: usize = 2;
 const JOURNAL: &str = "journal.jsonl";
 
 impl<'s> Theatre<'s> {
@@ -67,6 +72,28 @@ impl<'s> Theatre<'s> {
         self.play_on(history, false)
     }
 
+    /// Learns every moment of the last life of a history, which is undisturbed; what was learnt before is forgotten.
+    /// Gives these moments.
+    pub fn learn(&mut self, history: &History) -> Result<Vec<Moment>> {
+        if !self.known.iter().any(|known| known.lives == history.0) {
+            self.known.truncate(UNDISTURBED);
+            self.play_on(history, true)?;
+        }
+        let learnt = self.known.iter().find(|known| known.lives == history.0);
+        Ok(learnt.and_then(|known| known.moments.last()).cloned().unwrap_or_default())
+    }
+
+    /// The world at each moment of that undisturbed life at which a kill would leave another one: 0 is the run, 1 its
+    /// way back.
+    pub fn snapshots(&self, life: usize) -> &[Snapshot] {
+        self.known.get(life).map(|known| &known.snapshots[..]).unwrap_or_default()
+    }
+
+    /// The world at the end of that undisturbed life.
+    pub fn world_after(&self, life: usize) -> State {
+        self.known.get(life).map_or_else(|| self.scene.world.clone(), |known| known.world.clone())
+    }
+
     fn play_on(&mut self, history: &History, keeps: bool) -> Result<Played> {
         self.clear()?;
         let Beginning { lives, mut world, mut moments } = self.begin(history)?;
@@ -85,11 +112,11 @@ impl<'s> Theatre<'s> {
             let ended = life.live(way)?;
             broken.extend(ended.broken.iter().map(|(moment, broken)| (number, *moment, broken.clone())));
             (end, failed) = (end_of(&self.stage, &ended)?, Failed::of(&ended));
-            if keeps && end != End::Nothing {
-                self.keep(course.snapshots(), &ended.moments, &ended.world)?;
-            }
             world = ended.world;
             moments.push(ended.moments);
+            if keeps && planned.acts.is_empty() && end != End::Nothing {
+                self.keep(&history.0[..=number], &moments, course.snapshots(), &world)?;
+            }
         }
         Ok(Played { world, moments, broken, end, failed })
     }
@@ -97,9 +124,10 @@ impl<'s> Theatre<'s> {
     /// The moment of that undisturbed life since which something is so until its end.
     pub fn since(&self, life: usize, is_so: impl Fn(&State) -> bool) -> Option<&Moment> {
         let known = self.known.get(life)?;
+        let moments = known.moments.last()?;
         let before = known.snapshots.iter().rposition(|snapshot| !is_so(&snapshot.world));
         let first = known.snapshots.get(before.map_or(0, |index| index + 1))?;
-        known.moments.get(first.moment - 1)
+        moments.get(first.moment - 1)
     }
 
     /// `None` where there is no run to take up.
@@ -143,8 +171,14 @@ impl<'s> Theatre<'s> {
         Ok(())
     }
 
-    /// Keeps what a life was that nothing has happened to.
-    fn keep(&mut self, snapshots: Vec<Snapshot>, moments: &[Moment], world: &State) -> Result<()> {
+    /// Keeps what a life was that nothing has happened to: the last of these.
+    fn keep(
+        &mut self,
+        lives: &[Planned],
+        moments: &[Vec<Moment>],
+        snapshots: Vec<Snapshot>,
+        world: &State,
+    ) -> Result<()> {
         let place = newest_run(&self.stage.store)?;
         let failed = |e: std::io::Error| Error::io("keep", place.dir.display(), &e);
         let journal = fs::read(place.dir.join(JOURNAL)).map_err(failed)?;
@@ -152,42 +186,43 @@ impl<'s> Theatre<'s> {
             let kept = self.kept.path().join(frozen::DIRECTORY);
             fs::rename(place.dir.join(frozen::DIRECTORY), kept).map_err(failed)?;
         }
-        self.known.push(Known { moments: moments.to_vec(), snapshots, journal, world: world.clone() });
+        let (lives, moments) = (lives.to_vec(), moments.to_vec());
+        self.known.push(Known { lives, moments, snapshots, journal, world: world.clone() });
         Ok(())
     }
 
-    /// The longest beginning of a history that is known: undisturbed lives, and one that is killed.
+    /// The longest beginning of a history that is known: up to a kill in a life that is known, else whole lives.
     fn begin(&self, history: &History) -> Result<Beginning> {
-        let aims = [Aim::Run, Aim::Rollback];
-        let is_known = |(number, planned): &(usize, &Planned)| {
-            *number < self.known.len() && planned.aim == aims[*number] && planned.acts.is_empty()
-        };
-        let whole = history.0.iter().enumerate().take_while(is_known).count();
-        let before = &self.known[..whole];
-        let mut moments: Vec<_> = before.iter().map(|known| known.moments.clone()).collect();
-        let snapshot = self.known.get(whole).and_then(|known| {
-            let planned = history.0.get(whole).filter(|planned| planned.aim == aims[whole])?;
-            let [(When::Moment(number), act @ (Act::Kill | Act::PowerCut))] = &planned.acts[..] else { return None };
-            // At any other moment there is still what the last one has left. Before the run has a journal there is
-            // nothing to begin with.
-            let is_it = |snapshot: &&Snapshot| snapshot.moment <= *number && snapshot.journal > 0;
-            Some((known, known.snapshots.iter().rfind(is_it)?, *number, *act == Act::PowerCut))
-        });
-        if let Some((known, snapshot, number, is_cut)) = snapshot {
-            moments.push(known.moments[..number.min(known.moments.len())].to_vec());
-            let length = usize::try_from(snapshot.journal).unwrap_or(usize::MAX).min(known.journal.len());
-            self.lay(&known.journal[..length])?;
-            let mut world = snapshot.world.clone();
-            if is_cut {
-                world.deed(&Deed::PowerCut);
-            }
-            return Ok(Beginning { lives: whole + 1, world, moments });
+        let mut by_length: Vec<_> = self.known.iter().collect();
+        by_length.sort_by_key(|known| std::cmp::Reverse(known.lives.len()));
+        if let Some(beginning) = by_length.iter().find_map(|known| self.begin_at_kill(known, &history.0)) {
+            return beginning;
         }
-        let Some(last) = before.last() else {
-            return Ok(Beginning { lives: 0, world: self.scene.world.clone(), moments });
+        let Some(known) = by_length.into_iter().find(|known| history.0.starts_with(&known.lives)) else {
+            return Ok(Beginning { lives: 0, world: self.scene.world.clone(), moments: Vec::new() });
         };
-        self.lay(&last.journal)?;
-        Ok(Beginning { lives: whole, world: last.world.clone(), moments })
+        self.lay(&known.journal)?;
+        Ok(Beginning { lives: known.lives.len(), world: known.world.clone(), moments: known.moments.clone() })
+    }
+
+    /// `None` where these lives are others than the known ones, or the last of them is not killed in a way that leaves
+    /// what is known.
+    fn begin_at_kill(&self, known: &Known, lives: &[Planned]) -> Option<Result<Beginning>> {
+        let (last, before) = known.lives.split_last()?;
+        let killed = lives.get(before.len()).filter(|life| lives.starts_with(before) && life.aim == last.aim)?;
+        let (number, deeds) = killed_at(&killed.acts)?;
+        // At any other moment there is still what the last one has left. Before the run has a journal there is nothing
+        // to begin with.
+        let is_it = |snapshot: &&Snapshot| snapshot.moment <= number && snapshot.journal > 0;
+        let snapshot = known.snapshots.iter().rfind(is_it)?;
+        let length = usize::try_from(snapshot.journal).unwrap_or(usize::MAX).min(known.journal.len());
+        let (mut world, mut moments) = (snapshot.world.clone(), known.moments.clone());
+        deeds.into_iter().for_each(|deed| world.deed(deed));
+        if let Some(last) = moments.last_mut() {
+            last.truncate(number);
+        }
+        let lives = known.lives.len();
+        Some(self.lay(&known.journal[..length]).map(|()| Beginning { lives, world, moments }))
     }
 
     /// Lays the run's directory as it was when its journal was so long.
@@ -207,6 +242,25 @@ impl<'s> Theatre<'s> {
         }
         Ok(())
     }
+}
+
+/// The moment at which all of these happen, the last of which is that the program is killed; and what is done to the
+/// world then.
+fn killed_at(acts: &[(When, Act)]) -> Option<(usize, Vec<&Deed>)> {
+    let ((When::Moment(number), kill), before) = acts.split_last()? else { return None };
+    let mut deeds = Vec::new();
+    for (when, act) in before {
+        match act {
+            Act::Deed(deed) if *when == When::Moment(*number) => deeds.push(deed),
+            _ => return None,
+        }
+    }
+    match kill {
+        Act::Kill => {}
+        Act::PowerCut => deeds.push(&Deed::PowerCut),
+        _ => return None,
+    }
+    Some((*number, deeds))
 }
 
 /// On a file system in memory, where there is one: nothing of it is to outlive anything.

@@ -157,6 +157,11 @@ impl Steps {
         (self.replay_only || self.reading > 0) && !self.is_undoing()
     }
 
+    /// Whether all of it is read for that, and nothing else.
+    pub fn is_going_back(&self) -> bool {
+        self.replay_only
+    }
+
     /// From here on what the script says is news.
     pub fn end_replay(&mut self) {
         self.replaying = false;

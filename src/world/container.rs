@@ -31,7 +31,7 @@ pub const LABEL_RUN: &str = "pgscript.run";
 pub const LABEL_OWNER: &str = "pgscript.owner";
 
 /// The engine that answers.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineInfo {
     /// What tells this engine from every other one, wherever it is reached: of its own id, its host's name and its root
     /// directory.
@@ -313,7 +313,7 @@ pub struct Output {
 }
 
 /// An image the engine has.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Image {
     pub id: String,
     pub tags: Vec<String>,
@@ -337,7 +337,7 @@ impl Image {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     pub id: String,
     pub name: String,

@@ -11,7 +11,7 @@ use pgscript::practice::drill::{Drilled, Plan, drill};
 use pgscript::practice::{Broken, Scene};
 use pgscript::script::loader::Places;
 use pgscript::script::parameters::Given;
-use pgscript::world::sim;
+use pgscript::world::sim::{self, State};
 use tempfile::TempDir;
 
 /// A text of a shipped file, and what the site has made of it.
@@ -48,9 +48,14 @@ pub fn edited(edits: &[Edit], set: &[&str], step: &str) -> Drilled {
 
 #[track_caller]
 fn drilled(edits: &[Edit], set: &[&str], plan: Plan<'_>) -> Drilled {
+    drilled_in(sim::reference(13), edits, set, plan)
+}
+
+/// The same on a deployment of its own.
+#[track_caller]
+pub fn drilled_in(world: State, edits: &[Edit], set: &[&str], plan: Plan<'_>) -> Drilled {
     let site = TempDir::new().unwrap();
     let script = write(&site, edits);
-    let world = sim::reference(13);
     let original = world.clusters().next().unwrap().system_identifier;
     let mut given = Given::default();
     for text in ["to=17", "ansible_dir=/srv/primero/ansible"].iter().chain(set) {

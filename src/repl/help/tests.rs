@@ -167,6 +167,8 @@ fn a_namespace_lists_its_functions_and_says_what_else_is_called_so() {
       run::lock(stack, options)      From here on nobody else can run a procedure on
                                      this Compose project, from this machine or
                                      another one that drives the …
+      run::is_going_back()           Whether the script is only read for what puts
+                                     its steps back
       run::seconds(step)             How long a step of this run took that is done;
                                      () of one that is not
       run::judges(subject, details)  The script is going to give its verdict on the

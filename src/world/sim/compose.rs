@@ -48,6 +48,15 @@ pub struct Service {
     /// anew like that, of `image`.
     #[serde(default)]
     pub like: Option<Value>,
+    /// Its fixed address in the project's network; any where it is empty.
+    #[serde(default)]
+    pub ipv4_address: String,
+    /// `service:NAME`: it shares that service's network, which comes before it; its own place where it is empty.
+    #[serde(default)]
+    pub network_mode: String,
+    /// `127.0.0.1:15432:5432`: the host's address and port, and the container's.
+    #[serde(default)]
+    pub ports: Vec<String>,
 }
 
 impl State {
@@ -102,14 +111,23 @@ impl State {
         };
         let there: Vec<_> = self.containers.values().filter(is_it).cloned().collect();
         let image = spec.image.as_deref().and_then(|image| self.image(image)).map(|image| image.shown.id.clone());
-        if let Some(like) = spec.like.as_mut().filter(|_| service.like.is_none()) {
-            like["Image"] = json!(image);
-        }
-        let hash = spec.labels.as_ref().and_then(|labels| labels.get(LABEL_HASH));
+        let shared = service.network_mode.strip_prefix("service:");
+        let shared = shared.and_then(|host| self.container(&format!("{project}-{host}-1")));
+        let shared = shared.map(|host| format!("container:{}", host.id));
         // What a captured stack's definition has changed since is not known.
         let is_known = service.like.is_none();
-        let is_same =
-            |c: &Container| is_known && Some(&c.image_id) == image.as_ref() && c.labels.get(LABEL_HASH) == hash;
+        if let Some(like) = spec.like.as_mut().filter(|_| is_known) {
+            like["Image"] = json!(image);
+            if let Some(mode) = &shared {
+                like["HostConfig"]["NetworkMode"] = json!(mode);
+            }
+        }
+        let hash = spec.labels.as_ref().and_then(|labels| labels.get(LABEL_HASH));
+        let is_same = |c: &Container| {
+            let is_there = shared.as_ref().is_none_or(|mode| c.network_mode == *mode);
+            let is_its = is_known && is_there && Some(&c.image_id) == image.as_ref();
+            is_its && c.labels.get(LABEL_HASH) == hash
+        };
         match there.first() {
             Some(container) if is_same(container) => self.start(&container.id),
             Some(_) => {
@@ -213,12 +231,28 @@ fn again(like: &Value, image: &str, service: &Service, mounts: Vec<Mount>) -> Co
 
 /// What the engine is asked for beside the rest: the place in the project's network, the health check.
 fn wishes(project: &str, image: &str, service: &Service) -> Value {
-    let network = format!("{project}_default");
-    let aliases: Vec<_> = std::iter::once(&service.name).chain(&service.aliases).collect();
     let mut config = Map::from_iter([("Image".to_owned(), json!(image))]);
     config.extend(service.health_check.clone().map(|check| ("Healthcheck".to_owned(), check)));
-    let networks = Map::from_iter([(network.clone(), json!({"Aliases": aliases}))]);
-    json!({"Config": config, "HostConfig": {"NetworkMode": network}, "NetworkSettings": {"Networks": networks}})
+    let ports: Map<_, _> = service.ports.iter().filter_map(|port| published(port)).collect();
+    if !service.network_mode.is_empty() {
+        return json!({"Config": config, "HostConfig": {"NetworkMode": service.network_mode, "PortBindings": ports}});
+    }
+    let network = format!("{project}_default");
+    let aliases: Vec<_> = std::iter::once(&service.name).chain(&service.aliases).collect();
+    let mut place = Map::from_iter([("Aliases".to_owned(), json!(aliases))]);
+    if !service.ipv4_address.is_empty() {
+        place.insert("IPAMConfig".to_owned(), json!({"IPv4Address": service.ipv4_address}));
+    }
+    let networks = Map::from_iter([(network.clone(), Value::Object(place))]);
+    let host = json!({"NetworkMode": network, "PortBindings": ports});
+    json!({"Config": config, "HostConfig": host, "NetworkSettings": {"Networks": networks}})
+}
+
+/// `5432/tcp` and where it is published, of `127.0.0.1:15432:5432`.
+fn published(port: &str) -> Option<(String, Value)> {
+    let (host, inside) = port.rsplit_once(':')?;
+    let (address, outside) = host.rsplit_once(':').unwrap_or(("", host));
+    Some((format!("{inside}/tcp"), json!([{"HostIp": address, "HostPort": outside}])))
 }
 
 /// Differs where the definition does.

@@ -325,7 +325,7 @@ fn shared(container: &Container) -> Vec<String> {
 }
 
 /// Ports of the host that a container publishes.
-fn published(container: &Container) -> Vec<String> {
+pub(super) fn published(container: &Container) -> Vec<String> {
     let bindings = container.host_config.get("PortBindings").and_then(|ports| ports.as_object());
     let hosts = bindings.into_iter().flat_map(|ports| ports.values()).filter_map(|hosts| hosts.as_array()).flatten();
     hosts.filter_map(|host| host["HostPort"].as_str()).filter(|port| !port.is_empty()).map(str::to_owned).collect()

@@ -16,6 +16,12 @@ pub(super) const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
 const BRIDGE: &str = "172.17.0.0/16";
 
 impl State {
+    /// Whether ports of a container are published: none are through an internal network.
+    pub(super) fn is_reached(&self, container: &Container) -> bool {
+        let is_open = |place: &Attachment| self.find_network(&place.network).is_some_and(|network| !network.internal);
+        container.networks.iter().any(|place| !place.ip.is_empty() && is_open(place))
+    }
+
     pub(super) fn find_network(&self, name: &str) -> Option<&Network> {
         self.networks.get(name).or_else(|| self.networks.values().find(|network| network.id == name))
     }

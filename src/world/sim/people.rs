@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use super::life::KILLED;
+use super::cluster::Database;
+use super::life::{KILLED, published};
 use super::networks::PREDEFINED;
 use super::state::{Container, Content, Tree};
 use super::volumes::is_anonymous;
@@ -29,10 +30,16 @@ pub enum Deed {
     StopContainer(String),
     /// `docker rm -f`
     RemoveContainer(String),
+    /// `docker exec … psql -c 'INSERT …'` in a server's container: a row, of which somebody is told that it is kept.
+    Insert(String),
+    /// A row that a program of the host writes to the server through a port that its container publishes.
+    InsertThroughPort(String),
     /// A container's process is killed, as where memory is scarce.
     Kill(String),
     /// A container's process ends with an error, now and a moment after each start.
     CrashLoop(String),
+    /// What made a container's process end with an error is mended: it runs from its next start on.
+    Mend(String),
     /// The engine is killed while it starts that container: it comes up again, and can't start that one any more.
     HalfStart(String),
     /// A byte of a file, or of what is below a directory, of the machine that pgscript runs on is another one.
@@ -61,11 +68,18 @@ impl State {
             Deed::StartContainer(name) => _ = self.start(name),
             Deed::StopContainer(name) => _ = self.stop(name),
             Deed::RemoveContainer(name) => _ = self.remove(name, true),
+            Deed::Insert(name) => self.insert_row(name),
+            Deed::InsertThroughPort(name) => {
+                if self.container(name).is_some_and(|c| self.is_reached(c) && !published(c).is_empty()) {
+                    self.insert_row(name);
+                }
+            }
             Deed::Kill(name) => self.kill(name),
             Deed::CrashLoop(name) => {
                 self.mark(name, |container| container.crashes = true);
                 self.kill(name);
             }
+            Deed::Mend(name) => self.mark(name, |container| container.crashes = false),
             Deed::HalfStart(name) => {
                 self.engine_ends();
                 self.mark(name, |container| container.is_half_started = true);
@@ -95,6 +109,19 @@ impl State {
                 Content::Backup { is_whole, .. } | Content::Dump { is_whole, .. } => *is_whole = false,
             }
             file.synced = Some(file.content.clone());
+        }
+    }
+
+    /// Into the first table that there is; where no server runs, nobody is told that it is kept.
+    fn insert_row(&mut self, name: &str) {
+        let server = self.container(name).filter(|c| self.runs_server(c)).map(|c| c.id.clone());
+        let Some((server, cluster)) = server.and_then(|id| Some((id.clone(), self.cluster(&id)?))) else { return };
+        let first = |(name, database): (&String, &Database)| {
+            database.tables.keys().next().map(|table| (name.clone(), table.clone()))
+        };
+        let table = cluster.databases.iter().find_map(first).filter(|_| cluster.follows.is_none());
+        if let Some((database, table)) = table {
+            self.write_row(&server, &database, &table);
         }
     }
 
@@ -280,9 +307,35 @@ mod tests {
         let worker = state.show("primero-worker-1").unwrap();
         assert!(worker.state == "restarting" && worker.restart_count > 2, "{worker:?}");
         assert_eq!(state.sessions(SERVER).len(), 1);
+        state.deed(&Deed::Mend("primero-worker-1".into()));
+        state.pass(100_000);
+        assert_eq!(state_of(&state, "primero-worker-1"), "running");
+        state.deed(&Deed::CrashLoop("primero-worker-1".into()));
         state.deed(&Deed::StopContainer("primero-worker-1".into()));
         state.pass(100_000);
         assert_eq!(state_of(&state, "primero-worker-1"), "exited");
+    }
+
+    #[test]
+    fn a_row_comes_in_over_the_socket_and_through_a_port_that_leads_somewhere() {
+        let mut state = reference(13);
+        let rows = |state: &State| state.cluster(SERVER).map_or(0, |cluster| cluster.rows().count());
+        let before = rows(&state);
+        state.deed(&Deed::InsertThroughPort(SERVER.into()));
+        assert_eq!(rows(&state), before, "it publishes no port");
+        state.deed(&Deed::Insert(SERVER.into()));
+        assert_eq!(rows(&state), before + 1);
+        state.stacks.get_mut("primero").unwrap().services[0].ports.push("127.0.0.1:15432:5432".into());
+        state.deed(&Deed::ComposeUp { project: "primero".into(), version: None });
+        let before = rows(&state);
+        state.deed(&Deed::InsertThroughPort(SERVER.into()));
+        assert_eq!(rows(&state), before + 1);
+        state.networks.get_mut("primero_default").unwrap().internal = true;
+        state.deed(&Deed::InsertThroughPort(SERVER.into()));
+        assert_eq!(rows(&state), before + 1, "an internal network publishes nothing");
+        state.stop(SERVER).unwrap();
+        state.deed(&Deed::Insert(SERVER.into()));
+        assert_eq!(state.volumes[VOLUME].tree.clusters[""].rows().count(), before + 1);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::planned::Planned;
 use crate::world::container::{Attachment, EngineInfo, ExecEvent, Image as Shown, Mount, Network};
 
 /// All of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The clock: milliseconds since 1970.
     pub now: u64,
@@ -52,7 +52,7 @@ pub struct State {
 }
 
 /// An image the engine has.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Image {
     pub shown: Shown,
     /// `uid:gid` of whom its files are made for.
@@ -79,7 +79,7 @@ pub enum ImageKind {
 }
 
 /// A container.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Container {
     pub id: String,
     pub name: String,
@@ -137,7 +137,7 @@ pub struct Place {
     pub directory: String,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Volume {
     pub name: String,
     pub driver: String,
@@ -201,7 +201,7 @@ pub enum Content {
 }
 
 /// What a site's Ansible is and does.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ansible {
     /// Variables by host; no host, no Ansible.
     pub hosts: BTreeMap<String, Map<String, Value>>,
