@@ -5,3 +5,4 @@ mod faults;
 #[path = "../program/mod.rs"]
 mod program;
 mod site;
+mod world;

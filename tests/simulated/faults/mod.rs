@@ -8,6 +8,7 @@ mod cut_off;
 mod daily_cleanup;
 mod edited_between;
 mod edited_scripts;
+mod guards;
 mod journals;
 mod kept;
 mod locks;
