@@ -19,7 +19,7 @@ pub const VOLUME: &str = "primero_database";
 /// Where the site's Ansible is, as far as the parameters know.
 const ANSIBLE: &str = "/srv/primero/ansible";
 
-/// The reference stack in a world of its own, with a run store of its own on the real disk.
+/// The reference stack in a world of its own, with a run store of its own on the real machine.
 pub struct Site {
     world: World,
     /// As the stack was at first.

@@ -9,11 +9,17 @@ mod daily_cleanup;
 mod edited_between;
 mod edited_scripts;
 mod guards;
+mod identity;
 mod journals;
 mod kept;
+mod know_before;
+mod leftovers;
 mod locks;
+mod objects;
 mod preflight;
+mod restarts;
 mod sessions;
+mod strategies;
 mod wayback;
 
 use pgscript::world::sim::Deed;
