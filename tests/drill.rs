@@ -1,5 +1,7 @@
 //! A drill finds what is wrong with a script, in the step where it is; and nothing is wrong with the shipped ones.
 
+#[path = "kills/mod.rs"]
+mod kills;
 #[path = "drill/site.rs"]
 mod site;
 
