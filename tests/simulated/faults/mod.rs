@@ -6,6 +6,7 @@ mod cancelled;
 mod crashes;
 mod cut_off;
 mod daily_cleanup;
+mod deployments;
 mod edited_between;
 mod edited_scripts;
 mod guards;
