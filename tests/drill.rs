@@ -2,6 +2,8 @@
 
 #[path = "drill/cures.rs"]
 mod cures;
+#[path = "kills/mod.rs"]
+mod kills;
 #[path = "drill/site.rs"]
 mod site;
 

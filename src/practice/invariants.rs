@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::world::container::{Attachment, LABEL_HELPER, LABEL_SERVICE, LOCK, OF_A_PROCESS};
+use crate::world::container::{Attachment, LABEL_HELPER, LABEL_ONE_OFF, LABEL_SERVICE, LOCK, OF_A_PROCESS};
 use crate::world::sim::State;
 use crate::world::sim::cluster::{Cluster, RowId};
 use crate::world::sim::state::{Container, Content, Tree};
@@ -79,9 +79,9 @@ pub fn running_rows(world: &State) -> impl Iterator<Item = RowId> {
 pub fn not_kept_up(before: &State, now: &State) -> Vec<String> {
     let (was_served, serves) = (served(before), served(now));
     let mut found = Vec::new();
-    for was in before.containers.values().filter(is_the_stacks) {
+    for was in before.containers.values().filter(is_kept_up) {
         let name = service(was);
-        let Some(is) = now.containers.values().find(|c| is_the_stacks(c) && service(c) == name) else {
+        let Some(is) = now.containers.values().find(|c| is_kept_up(c) && service(c) == name) else {
             found.push(format!("{name} is not there"));
             continue;
         };
@@ -99,6 +99,11 @@ pub fn not_kept_up(before: &State, now: &State) -> Vec<String> {
 
 fn is_the_stacks(container: &&Container) -> bool {
     !container.labels.contains_key(LABEL_HELPER)
+}
+
+/// What `docker compose run` has left is named after a service, and not what keeps the service up.
+fn is_kept_up(container: &&Container) -> bool {
+    is_the_stacks(container) && container.labels.get(LABEL_ONE_OFF).is_none_or(|one_off| one_off != "True")
 }
 
 fn service(container: &Container) -> String {

@@ -15,6 +15,8 @@ pub const LABEL_PROJECT: &str = "com.docker.compose.project";
 pub const LABEL_SERVICE: &str = "com.docker.compose.service";
 pub const LABEL_NETWORK: &str = "com.docker.compose.network";
 pub const LABEL_VOLUME: &str = "com.docker.compose.volume";
+/// `True` of a container of `docker compose run`.
+pub const LABEL_ONE_OFF: &str = "com.docker.compose.oneoff";
 /// On every container that pgscript makes for itself; its value names the purpose.
 pub const LABEL_HELPER: &str = "pgscript.helper";
 /// Values of [`LABEL_HELPER`] on containers that are of no use without the process that made them: what a dead one has
@@ -142,7 +144,7 @@ impl Container {
 
     /// Made by `docker compose run`: of a service, and yet none of its containers.
     pub fn is_one_off(&self) -> bool {
-        self.labels.get("com.docker.compose.oneoff").is_some_and(|value| value == "True")
+        self.labels.get(LABEL_ONE_OFF).is_some_and(|value| value == "True")
     }
 
     /// The containers, as the engine names them (ids), whose network, processes or IPC this one shares

@@ -28,8 +28,9 @@ in_both_worlds! {
         a_restart_policy_brings_back_who_fails, a_run_gives_output_and_exit_code,
         containers_are_found_by_what_they_have;
     networks: networks_are_joined_and_left, a_network_in_use_stays, a_network_that_is_gone_is_told_at_the_start,
-        a_fixed_address_that_is_taken;
-    storage: a_volume_in_use_stays, a_volume_that_is_there_is_given_again, files_pass_in_and_out;
+        a_fixed_address_that_is_taken, a_shared_network_is_told_by_its_container_s_id;
+    storage: a_volume_in_use_stays, a_volume_that_is_there_is_given_again, files_pass_in_and_out,
+        an_empty_file_is_made_once;
     files: files_are_private_and_never_written_over, a_directory_goes_with_all_in_it;
     servers: a_first_start_makes_a_cluster, another_major_on_a_volume, an_old_mount_under_18, an_unknown_setting,
         a_login_by_its_password, an_md5_hash_where_scram_is_asked_for, a_server_that_does_not_run,

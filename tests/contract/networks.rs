@@ -59,3 +59,12 @@ pub fn a_fixed_address_that_is_taken(site: &Site) {
     site.end(&one);
     engine.start(&other.id).unwrap();
 }
+
+pub fn a_shared_network_is_told_by_its_container_s_id(site: &Site) {
+    let one = site.running(&site.spec("one"));
+    let beside = ContainerSpec { network: Some(format!("container:{}", one.name)), ..site.spec("beside") };
+    let beside = site.running(&beside);
+    assert_eq!(beside.network_mode(), format!("container:{}", one.id));
+    assert_eq!(beside.shares_with(), [one.id.as_str()]);
+    site.end(&beside);
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pgscript::world::container::ContainerSpec;
 
-use crate::site::{Site, code, mount};
+use crate::site::{Site, argv, code, mount};
 
 pub fn a_volume_in_use_stays(site: &Site) {
     let (engine, volume) = (&site.world.containers, site.volume("data"));
@@ -49,4 +49,21 @@ pub fn files_pass_in_and_out(site: &Site) {
     engine.remove(&one.id, false).unwrap();
     let (bytes, has_any) = site.world.volumes.size(&volume).unwrap();
     assert_eq!((bytes, has_any), (5, true));
+}
+
+pub fn an_empty_file_is_made_once(site: &Site) {
+    let (engine, volume) = (&site.world.containers, site.volume("data"));
+    let touch = |path: &str| ContainerSpec {
+        entrypoint: Some(argv(&["touch", path])),
+        user: Some("0".into()),
+        mounts: vec![mount(&volume, "/data")],
+        ..ContainerSpec { name: None, ..site.spec("touch") }
+    };
+    for _ in 0..2 {
+        assert_eq!(engine.run(&touch("/data/note")).unwrap().exit_code, 0);
+        assert_eq!(site.world.volumes.size(&volume).unwrap(), (0, true));
+    }
+    let failed = engine.run(&touch("/data/nothing/note")).unwrap();
+    assert_eq!(failed.exit_code, 1);
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("No such file or directory"));
 }

@@ -1,7 +1,6 @@
 //! A site that has edited the shipped script or its modules, and what a drill of it finds.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +12,8 @@ use pgscript::script::loader::Places;
 use pgscript::script::parameters::Given;
 use pgscript::world::sim::{self, State};
 use tempfile::TempDir;
+
+use crate::kills;
 
 /// A text of a shipped file, and what the site has made of it.
 #[derive(Clone)]
@@ -31,12 +32,7 @@ pub fn edit(file: &'static str, shipped: &str, edited: &str) -> Edit {
 #[track_caller]
 pub fn shipped(what: &str, strategy: &str, plan: Plan<'_>) {
     let Drilled { histories, findings, .. } = drilled(&[], &[strategy], plan);
-    let survived = histories - findings.len();
-    println!("kills: {what}: {survived} survived of {histories}");
-    if let Some(path) = std::env::var_os("PGSCRIPT_TEST_KILLS") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        file.unwrap().write_all(format!("{survived} {histories} {what}\n").as_bytes()).unwrap();
-    }
+    kills::count(what, histories - findings.len(), histories);
     assert!(findings.is_empty(), "{findings:#?}");
 }
 

@@ -8,8 +8,9 @@
 #[path = "../procedure/faults/before.rs"]
 #[allow(dead_code)]
 mod before;
-mod chain;
 mod instants;
+#[path = "../kills/mod.rs"]
+mod kills;
 mod rehearsal;
 mod site;
 #[path = "../procedure/stack.rs"]
@@ -20,6 +21,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use instants::{Instant, instants};
+use kills::chain::{self, Upgrade};
 use rehearsal::Rehearsed;
 use site::Site;
 
@@ -115,7 +117,7 @@ fn matrix<S: Send>(
         }
     });
     let failures = failures.into_inner().unwrap();
-    site::count(name, cells.len() - failures.len(), cells.len());
+    kills::count(name, cells.len() - failures.len(), cells.len());
     assert!(failures.is_empty(), "{} of {} cells failed:\n{}", failures.len(), cells.len(), failures.join("\n\n"));
 }
 
@@ -126,7 +128,7 @@ fn is_tried(cell: usize, every: usize) -> bool {
 
 /// An upgrade that is killed, and what comes after; the site is as before at the end.
 fn upgraded(site: &Site, instant: &Instant, then: Then) {
-    site.upgrade_killed_at(&instant.to_string());
+    site.killed_at(&instant.to_string());
     site.status_answers();
     match then {
         Then::Resume => {
@@ -150,7 +152,9 @@ fn rehearsed(site: &Rehearsed, instant: &Instant, then: Then) {
     site.is_without_a_trace();
 }
 
+/// Tried in the simulated world: see tests/simulated/chains.rs.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn killed_again_and_again_while_it_resumes_the_upgrade_comes_to_its_end() {
     chain_of_resumes("chain of resumes", DUMP);
 }
@@ -167,14 +171,15 @@ fn chain_of_resumes(name: &str, strategy: &'static str) {
     site.is_upgraded();
     site.roll_back();
     site.is_as_before();
-    site::count(name, kills, kills);
+    kills::count(name, kills, kills);
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn killed_again_and_again_while_it_is_rolled_back_the_old_server_returns() {
     let site = Site::up(COPY);
     site.upgrade();
     let kills = chain::of_rollbacks(&site);
     site.is_as_before();
-    site::count("chain of rollbacks", kills, kills);
+    kills::count("chain of rollbacks", kills, kills);
 }

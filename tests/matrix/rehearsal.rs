@@ -5,8 +5,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::before::Before;
-use crate::site;
 use crate::stack::{Stack, run};
+use crate::{kills, site};
 
 pub struct Rehearsed {
     stack: Stack,
@@ -36,12 +36,12 @@ impl Rehearsed {
     }
 
     pub fn journal(&self) -> Vec<Value> {
-        site::journal(&self.stack, &self.run_name())
+        kills::journal(&self.stack.base.join(self.run_name()))
     }
 
     #[track_caller]
     pub fn killed_at(&self, instant: &str) {
-        site::killed_at(&mut self.command(), instant);
+        kills::killed_at(&mut self.command(), instant);
     }
 
     #[track_caller]

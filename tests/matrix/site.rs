@@ -1,13 +1,13 @@
 //! A stack whose upgrade is killed: small, deployed by a command, and looked at by other means than pgscript's own.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use serde_json::Value;
 
+use crate::kills::chain::Upgrade;
+use crate::kills::{self, Ended};
 use crate::stack::{Stack, run};
 
 pub struct Site {
@@ -15,12 +15,6 @@ pub struct Site {
     strategy: &'static str,
     before: BTreeMap<String, String>,
     beats: u64,
-}
-
-/// How a process of the run ended.
-pub enum Ended {
-    Killed,
-    Well,
 }
 
 const SERVICES: [&str; 4] = ["postgres", "application", "worker", "nginx"];
@@ -48,27 +42,6 @@ impl Site {
         run(&mut self.upgrade_command()).expect(0, &["runs on PostgreSQL 15"]);
     }
 
-    /// Starts an upgrade that ends itself there.
-    #[track_caller]
-    pub fn upgrade_killed_at(&self, instant: &str) {
-        killed_at(&mut self.upgrade_command(), instant);
-    }
-
-    /// Resumes or rolls back, to be killed at an instant that may not come.
-    #[track_caller]
-    pub fn go_on(&self, verb: &str, instant: &str) -> Ended {
-        let mut command = self.stack.pgscript(&[verb, &self.run_name(), "--yes"]);
-        let output = command.env("PGSCRIPT_KILL_AT", instant).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        match (output.status.signal(), output.status.code()) {
-            (Some(9), _) => Ended::Killed,
-            (_, Some(0)) => Ended::Well,
-            // Killed after its last word: there is nothing left to resume.
-            (_, Some(3)) if said.contains("[run.over]") => Ended::Well,
-            other => panic!("{verb}, to be killed at {instant}, ended with {other:?}:\n{said}"),
-        }
-    }
-
     #[track_caller]
     pub fn resume(&self) {
         run(&mut self.stack.pgscript(&["resume", &self.run_name()])).expect(0, &["runs on PostgreSQL 15"]);
@@ -84,11 +57,6 @@ impl Site {
     pub fn status_answers(&self) {
         let said = ["Your data is safe", "pgscript resume upgrade-", "pgscript rollback upgrade-"];
         self.stack.status_of(&self.run_name()).expect(0, &said);
-    }
-
-    /// The journal's lines.
-    pub fn journal(&self) -> Vec<Value> {
-        journal(&self.stack, &self.run_name())
     }
 
     /// As after an undisturbed upgrade: the new server has every row, and the application writes.
@@ -134,6 +102,22 @@ impl Site {
     }
 }
 
+impl Upgrade for Site {
+    #[track_caller]
+    fn killed_at(&self, instant: &str) {
+        kills::killed_at(&mut self.upgrade_command(), instant);
+    }
+
+    #[track_caller]
+    fn go_on(&self, verb: &str, instant: &str) -> Ended {
+        kills::gone_on(&mut self.stack.pgscript(&[verb, &self.run_name(), "--yes"]), instant)
+    }
+
+    fn journal(&self) -> Vec<Value> {
+        kills::journal(&self.stack.base.join(self.run_name()))
+    }
+}
+
 /// The newest run of a script, whose runs have that prefix.
 pub fn newest(stack: &Stack, prefix: &str) -> String {
     let runs = stack.pgscript(&["runs", "--format", "json"]).output().unwrap();
@@ -142,33 +126,10 @@ pub fn newest(stack: &Stack, prefix: &str) -> String {
     names.rfind(|name| name.starts_with(prefix)).expect("a run of it").to_owned()
 }
 
-/// Runs a command that ends itself there.
-#[track_caller]
-pub fn killed_at(command: &mut Command, instant: &str) {
-    let output = command.env("PGSCRIPT_KILL_AT", instant).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.signal(), Some(9), "not killed at {instant}:\n{said}");
-}
-
-/// The lines of a run's journal.
-pub fn journal(stack: &Stack, run_name: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(stack.base.join(run_name).join("journal.jsonl")).unwrap();
-    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
 /// What a failed expectation said.
 pub fn caught(work: impl FnOnce()) -> Result<(), String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()
     })
-}
-
-/// Prints the count, and adds it to the file in which `tests/run.sh` adds up.
-pub fn count(what: &str, survived: usize, total: usize) {
-    println!("kills: {what}: {survived} survived of {total}");
-    if let Some(path) = std::env::var_os("PGSCRIPT_TEST_KILLS") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        file.unwrap().write_all(format!("{survived} {total} {what}\n").as_bytes()).unwrap();
-    }
 }

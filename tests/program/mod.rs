@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use terminal::Seat;
 
+pub mod looked;
 #[path = "../terminal/mod.rs"]
 pub mod terminal;
 
@@ -144,6 +145,23 @@ impl Watched {
         self.end()
     }
 
+    /// Waits until the process stands still, as after `kill -STOP`; fails after three minutes.
+    #[track_caller]
+    pub fn until_halted(&self) {
+        let deadline = Instant::now() + Duration::from_secs(180);
+        let stat = format!("/proc/{}/stat", self.child.id());
+        let is_halted = |stat: &str| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" T"));
+        while !std::fs::read_to_string(&stat).is_ok_and(|stat| is_halted(&stat)) {
+            assert!(Instant::now() < deadline, "it does not stand still");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Lets a process that stands still go on.
+    pub fn go_on(&self) {
+        sh("kill", &["-CONT", &self.child.id().to_string()]);
+    }
+
     /// What Ctrl-C sends.
     pub fn interrupt(&self) {
         sh("kill", &["-INT", &self.child.id().to_string()]);
@@ -167,7 +185,9 @@ impl Drop for Watched {
                 Ok(None) => {}
                 _ => return,
             }
-            let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+            for signal in ["-INT", "-CONT"] {
+                let _ = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+            }
             std::thread::sleep(Duration::from_millis(100));
         }
         let _ = self.child.kill();

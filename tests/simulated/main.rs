@@ -1,7 +1,11 @@
 //! The program as a process in simulated worlds: what goes wrong in the procedure, whatever engine and servers there
 //! are. What is a matter of real containers, servers and playbooks is in `tests/procedure`.
 
+mod chains;
 mod faults;
+#[path = "../kills/mod.rs"]
+mod kills;
 #[path = "../program/mod.rs"]
 mod program;
 mod site;
+mod world;

@@ -1,85 +1,50 @@
-//! A stack in a simulated world that a file keeps, and pgscript as a process that works on it.
+//! The reference stack in a simulated world, its upgrade, and what must be so afterwards.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pgscript::practice::Shape;
 use pgscript::practice::invariants::{left_behind, not_kept_up, owed, own, running_rows};
 use pgscript::world::container::LABEL_HELPER;
-use pgscript::world::sim::planned::{Happening, Planned};
-use pgscript::world::sim::state::{Container, Content, Fault};
-use pgscript::world::sim::{self, Deed, Sim, State};
+use pgscript::world::sim::state::Container;
+use pgscript::world::sim::{self, State};
 
-use crate::program::{Run, pgscript, run};
+use crate::program::{Run, run};
+use crate::world::World;
 
 pub const SERVER: &str = "primero-postgres-1";
 pub const VOLUME: &str = "primero_database";
 /// Where the site's Ansible is, as far as the parameters know.
 const ANSIBLE: &str = "/srv/primero/ansible";
 
-/// The reference stack in a world of its own, with a run store of its own on the real disk.
+/// The reference stack in a world of its own, with a run store of its own on the real machine.
 pub struct Site {
-    dir: tempfile::TempDir,
-    sim: Sim,
+    world: World,
     /// As the stack was at first.
     before: State,
+}
+
+impl Deref for Site {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
 }
 
 impl Site {
     /// Of version 13, about to be upgraded to 17.
     pub fn up() -> Self {
-        let dir = tempfile::Builder::new().prefix("pgt-sim-").tempdir().unwrap();
-        let sim = Sim::in_file(&dir.path().join("world"));
-        let mut before = sim::reference(13);
-        // Journals are written by the real clock, and records by this one: no run begins after its own record.
-        let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(3600);
-        before.now = u64::try_from(real.as_millis()).unwrap();
-        sim.arrange(|state| *state = before.clone()).unwrap();
-        Self { dir, sim, before }
+        Self::of(sim::reference(13))
     }
 
-    pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        self.sim.read(|state| Ok(look(state))).unwrap()
-    }
-
-    /// What is so beforehand, and what somebody does between two runs of the program.
-    pub fn arrange(&self, arrange: impl FnOnce(&mut State)) {
-        self.sim.arrange(arrange).unwrap();
-    }
-
-    pub fn deed(&self, deed: Deed) {
-        self.arrange(|state| state.deed(&deed));
-    }
-
-    /// This happens once, before the first change that begins so.
-    pub fn before(&self, change: &str, happening: Happening) {
-        self.plan(change, false, happening);
-    }
-
-    /// This happens once, after the first change that begins so.
-    pub fn after(&self, change: &str, happening: Happening) {
-        self.plan(change, true, happening);
-    }
-
-    fn plan(&self, change: &str, is_after: bool, happening: Happening) {
-        let planned = Planned { change: change.into(), is_after, happening };
-        self.arrange(|state| state.planned.push(planned));
-    }
-
-    /// The first change that begins so fails.
-    pub fn fail(&self, change: &str, code: &str, message: &str) {
-        let fault = Fault { change: change.into(), after: 0, times: 1, code: code.into(), message: message.into() };
-        self.arrange(|state| state.faults.push(fault));
-    }
-
-    /// A command line of pgscript on this world.
-    pub fn pgscript(&self, arguments: &[&str]) -> Command {
-        let mut command = pgscript(arguments);
-        command.env("DOCKER_HOST", format!("sim://{}", self.dir.path().join("world").display()));
-        command.env("PGSCRIPT_STORE", self.store());
-        command
+    /// A deployment that is another one than the reference, also about to be upgraded.
+    pub fn of(state: State) -> Self {
+        let world = World::of(state);
+        let before = world.look(State::clone);
+        Self { world, before }
     }
 
     /// A run of a script with the parameters of the night, where `arguments` do not give others.
@@ -104,7 +69,7 @@ impl Site {
     /// upgrade's own copy. Gives the copy's path.
     #[track_caller]
     pub fn edited(&self, file: &str, from: &str, to: &str) -> PathBuf {
-        let dir = self.dir.path().join("site");
+        let dir = self.dir().join("site");
         let path = dir.join(file);
         if !path.exists() {
             run(&mut self.pgscript(&["eject", file, &dir.display().to_string()])).expect(0, &[]);
@@ -143,17 +108,8 @@ impl Site {
         run(&mut self.pgscript(&[verb, name, "--yes"]))
     }
 
-    pub fn store(&self) -> PathBuf {
-        self.dir.path().join("runs")
-    }
-
     pub fn journal(&self) -> PathBuf {
         self.store().join("upgrade-1/journal.jsonl")
-    }
-
-    /// A directory on the real disk that ends with the site.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     /// Where the files of the run are in this world.
@@ -163,15 +119,6 @@ impl Site {
 
     pub fn has_artefacts(&self) -> bool {
         self.look(|state| state.files.keys().any(|path| path.starts_with(self.artefacts())))
-    }
-
-    /// Text of a file of this world.
-    #[track_caller]
-    pub fn text(&self, path: &Path) -> String {
-        self.look(|state| match &state.files.get(path).unwrap_or_else(|| panic!("no {}", path.display())).content {
-            Content::Bytes { bytes } => String::from_utf8(bytes.clone()).unwrap(),
-            other => panic!("{} is no text: {other:?}", path.display()),
-        })
     }
 
     /// Containers, volumes and their states: the same where nothing was done.

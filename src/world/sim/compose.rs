@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::State;
 use super::state::{Container, ImageKind};
 use crate::world::container::{
-    ContainerSpec, LABEL_NETWORK, LABEL_PROJECT, LABEL_SERVICE, LABEL_VOLUME, Mount, NetworkSpec,
+    ContainerSpec, LABEL_NETWORK, LABEL_ONE_OFF, LABEL_PROJECT, LABEL_SERVICE, LABEL_VOLUME, Mount, NetworkSpec,
 };
 use crate::world::error::Result;
 
@@ -107,7 +107,7 @@ impl State {
         let mut spec = spec(project, stack, service);
         let is_it = |c: &&Container| {
             let is = |name: &str, value: &str| c.labels.get(name).is_some_and(|label| label == value);
-            is(LABEL_PROJECT, project) && is(LABEL_SERVICE, &service.name) && is(ONE_OFF, "False")
+            is(LABEL_PROJECT, project) && is(LABEL_SERVICE, &service.name) && is(LABEL_ONE_OFF, "False")
         };
         let there: Vec<_> = self.containers.values().filter(is_it).cloned().collect();
         let image = spec.image.as_deref().and_then(|image| self.image(image)).map(|image| image.shown.id.clone());
@@ -174,8 +174,6 @@ impl State {
     }
 }
 
-const ONE_OFF: &str = "com.docker.compose.oneoff";
-
 fn spec(project: &str, stack: &Stack, service: &Service) -> ContainerSpec {
     let is_database = service.name == stack.database_service;
     let image = stack.images.get(&stack.version).filter(|_| is_database).unwrap_or(&service.image);
@@ -196,7 +194,7 @@ fn spec(project: &str, stack: &Stack, service: &Service) -> ContainerSpec {
         (LABEL_PROJECT, project),
         (LABEL_SERVICE, &service.name),
         (LABEL_HASH, &hash),
-        (ONE_OFF, "False"),
+        (LABEL_ONE_OFF, "False"),
         ("com.docker.compose.container-number", "1"),
         ("com.docker.compose.project.config_files", &stack.config_files),
         ("com.docker.compose.version", "2.20.2"),

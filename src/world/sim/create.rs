@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::State;
 use super::state::{Container, Image, Tree};
-use crate::world::container::{Attachment, ContainerSpec, EndpointOptions, Mount};
+use crate::world::container::{Attachment, ContainerSpec, EndpointOptions, Mount, NAMESPACE_MODES};
 use crate::world::error::Result;
 use crate::world::like::{Likeness, object};
 use crate::world::refusal::{checked_name, refused};
@@ -32,7 +32,7 @@ impl State {
         self.create_requested(spec.name.as_deref(), request, &action).map_err(|e| request::create_error(e, spec))
     }
 
-    fn create_requested(&mut self, name: Option<&str>, request: Likeness, action: &str) -> Result<String> {
+    fn create_requested(&mut self, name: Option<&str>, mut request: Likeness, action: &str) -> Result<String> {
         if let Some(holder) = name.and_then(|name| self.containers.values().find(|c| c.name == name)) {
             let reason = format!(
                 "Conflict. The container name \"/{}\" is already in use by container \"{}\". You have to remove (or \
@@ -47,11 +47,23 @@ impl State {
         for (network, _) in request.networks.iter().skip(1) {
             self.known_network(network, action)?;
         }
+        self.with_ids(&mut request.host);
         let id = self.id();
         let name = name.map_or_else(|| format!("unnamed_{}", &id[..12]), str::to_owned);
         let container = self.assembled(&id, name, &image, request);
         self.containers.insert(id.clone(), container);
         Ok(id)
+    }
+
+    /// Whose namespaces are shared is kept by its id, whatever it was called by; one that is not there stays as it was
+    /// named.
+    fn with_ids(&self, host: &mut Map<String, Value>) {
+        for field in NAMESPACE_MODES {
+            let named = host.get(field).and_then(|mode| mode.as_str()?.strip_prefix("container:"));
+            if let Some(found) = named.and_then(|name| self.container(name)) {
+                host.insert(field.into(), json!(format!("container:{}", found.id)));
+            }
+        }
     }
 
     fn assembled(&mut self, id: &str, name: String, image: &Image, request: Likeness) -> Container {

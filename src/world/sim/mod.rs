@@ -11,6 +11,7 @@ pub mod ansible;
 mod archive;
 pub mod artefact;
 mod bulk;
+mod bytes;
 pub mod cluster;
 pub mod compose;
 mod configuration;

@@ -26,6 +26,8 @@ pub enum Happening {
     Killed,
     /// The operator types Ctrl-C.
     Interrupted,
+    /// The program stands still, as after `kill -STOP`, until somebody lets it go on: meanwhile others work.
+    Halted,
 }
 
 /// What happens to the process itself, once the world is kept as it is.
@@ -33,6 +35,7 @@ pub enum Happening {
 pub(super) enum Blow {
     Killed,
     Interrupted,
+    Halted,
 }
 
 /// The program's signal handler hears of a Ctrl-C within so much, in milliseconds.
@@ -51,6 +54,7 @@ impl State {
             }
             Happening::Killed => Some(Blow::Killed),
             Happening::Interrupted => Some(Blow::Interrupted),
+            Happening::Halted => Some(Blow::Halted),
         }
     }
 }
@@ -61,7 +65,11 @@ impl Blow {
     /// Errors: `sim.planned` where the system does not send the signal.
     pub(super) fn fall(self) -> Result<()> {
         use rustix::process::{Signal, getpid, kill_process};
-        let signal = if self == Self::Killed { Signal::KILL } else { Signal::INT };
+        let signal = match self {
+            Self::Killed => Signal::KILL,
+            Self::Interrupted => Signal::INT,
+            Self::Halted => Signal::STOP,
+        };
         kill_process(getpid(), signal)
             .map_err(|e| Error::failed("sim.planned", format!("the planned signal was not sent: {e}")))?;
         std::thread::sleep(std::time::Duration::from_millis(HEARD));

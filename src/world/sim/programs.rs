@@ -18,7 +18,7 @@ pub(super) enum Main {
 }
 
 /// Programs of every image.
-const COMMON: [&str; 9] = ["cat", "chown", "echo", "false", "id", "sh", "sleep", "stat", "true"];
+const COMMON: [&str; 10] = ["cat", "chown", "echo", "false", "id", "sh", "sleep", "stat", "touch", "true"];
 /// Programs of PostgreSQL's images.
 const OF_POSTGRES: [&str; 5] = ["initdb", "pg_isready", "pg_resetwal", "postgres", "psql"];
 /// What only asks a server program about itself.
@@ -84,6 +84,7 @@ impl State {
             ("cat", files) => self.cat(container, files),
             ("stat", ["-c", "%u:%g", path] | ["-L", "-c", "%u:%g", path]) => self.stat(container, path),
             ("chown", [owner, path]) => self.chown(container, owner, path),
+            ("touch", [path]) => self.touch(container, path),
             ("id", ["-u"]) => ok(&format!("{}\n", self.ids(container, user).0)),
             ("id", ["-g"]) => ok(&format!("{}\n", self.ids(container, user).1)),
             ("sh", ["-c", script, rest @ ..]) => self.shell(container, script, rest, env, user),
@@ -153,6 +154,17 @@ impl State {
                 None => tree.owner = owner.to_owned(),
             },
             None => return missing(ok(""), "chown", path),
+        }
+        ok("")
+    }
+
+    fn touch(&mut self, container: &Container, path: &str) -> Output {
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+        if self.files_below(container, directory).is_none() {
+            return missing(ok(""), "touch", path);
+        }
+        if self.read_file(container, path).is_none() {
+            self.write_file(container, path, Vec::new());
         }
         ok("")
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::bytes;
 use super::cluster::{Cluster, RowId};
 use super::compose::Stack;
 use super::planned::Planned;
@@ -153,6 +154,7 @@ pub struct Tree {
     /// By directory, as in [`Place::directory`].
     pub clusters: BTreeMap<String, Cluster>,
     /// Other files, by path without a leading slash.
+    #[serde(with = "bytes::by_path")]
     pub files: BTreeMap<String, Vec<u8>>,
     /// `uid:gid` of its root.
     pub owner: String,
@@ -184,6 +186,7 @@ pub struct File {
 pub enum Content {
     Directory,
     Bytes {
+        #[serde(with = "bytes")]
         bytes: Vec<u8>,
     },
     /// A volume's backup: what it would give back. `is_whole` until somebody damages it.

@@ -131,27 +131,3 @@ fn what_was_cut_off_never_has_its_final_name() {
     stack.docker(&["start", &stack.container("postgres")]);
     stack.no_helpers_left();
 }
-
-#[test]
-fn artefact_exists_already() {
-    let stack = Stack::with(13, &["--seed", "none"]);
-    let here = |name: &str| stack.dir.join(name);
-    let kept = b"the only copy of something";
-    std::fs::write(here("file"), kept).unwrap();
-    std::fs::create_dir(here("directory")).unwrap();
-    std::fs::write(here("directory/file"), kept).unwrap();
-    for options in ["#{}", "#{format: \"plain\"}"] {
-        for path in [here("file"), here("directory")] {
-            let body = format!("pg_dump::cluster(server, \"{}\", {options})", path.display());
-            run(&mut script(&stack, &body)).expect(3, &["[dump.exists]", &path.display().to_string()]);
-        }
-    }
-    for path in [here("file"), here("directory")] {
-        let body = of_stopped_volume(&stack, &path);
-        run(&mut script(&stack, &body)).expect(3, &["[backup.exists]", &path.display().to_string()]);
-    }
-    assert_eq!(std::fs::read(here("file")).unwrap(), kept);
-    assert_eq!(walk(&here("directory")), [here("directory/file")]);
-    assert_eq!(std::fs::read(here("directory/file")).unwrap(), kept);
-    stack.no_helpers_left();
-}

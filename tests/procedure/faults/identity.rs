@@ -58,10 +58,6 @@ impl Case {
         asked.text.trim().trim_matches('"').to_owned()
     }
 
-    fn is_here(&self) -> bool {
-        docker(&["volume", "ls", "-q"]).lines().any(|name| name == self.name)
-    }
-
     #[track_caller]
     fn other_is_untouched(&self) {
         assert_eq!(self.on_other(&["volume", "inspect", "-f", "{{.Labels.whose}}", &self.name]), "another");
@@ -72,32 +68,6 @@ impl Drop for Case {
     fn drop(&mut self) {
         _ = Command::new("docker").args(["volume", "rm", &self.name]).output();
     }
-}
-
-#[test]
-fn other_engine_is_never_taken_for_the_run_s() {
-    let case = Case::new();
-    let other = case.other.host.clone();
-    // Named by the operator: refused, with words, whatever the command.
-    let id = case.id_of_other();
-    for command in
-        [&["rollback", "main-1", "--yes"][..], &["resume", "main-1"], &["eval", "--run", "1", "docker::info()"]]
-    {
-        case.pgscript(&[command, &["--docker", &other]].concat())
-            .expect(3, &["error[run.other_engine]", "run main-1 belongs to the Docker engine of"])
-            .expect(3, &["with /var/lib/docker (unix:///var/run/docker.sock, id "])
-            .expect(3, &[&format!("what answers at {other} is another one")])
-            .expect(3, &["nothing was done", "--docker unix:///var/run/docker.sock"])
-            .expect(3, &[&format!("--docker {other} --allow-data-loss engine:{id}")]);
-    }
-    case.pgscript(&["status", "main-1", "--docker", &other]).expect(0, &["main-1: failed"]);
-    assert!(case.is_here());
-    case.other_is_untouched();
-    // The environment of a later command does not win over the journal.
-    let rolled_back = run(case.command(&["rollback", "main-1", "--yes"]).env("DOCKER_HOST", &other));
-    rolled_back.expect(0, &["DOCKER_HOST is not heeded", "belongs to the engine unix:///var/run/docker.sock"]);
-    assert!(!case.is_here());
-    case.other_is_untouched();
 }
 
 #[test]

@@ -3,63 +3,21 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use serde_json::Value;
-
 use super::SmallDisk;
 use super::before::Before;
 use super::objects::Variant;
-use crate::stack::{Run, Stack, run};
+use crate::stack::{Looked, Stack};
 
-/// What `preflight.rhai` found, as a monitor reads it.
-struct Looked {
-    run: Run,
-    verdict: Value,
+/// What it found with these checks alone (all of them where none is named), and what they need.
+#[track_caller]
+fn look(stack: &Stack, to: u32, checks: &str, further: &[&str]) -> Looked {
+    Looked::by(&mut command(stack, to, checks, further))
 }
 
-impl Looked {
-    /// Made with these checks alone (all of them where none is named), and what they need.
-    #[track_caller]
-    fn at(stack: &Stack, to: u32, checks: &str, further: &[&str]) -> Self {
-        Self::by(&mut Self::command(stack, to, checks, further))
-    }
-
-    fn command(stack: &Stack, to: u32, checks: &str, further: &[&str]) -> Command {
-        let mut command = stack.checks(to, checks, further);
-        command.args(["--format", "json"]);
-        command
-    }
-
-    #[track_caller]
-    fn by(command: &mut Command) -> Self {
-        let run = run(command);
-        let events = run.text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let verdict = events.rev().find(|event| event["event"] == "verdict");
-        let verdict = verdict.unwrap_or_else(|| panic!("no verdict:\n{}", run.text));
-        Self { run, verdict }
-    }
-
-    /// Each finding: its check, its verdict, and all that it says.
-    fn findings(&self) -> Vec<(&str, &str, String)> {
-        let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
-        let all = self.verdict["details"]["checks"].as_array().unwrap();
-        let said = |one: &Value| format!("[{}] {}\n{}", text(one, "code"), text(one, "what"), text(one, "cure"));
-        all.iter().map(|one| (one["id"].as_str().unwrap(), one["verdict"].as_str().unwrap(), said(one))).collect()
-    }
-
-    /// The check has this verdict, and says each of these.
-    #[track_caller]
-    fn finds(&self, id: &str, verdict: &str, words: &[&str]) -> &Self {
-        let findings = self.findings();
-        let of_it: String = findings.iter().filter(|one| one.0 == id && one.1 == verdict).map(|one| &*one.2).collect();
-        assert!(!of_it.is_empty(), "{id} is not {verdict}: {findings:#?}");
-        for word in words {
-            assert!(of_it.contains(word), "{id} does not say {word:?}: {of_it}");
-        }
-        let is_ready = self.verdict["ready"].as_bool().unwrap();
-        let is_blocked = findings.iter().any(|one| one.1 == "blocked");
-        assert_eq!((is_ready, self.run.code), (!is_blocked, if is_blocked { 3 } else { 0 }), "{}", self.run.text);
-        self
-    }
+fn command(stack: &Stack, to: u32, checks: &str, further: &[&str]) -> Command {
+    let mut command = stack.checks(to, checks, further);
+    command.args(["--format", "json"]);
+    command
 }
 
 /// The checks that were seen to find something.
@@ -76,7 +34,7 @@ impl Fired {
     /// One check alone, with these parameters.
     #[track_caller]
     fn alone(&mut self, stack: &Stack, to: u32, id: &str, set: &[&str], verdict: &str, words: &[&str]) {
-        self.by(&Looked::at(stack, to, id, set), id, verdict, words);
+        self.by(&look(stack, to, id, set), id, verdict, words);
     }
 }
 
@@ -97,7 +55,7 @@ fn each_check_fires_and_does_not() {
     calm.deploy_by_command();
     let before = Before::containers_of(&calm);
     calm.inventory_version(18);
-    let looked = Looked::at(&calm, 18, "", &[]);
+    let looked = look(&calm, 18, "", &[]);
     let findings = looked.findings();
     let all: BTreeSet<_> = findings.iter().map(|one| one.0.to_owned()).collect();
     // The compose file mounts the volume where 17 has its cluster, which has no checksums.
@@ -129,7 +87,7 @@ fn each_check_fires_and_does_not() {
 }
 
 fn by_parameters(stack: &Stack, fired: &mut Fired) {
-    Looked::at(stack, 17, "mount,checksums", &[]).finds("mount", "fine", &[]).finds("checksums", "fine", &[]);
+    look(stack, 17, "mount,checksums", &[]).finds("mount", "fine", &[]).finds("checksums", "fine", &[]);
     fired.alone(stack, 13, "version", &[], "blocked", &["[preflight.not_newer]", "PostgreSQL 13 already"]);
     fired.alone(stack, 17, "image", &["image=pgscript-test/postgres:15"], "blocked", &["has PostgreSQL 15, not 17"]);
     fired.alone(stack, 17, "stack", &["project=elsewhere"], "blocked", &["[stack.not_found]", "elsewhere"]);
@@ -138,7 +96,7 @@ fn by_parameters(stack: &Stack, fired: &mut Fired) {
     fired.alone(stack, 17, "outage", &["outage_minutes=0"], "warned", &["and may be for 0 min", "rehearse.rhai"]);
     let by_files = ["strategy=dump", "compare=files"];
     fired.alone(stack, 17, "comparison", &by_files, "blocked", &["[verify.level]", "--set compare=counts"]);
-    let mut with_password = Looked::command(stack, 17, "password", &[]);
+    let mut with_password = command(stack, 17, "password", &[]);
     let looked = Looked::by(with_password.env("PGSCRIPT_PASSWORD", "surely-not-this-one"));
     fired.by(&looked, "password", "blocked", &["[primero.wrong_password]"]);
 
@@ -210,7 +168,7 @@ fn by_what_the_cluster_holds(stack: &Stack, fired: &mut Fired) {
     let held = "BEGIN; SELECT 1; SELECT pg_sleep(60);";
     let mut holder = super::client(stack, &["--rm", "--detach"], held);
     assert!(holder.status().unwrap().success());
-    let looked = Looked::at(stack, 17, ids, &["strategy=auto", "transaction_minutes=0"]);
+    let looked = look(stack, 17, ids, &["strategy=auto", "transaction_minutes=0"]);
     fired.by(&looked, "md5", "warned", &["primero", "\\password"]);
     fired.by(&looked, "transactions", "warned", &["has been open for", "pg_terminate_backend"]);
     fired.by(&looked, "objects", "warned", &["replication origin"]);
@@ -244,7 +202,7 @@ fn by_a_foreign_table(stack: &Stack, fired: &mut Fired) {
          CREATE FOREIGN TABLE line (line text) SERVER files OPTIONS (filename '/etc/hostname');
          CREATE MATERIALIZED VIEW lines AS SELECT * FROM line;",
     );
-    Looked::at(stack, 17, "matviews", &["strategy=dump"]).finds("matviews", "fine", &[]);
+    look(stack, 17, "matviews", &["strategy=dump"]).finds("matviews", "fine", &[]);
     stack.sql(
         "primero_production",
         "CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'elsewhere');
@@ -266,7 +224,7 @@ fn by_a_foreign_table(stack: &Stack, fired: &mut Fired) {
         "public.of_linked of database primero_production reads also-elsewhere (dblink)",
     ];
     fired.alone(stack, 17, "matviews", &["strategy=dump"], "blocked", &said);
-    Looked::at(stack, 17, "matviews", &["strategy=pg_upgrade"]).finds("matviews", "fine", &[]);
+    look(stack, 17, "matviews", &["strategy=pg_upgrade"]).finds("matviews", "fine", &[]);
 }
 
 /// What takes the server down for a moment.
@@ -296,7 +254,7 @@ fn by_the_server(stack: &Stack, fired: &mut Fired) {
     stack.sql("primero_production", read);
     // The statistics collector tells of it a moment later.
     stack.sql("primero_production", "SELECT pg_sleep(1)");
-    let looked = Looked::at(stack, 17, "damage,memory", &[]);
+    let looked = look(stack, 17, "damage,memory", &[]);
     fired.by(&looked, "damage", "blocked", &["[preflight.damaged]", "primero_production: 1 pages"]);
     fired.by(&looked, "memory", "warned", &["shared_buffers of"]);
 }
@@ -308,7 +266,7 @@ fn says(major: u32, sql: &str, checks: &str, further: &[&str], findings: &[(&str
     stack.deploy_by_command();
     stack.sql("primero_production", sql);
     let before = Before::containers_of(&stack);
-    let looked = Looked::at(&stack, 17, checks, further);
+    let looked = look(&stack, 17, checks, further);
     for (id, verdict, words) in findings {
         looked.finds(id, verdict, words);
     }
@@ -374,64 +332,4 @@ fn preload_and_missing_collation() {
 fn invalid_database() {
     let sql = "CREATE DATABASE half; UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half';";
     says(15, sql, "obstacles", &[], &[("obstacles", "blocked", &["half", "DROP DATABASE"])]);
-}
-
-/// A check of the site's own, and one that it does without: the reason is shown, and kept with the run.
-#[test]
-fn a_site_adds_a_check_and_does_without_one() {
-    let stack = Stack::with(15, &["--seed", "none"]);
-    stack.deploy_by_command();
-    let site = stack.dir.join("site");
-    run(&mut crate::stack::pgscript(&["eject", "readiness.rhai", &site.display().to_string()])).expect(0, &[]);
-    let path = site.join("readiness.rhai");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let first = "fn of_surroundings() {\n    [\n";
-    let own = "checks::check(\"ours\", \"nobody works at night\", [\"server\"], |at| #{ \
-               warns: [checks::warning(\"the night shift is at work\", \"ask them\")] }),\n";
-    assert!(text.contains(first), "{text}");
-    std::fs::write(&path, text.replace(first, &format!("{first}{own}"))).unwrap();
-    let without = "without_checks=md5=we are going to set them anew";
-    let mut command = Looked::command(&stack, 17, "ours,md5", &[without]);
-    let looked = Looked::by(command.env("PGSCRIPT_SITE", &site));
-    looked.finds("ours", "warned", &["the night shift is at work", "ask them"]);
-    looked.finds("md5", "not looked at", &["switched off: we are going to set them anew"]);
-    let kept = run(&mut stack.pgscript(&["status", "--format", "json"]));
-    let kept: Value = serde_json::from_str(&kept.expect(0, &[]).text).unwrap();
-    assert_eq!(kept["verdict"]["says"], looked.verdict["says"]);
-    assert_eq!(kept["verdict"]["details"], looked.verdict["details"]);
-    let no_reason = Looked::command(&stack, 17, "md5", &["without_checks=md5"]);
-    run(&mut { no_reason }).expect(3, &["checks.no_reason", "without_checks=md5=REASON"]);
-    let needed = Looked::command(&stack, 17, "", &["without_checks=server=never"]);
-    run(&mut { needed }).expect(3, &["checks.needed"]);
-}
-
-/// N faults were N runs, each of which was left "rolled back": now they are one table, and no run is left that could be
-/// resumed or rolled back, or that hides another one.
-#[test]
-fn first_finding_only() {
-    let stack = Stack::with(13, &["--seed", "none"]);
-    stack.deploy_by_command();
-    stack.sql("primero_production", "CREATE VIEW five_factorial AS SELECT 5 ! AS f");
-    let before = Before::containers_of(&stack);
-    let wrong = ["backup=no", "keep_volume=no", "deploy_command=not-there", "without_checks="];
-    let wrong: Vec<_> = wrong.iter().flat_map(|set| ["--set", set]).collect();
-    let refused = stack.upgrade(17, &wrong).expect(
-        3,
-        &[
-            "error[preflight.blocked]: 3 things are in the way",
-            "[preflight.no_way_back]",
-            "[deploy.command_not_found]",
-            "[preflight.schema]",
-            "VIEW five_factorial",
-            "nothing was changed",
-        ],
-    );
-    assert!(!refused.text.contains("pgscript resume"), "{}", refused.text);
-    before.is_untouched(&stack);
-    let runs = run(&mut stack.pgscript(&["runs"])).expect(0, &["refused before anything was changed: 1"]);
-    assert!(!runs.text.contains("upgrade-1"), "{}", runs.text);
-    run(&mut stack.pgscript(&["runs", "--all"])).expect(0, &["upgrade-1", "refused"]);
-    run(&mut stack.pgscript(&["rollback", "--yes"])).expect(2, &["has changed anything"]);
-    run(&mut stack.pgscript(&["resume", "upgrade-1"])).expect(3, &["was refused, and has changed nothing"]);
-    run(&mut stack.pgscript(&["rollback", "upgrade-1"])).expect(3, &["was refused, and has changed nothing"]);
 }

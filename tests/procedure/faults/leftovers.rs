@@ -93,50 +93,6 @@ step("act", || host::sleep(60.0), #{ undo: || host::sleep(0.2) });
     }
 }
 
-/// Killed between its making and the journal's line about it, or with its store gone since: nobody's.
-#[test]
-fn a_lock_that_is_nobody_s_is_taken_over_by_the_next_command_of_any_kind() {
-    let script = r#"step("lock", || { run::lock("STACK"); host::sleep(60.0); }, #{ undo: || () });"#;
-    let case = Case::new("lock", script);
-    let locked = || wait_until("the lock", || !case.lock().is_empty());
-    let killed = Watched::start(case.run());
-    locked();
-    // Somebody's, while the process lives and while its run is unfinished.
-    case.anything().expect(0, &[]);
-    assert_ne!(case.lock(), "");
-    killed.kill();
-    case.anything().expect(0, &[]);
-    assert_ne!(case.lock(), "", "its run can be gone on with");
-    std::fs::remove_dir_all(case.path("runs")).unwrap();
-    // Whoever came first, another test perhaps, has heard of it.
-    let heard = case.anything().expect(0, &[]).text;
-    let said = format!("the lock of {} was taken over from run main-1 of {}", case.stack, case.path("runs"));
-    assert!(!heard.contains("taken over") || heard.contains(&said), "{heard}");
-    assert_eq!(case.lock(), "");
-    // Its run is over, but it was killed before it gave the lock back: found by its labels, not by the journal.
-    let killed = Watched::start(case.run());
-    locked();
-    killed.kill();
-    run(&mut case.command(&["rollback", "main-1", "--yes"])).expect(0, &["is rolled back"]);
-    assert_eq!(case.lock(), "");
-}
-
-/// Each line of the journal around the making of the lock.
-#[test]
-fn killed_around_the_lock_a_run_is_rolled_back_without_leaving_one() {
-    let script = r#"step("lock", || run::lock("STACK"), #{ repeatable: true, undo: || () }); step("x", || (), #{});"#;
-    let case = Case::new("around", script);
-    for line in 3..9 {
-        for at in ["before", "after"] {
-            let killed = run(case.run().env("PGSCRIPT_KILL_AT", format!("{at}:{line}")));
-            assert_eq!(killed.code, -1, "{at}:{line}: {}", killed.text);
-            run(&mut case.command(&["rollback", "--yes"]));
-            run(&mut case.run()).expect(0, &["is done"]);
-            assert_eq!(case.lock(), "", "{at}:{line}");
-        }
-    }
-}
-
 #[test]
 fn helper_without_a_name_is_swept_by_the_next_command() {
     let script = r#"
@@ -162,21 +118,4 @@ step("look", || docker::run(#{ image: "IMAGE", entrypoint: ["sleep"], command: [
     case.anything().expect(0, &[]);
     assert_eq!(case.holders(&case.stack), "");
     run(&mut case.command(&["rollback", "--yes"]));
-}
-
-/// What a user has made, and keeps, is nobody's helper.
-#[test]
-fn a_script_s_own_container_is_not_swept() {
-    let script = r#"
-step("make", || docker::create(#{ name: "STACK", image: "IMAGE" }), #{});
-step("wait", || host::sleep(60.0), #{});
-"#;
-    let case = Case::new("own", &script.replace("IMAGE", IMAGE));
-    let mut running = Watched::start(case.run());
-    running.until("2 wait");
-    running.kill();
-    case.anything().expect(0, &[]);
-    let found = docker(&["ps", "-aq", "--filter", &format!("name=^{}$", case.stack)]);
-    docker(&["rm", "-v", &case.stack]);
-    assert_ne!(found, "");
 }

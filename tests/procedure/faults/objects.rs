@@ -65,32 +65,3 @@ impl Drop for Variant {
         let _ = Command::new("docker").args(["rmi", "--force", &self.0]).output();
     }
 }
-
-#[test]
-fn network_recreated_without_its_labels() {
-    let stack = Stack::with(13, &["--seed", "none"]);
-    let network = format!("{}_default", stack.name);
-    let services = ["postgres", "application", "worker", "nginx"];
-    for service in services {
-        stack.docker(&["network", "disconnect", "--force", &network, &stack.container(service)]);
-    }
-    stack.docker(&["network", "rm", &network]);
-    stack.docker(&["network", "create", &network]);
-    for service in services {
-        stack.docker(&["network", "connect", "--alias", service, &network, &stack.container(service)]);
-    }
-    stack.writes();
-    refused(&stack, "labels", &["[preflight.unlabelled]", &format!("network {network}"), "Compose"]);
-}
-
-#[test]
-fn volume_recreated_without_its_labels() {
-    let stack = Stack::with(13, &["--seed", "none"]);
-    let volume = format!("{}_database", stack.name);
-    stack.docker(&["rm", "--force", &stack.container("postgres")]);
-    stack.docker(&["volume", "rm", &volume]);
-    stack.docker(&["volume", "create", &volume]);
-    stack.stack("deploy", &[]);
-    stack.writes();
-    refused(&stack, "labels", &["[preflight.unlabelled]", &format!("volume {volume}"), "Compose"]);
-}

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::after::Site;
-use super::{SmallDisk, edited, go_on, pause, run_edited_as, variations};
+use super::{SmallDisk, variations};
 use crate::stack::{Watched, sh};
 
 /// What a run that is over has kept goes, and its record with it.
@@ -18,32 +18,6 @@ pub fn is_cleaned_up(site: &Site) {
     let helpers = ["ps", "--all", "--filter", "label=pgscript.helper", "--format", "{{.Names}}"];
     assert_eq!(ours(&helpers), 0, "helpers are left");
     site.is_back();
-}
-
-/// What can't come back is named, and the run is not over.
-#[test]
-fn what_is_not_back_is_named_and_the_next_rollback_tries_again() {
-    let site = Site::up();
-    let line = "stack::start_isolated(project, held);\n        psql::wait_ready(source);";
-    let script = edited(&site.stack, line, &format!("{line} {} fail(\"a.b\", \"as asked\");", pause(&site.stack)));
-    let mut run = Watched::start(run_edited_as(&site.stack, &script, &site.stack.upgrade_command(17, &[])));
-    run.until("paused");
-    // A container in the server's place that is none of the stack, and has its name.
-    let server = site.stack.container("postgres");
-    let name = site.stack.inspect("postgres", "{{.Name}}").trim_start_matches('/').to_owned();
-    site.stack.docker(&["rm", "--force", &server]);
-    let label = format!("pgscript.test.stack={}", site.stack.name);
-    let stranger = ["create", "--label", &label, "--name", &name, "pgscript-test/app:1"];
-    let stranger = site.stack.docker(&stranger);
-    go_on(&site.stack);
-    let failed = run.end();
-    let said = ["as asked", "could not put back `hold the server`", &name, "next: pgscript rollback upgrade-1 "];
-    let failed = failed.expect(1, &said);
-    assert!(!failed.text.contains("everything is back"), "{}", failed.text);
-    assert!(site.stack.status().contains("rolling back"), "{}", site.stack.status());
-    site.stack.docker(&["rm", "--force", &stranger]);
-    site.stack.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
-    is_cleaned_up(&site);
 }
 
 /// Runs the site's own deploy, as somebody may who knows of nothing, and waits for its end.

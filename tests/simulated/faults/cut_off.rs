@@ -1,8 +1,10 @@
-//! A backup or a dump that does not come to its end.
+//! A backup or a dump that does not come to its end, or not to its place.
 
+use pgscript::world::sim::Deed;
 use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::state::{Content, File};
 
-use crate::site::Site;
+use crate::site::{SERVER, Site, VOLUME};
 
 #[test]
 fn disk_full_during_the_backup() {
@@ -41,4 +43,40 @@ fn killed_in_the_dump_and_rolled_back() {
     site.upgrade(&[]).expect(-1, &[]);
     site.rollback().expect(0, &["is rolled back"]);
     site.is_untouched();
+}
+
+#[test]
+fn artefact_exists_already() {
+    let site = Site::up();
+    let kept = || File {
+        content: Content::Bytes { bytes: b"the only copy of something".to_vec() },
+        mode: 0o600,
+        modified: 0,
+        synced: None,
+    };
+    site.arrange(|state| {
+        state.make_directories("/srv/kept/directory".as_ref()).unwrap();
+        for path in ["/srv/kept/file", "/srv/kept/directory/file"] {
+            state.files.insert(path.into(), kept());
+        }
+    });
+    let files = || site.look(|state| state.files.clone());
+    let before = files();
+    let own = |body: &str| {
+        let find = "let database = docker::service(\"primero\", \"postgres\");\nlet server = psql::server(database);";
+        site.own(&format!("{find}\nstep(\"own\", || {{ {body} }});\n"), &[])
+    };
+    let places = ["/srv/kept/file", "/srv/kept/directory"];
+    for options in ["#{}", "#{format: \"plain\"}"] {
+        for path in places {
+            let body = format!("pg_dump::cluster(server, \"{path}\", {options})");
+            own(&body).expect(3, &["[dump.exists]", path]);
+        }
+    }
+    site.deed(Deed::StopContainer(SERVER.into()));
+    for path in places {
+        let body = format!("volume::backup(volume::inspect(\"{VOLUME}\"), \"{path}\")");
+        own(&body).expect(3, &["[backup.exists]", path]);
+    }
+    assert_eq!(files(), before);
 }

@@ -1,12 +1,13 @@
 //! The way back, whatever has happened to the stack and the run store meanwhile; and that what is said at its end is
 //! so.
 
+use pgscript::world::container::ContainerSpec;
 use pgscript::world::sim::Deed;
 use pgscript::world::sim::planned::Happening;
 use pgscript::world::sim::state::Fault;
 
 use super::{deploy, failed_in_the_deploy};
-use crate::program::{Run, run};
+use crate::program::{Run, Watched, run};
 use crate::site::{SERVER, Site};
 
 /// By itself, or by what it says is to be typed.
@@ -142,4 +143,32 @@ fn store_vanished_before_the_commit() {
     site.before("dump dump", Happening::Deed(Deed::RemoveFiles(site.artefacts())));
     goes_back(&site, &site.upgrade(&[]));
     assert!(site.store().exists());
+}
+
+/// What can't come back is named, and the run is not over.
+#[test]
+fn what_is_not_back_is_named_and_the_next_rollback_tries_again() {
+    let site = Site::up();
+    let line = "stack::start_isolated(project, held);\n        psql::wait_ready(source);";
+    let script = site.edited("upgrade.rhai", line, &format!("{line} host::write(\"/srv/mark\", \"\");"));
+    site.fail("write mark", "a.b", "as asked");
+    site.before("write mark", Happening::Halted);
+    let run = Watched::start(site.script(script.to_str().unwrap(), &[]));
+    run.until_halted();
+    // A container in the server's place that is none of the stack, and has its name.
+    let stranger = ContainerSpec {
+        name: Some(SERVER.into()),
+        image: Some("pgscript-test/app:1".into()),
+        ..ContainerSpec::default()
+    };
+    site.deed(Deed::RemoveContainer(SERVER.into()));
+    let stranger = site.arrange(|state| state.create(&stranger).unwrap());
+    run.go_on();
+    let said = ["as asked", "could not put back `hold the server`", SERVER, "next: pgscript rollback upgrade-1 "];
+    let failed = run.end().expect(1, &said);
+    assert!(!failed.text.contains("everything is back"), "{}", failed.text);
+    assert!(site.status().contains("rolling back"), "{}", site.status());
+    site.deed(Deed::RemoveContainer(stranger));
+    site.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
+    site.is_cleaned_up();
 }

@@ -1,4 +1,5 @@
-//! What a script can't do, however it is edited; and what a volume's backup gives back.
+//! What a script can't do, however it is edited, where the engine's own behaviour has its part in it (all of it:
+//! `tests/simulated/faults/guards`); and what a volume's backup gives back.
 
 mod artefacts;
 mod containers;
@@ -77,39 +78,6 @@ impl Scratch {
         let line = format!("\"entry\":\"override\",\"loss\":\"{loss}\"");
         assert!(self.journals().contains(&line), "{line} is not in:\n{}", self.journals());
     }
-
-    /// A server in a network of nobody, of Compose project `name`, on volume `name`. Its database has a table.
-    fn server(&self, major: u32, table: &str) -> String {
-        let project = format!("com.docker.compose.project={}", self.name);
-        self.labelled_server(major, table, &["--label", &project, "--label", "com.docker.compose.service=db"])
-    }
-
-    /// The same without Compose.
-    fn plain_server(&self, major: u32, table: &str) -> String {
-        self.labelled_server(major, table, &[])
-    }
-
-    fn labelled_server(&self, major: u32, table: &str, labels: &[&str]) -> String {
-        let mount = format!("{}:/var/lib/postgresql/data", self.name);
-        let image = format!("pgscript-test/postgres:{major}");
-        let options = ["run", "-d", "--name", &self.name, "--network", "none", "-v", &mount, "--label", &self.label()];
-        let user = ["-e", "POSTGRES_HOST_AUTH_METHOD=trust", &image];
-        let id = docker(&[&options[..], labels, &user].concat());
-        let psql = |sql: &str| {
-            std::process::Command::new("docker")
-                .args(["exec", &id, "psql", "-h", "127.0.0.1", "-U", "postgres", "-qc", sql])
-                .output()
-        };
-        let ready = |_: &u32| {
-            psql("SELECT 1").is_ok_and(|out| out.status.success()) || {
-                pause();
-                false
-            }
-        };
-        assert!((0..300).any(|i| ready(&i)), "the server does not answer");
-        assert!(psql(table).is_ok_and(|out| out.status.success()), "{table}");
-        id
-    }
 }
 
 fn has_volume(name: &str) -> bool {
@@ -132,10 +100,6 @@ fn filled(name: &str) {
         "pgscript-test/app:1",
         "/data/record",
     ]);
-}
-
-fn pause() {
-    std::thread::sleep(std::time::Duration::from_millis(200));
 }
 
 impl Drop for Scratch {
