@@ -886,6 +886,10 @@ fn the_reference_can_be_read_whole_or_in_part() {
     );
     let one = place.pgscript(&["show", "--api", "ui::confirm"]).stdout;
     assert!(one.contains("ui::confirm(question: string) -> bool") && !one.contains("ui::say"), "{one}");
+    for of_tests in ["sim::captured(file: string)", "assert_eq(is: any, should_be: any)"] {
+        assert!(whole.contains(of_tests), "{of_tests}: {whole}");
+    }
+    assert_eq!(whole.lines().filter(|line| line.starts_with("global: ")).count(), 1);
     assert!(place.pgscript(&["show", "--api", "Error"]).stdout.contains(".code: string"));
     assert_eq!(place.pgscript(&["show", "--api", "dokcer"]).code, 2);
 }
@@ -931,8 +935,10 @@ fn a_closed_pipe_is_no_panic() {
 #[test]
 fn the_tests_of_the_shipped_scripts_pass_in_the_simulated_world_and_a_failing_one_shows_both_sides() {
     let place = Place::new().with("own_test.rhai", "fn test_sum() { assert_eq(1 + 1, 3); }\nfn helper() {}");
-    let shipped = place.pgscript(&["test", concat!(env!("CARGO_MANIFEST_DIR"), "/scripts")]);
-    assert_eq!((shipped.code, shipped.stdout.contains(" 0 failed")), (0, true), "{}", shipped.stdout);
+    for directory in ["scripts", "stdlib"] {
+        let shipped = place.pgscript(&["test", &format!("{}/{directory}", env!("CARGO_MANIFEST_DIR"))]);
+        assert_eq!((shipped.code, shipped.stdout.contains(" 0 failed")), (0, true), "{}", shipped.stdout);
+    }
     let failed = place.pgscript(&["test", "own_test.rhai"]);
     assert_eq!(failed.code, 1, "{}", failed.stdout);
     for part in ["FAILED  test_sum", "is         2", "should be  3", "own_test.rhai:1:", "0 passed, 1 failed"] {

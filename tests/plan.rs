@@ -11,6 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use terminal::Seat;
 
+const SETTINGS: [&str; 6] = ["--set", "to=17", "--set", "ansible_dir=/srv/primero/ansible", "--set", "strategy=dump"];
+
 struct Place {
     dir: TempDir,
 }
@@ -36,8 +38,15 @@ impl Place {
     }
 
     fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.elsewhere(args);
+        command.arg("--docker").arg(format!("sim://{}", self.world().display()));
+        command
+    }
+
+    /// Of a subcommand that asks no engine.
+    fn elsewhere(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
-        command.args(args).arg("--docker").arg(format!("sim://{}", self.world().display()));
+        command.args(args);
         command.env("PGSCRIPT_SITE", self.dir.path().join("site")).env("NO_COLOR", "1");
         command.env("PGSCRIPT_STORE", self.dir.path().join("store")).stdin(std::process::Stdio::null());
         command
@@ -45,8 +54,11 @@ impl Place {
 
     /// The upgrade, with `first` before its parameters.
     fn upgrade(&self, first: &[&str]) -> Command {
-        let settings = ["--set", "to=17", "--set", "ansible_dir=/srv/primero/ansible", "--set", "strategy=dump"];
-        self.command(&[first, &settings].concat())
+        self.command(&[first, &SETTINGS].concat())
+    }
+
+    fn upgrade_elsewhere(&self, first: &[&str]) -> Command {
+        self.elsewhere(&[first, &SETTINGS].concat())
     }
 
     fn file(&self) -> String {
@@ -85,6 +97,36 @@ fn a_plan_is_shown_kept_and_run() {
     assert_eq!(server.container("primero-postgres-1").unwrap().image, "pgscript-test/postgres:17");
     let (code, said) = output(place.command(&["run", "--plan", &place.file()]));
     assert!(code == 3 && said.contains("error[plan.world_moved]"), "{code}: {said}");
+}
+
+#[test]
+fn the_world_of_a_plan_is_kept_without_secrets_for_drills_and_tests() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let world = place.dir.path().join("site/own.world");
+    let mut there = place.upgrade(&["plan", "upgrade.rhai", "--short", "--capture", "own.world"]);
+    there.current_dir(world.parent().unwrap());
+    let (code, said) = output(there);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(std::fs::metadata(&world).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!std::fs::read_to_string(&world).unwrap().contains("primero-secret"));
+    let (code, said) = output(place.upgrade(&["plan", "upgrade.rhai", "--capture", world.to_str().unwrap()]));
+    assert!(code == 2 && said.contains("error[host.exists]"), "{code}: {said}");
+    let step = ["drill", "upgrade.rhai", "--step", "deploy the new version", "--world", world.to_str().unwrap()];
+    let (code, said) = output(place.upgrade_elsewhere(&step));
+    assert!(code == 0 && said.ends_with(": 0 findings\n"), "{code}: {said}");
+    let test = place.dir.path().join("site/own_test.rhai");
+    let text = "fn test_it() {
+        sim::captured(\"own.world\");
+        let run = sim::run(\"upgrade.rhai\", #{ to: 17, ansible_dir: \"/srv/primero/ansible\" });
+        assert_eq(`${run.end} ${run.message}`, \"done \");
+        assert_eq(sim::lost(), 0);
+    }
+    fn test_none() { assert_fails(\"host.not_found\", || sim::captured(\"another.world\")); }
+    fn test_no_world() { assert_fails(\"sim.unreadable\", || sim::captured(\"own_test.rhai\")); }";
+    std::fs::write(&test, text).unwrap();
+    let (code, said) = output(place.elsewhere(&["test", test.to_str().unwrap()]));
+    assert!(code == 0 && said.contains("3 passed, 0 failed"), "{code}: {said}");
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub struct Drill {
     /// Version of the server in the simulated deployment.
     #[arg(long, value_name = "MAJOR", default_value_t = 13)]
     from: u32,
+    /// The deployment, as `pgscript plan --capture FILE` has kept it; else the simulated one of docs/testing.md.
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    world: Option<PathBuf>,
     /// Only what happens in steps whose names begin so.
     #[arg(long, value_name = "NAME", default_value = "")]
     step: String,
@@ -71,7 +74,7 @@ impl Drill {
         if let Some(path) = &self.params {
             given.read_file(path)?;
         }
-        let world = sim::reference(self.from);
+        let world = self.world.as_deref().map_or_else(|| Ok(sim::reference(self.from)), sim::State::of_file)?;
         let original = world.clusters().next().map_or(0, |cluster| cluster.system_identifier);
         let scene = Scene {
             places: global.places.read_once(),

@@ -21,10 +21,13 @@ pub enum Exit {
 impl Exit {
     /// All of them with what they mean.
     pub const TABLE: [(Self, &'static str); 8] = [
-        (Self::Done, "done"),
-        (Self::Failed, "the script failed, or `check` or `diff` found something"),
+        (Self::Done, "done; nothing was found; the run of a `plan` would come to its end"),
+        (Self::Failed, "the script failed, or `check`, `diff` or `test` found something"),
         (Self::Usage, "the command line, a parameter or the script's name is wrong; nothing was started"),
-        (Self::Refused, "a guard or a preflight check refused"),
+        (
+            Self::Refused,
+            "a guard or a preflight check refused, a `drill` found a broken promise, or the world is not that of a plan",
+        ),
         (Self::Cancelled, "cancelled by the operator"),
         (Self::Unavailable, "something outside could not be reached: Docker, Ansible, a host"),
         (Self::Internal, "an error of pgscript itself"),

@@ -28,6 +28,10 @@ pub struct Plan {
     /// Keeps the plan in a new file, for `pgscript run --plan FILE`.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Keeps the world that the plan was made in, in a new file, for `pgscript drill --world FILE` and
+    /// `sim::captured(FILE)`. Without passwords; but look through it before you hand it on.
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
     /// Only what is stopped, what is kept, and the outage.
     #[arg(long)]
     short: bool,
@@ -40,11 +44,15 @@ impl Plan {
         let source = global.places.script(&self.script)?;
         let mut given = Given::default();
         self.set.iter().try_for_each(|set| given.add_set(set))?;
-        let (short, out, format) = (self.short, self.out.clone(), self.driving.format);
+        let (short, out, capture, format) = (self.short, self.out.clone(), self.capture.clone(), self.driving.format);
         self.driving.with_setup(global, given, &History::default(), |setup| {
-            let plan = plan::make(setup, &source)?.plan;
+            [&out, &capture].into_iter().flatten().try_for_each(|path| refuse_existing(path))?;
+            let plan::make::Planned { plan, world, .. } = plan::make(setup, &source)?;
             if let Some(path) = &out {
-                keep(&plan, path)?;
+                write_new(path, json(&plan)?.as_bytes())?;
+            }
+            if let Some(path) = &capture {
+                write_new(path, world.to_json()?.as_bytes())?;
             }
             output::print(&match (format, short) {
                 (Format::Json, _) => format!("{}\n", event(&plan)?),
@@ -65,12 +73,11 @@ fn event(plan: &plan::Plan) -> Result<String> {
     json(plan).map(|text| text.replacen('{', "{\"event\":\"plan\",", 1))
 }
 
-/// Into a new file that nobody else reads (0600).
-fn keep(plan: &plan::Plan, path: &Path) -> Result<()> {
-    if path.exists() {
-        return Err(Error::usage("host.exists", format!("{} exists already and is not overwritten", path.display())));
+fn refuse_existing(path: &Path) -> Result<()> {
+    match path.exists() {
+        true => Err(Error::usage("host.exists", format!("{} exists already and is not overwritten", path.display()))),
+        false => Ok(()),
     }
-    write_new(path, json(plan)?.as_bytes())
 }
 
 /// Reads a plan that was kept.

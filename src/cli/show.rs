@@ -7,6 +7,7 @@ use rhai::EvalAltResult;
 
 use super::{Exit, Format};
 use crate::event::Silent;
+use crate::practice::api as testing;
 use crate::script::describe;
 use crate::script::engine::Language;
 use crate::script::errors;
@@ -31,7 +32,8 @@ pub struct Show {
 
 impl Show {
     pub fn execute(self, places: Places) -> anyhow::Result<Exit> {
-        let language = Language::new(places.clone(), Arc::new(Silent), None);
+        // What only tests may call as well.
+        let language = Language::with(places.clone(), Arc::new(Silent), None, |all| testing::register(all, None));
         match self.script {
             Some(script) => show(&language, &places.script(&script)?, self.format),
             None => api(&language, self.api.as_deref().filter(|topic| !topic.is_empty()), self.format),

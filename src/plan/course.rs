@@ -207,7 +207,7 @@ impl Prompter for Yes {
 
     fn manual(&self, instruction: &str) -> Result<()> {
         self.course.ask(instruction);
-        self.beside.deploy("what is done by hand")
+        self.beside.deploy("what is done by hand").map(|_| ())
     }
 
     fn ask(&self, name: &str, help: &str, secret: bool) -> Result<String> {

@@ -17,6 +17,7 @@ use crate::run::history::History;
 use crate::run::store::Store;
 use crate::script::source::Source;
 use crate::world::capture::beside::Beside;
+use crate::world::capture::kept::kept as world_to_keep;
 use crate::world::capture::{self, Captured};
 use crate::world::container::LABEL_HELPER;
 use crate::world::sim::state::Content;
@@ -31,6 +32,8 @@ const LARGEST: u64 = 64 << 20;
 pub struct Planned {
     pub plan: Plan,
     pub answers: Vec<(String, String)>,
+    /// The world that it was made in, fit to be kept.
+    pub world: State,
 }
 
 /// What a script would do in the live world of `setup`, which is only looked at.
@@ -64,7 +67,8 @@ pub fn make(setup: &Setup, source: &Source) -> Result<Planned> {
         None => plan,
     };
     let answers = answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(Planned { plan: in_place(&plan, dir.path(), setup, &redactor)?, answers })
+    let world = world_to_keep(&captured.state, &beside.asked.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(Planned { world, plan: in_place(&plan, dir.path(), setup, &redactor)?, answers })
 }
 
 /// What a run in the captured world has come to; what was assumed is left out.
@@ -166,6 +170,7 @@ fn beside(setup: &Setup, sim: &Sim, captured: &Captured, store: &Path) -> Beside
         free: captured.state.free,
         projects: captured.state.stacks.keys().cloned().collect(),
         assumed: Arc::default(),
+        asked: Arc::default(),
     }
 }
 

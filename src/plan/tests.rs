@@ -140,6 +140,7 @@ fn what_the_simulation_does_not_know_the_real_server_answers_and_nothing_that_ac
         free: captured.state.free,
         projects: Vec::new(),
         assumed: Arc::default(),
+        asked: Arc::default(),
     };
     let stage = Stage {
         places: site.setup.places.clone(),

@@ -1,5 +1,6 @@
 //! `sim::` and the asserts: what tests of scripts may call, and no other script.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rhai::{Dynamic, Map};
@@ -27,6 +28,8 @@ struct Inner {
     sim: Sim,
     stage: Stage,
     said: Arc<Said>,
+    /// Where the test is.
+    dir: PathBuf,
     /// What is to happen in the next life.
     acts: Mutex<Vec<(When, Act)>>,
     changes: Mutex<Vec<String>>,
@@ -55,9 +58,9 @@ impl Listener for Said {
 }
 
 impl Play {
-    /// `stage`: where the scripts of the test are run; its listener is `said`.
-    pub fn new(sim: Sim, stage: Stage, said: Arc<Said>) -> Self {
-        Self(Arc::new(Inner { sim, stage, said, acts: Mutex::default(), changes: Mutex::default() }))
+    /// `stage`: where the scripts of the test are run; its listener is `said`. `dir`: the directory of the test's file.
+    pub fn new(sim: Sim, stage: Stage, said: Arc<Said>, dir: PathBuf) -> Self {
+        Self(Arc::new(Inner { sim, stage, said, dir, acts: Mutex::default(), changes: Mutex::default() }))
     }
 
     fn acts(&self) -> MutexGuard<'_, Vec<(When, Act)>> {
@@ -161,6 +164,17 @@ fn worlds(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
             let major = if call.has("major") { call.int("major")? } else { 13 };
             let major = u32::try_from(major).unwrap_or_default();
             play.arrange(|state| *state = sim::reference(major))
+        },
+    );
+    declare(
+        ns,
+        play,
+        "captured(file: string)",
+        "Puts in place of whatever there was the deployment that `pgscript plan --capture FILE` has kept; the path goes \
+         by the directory of the test.",
+        |play, call| {
+            let world = State::of_file(&play.0.dir.join(call.string("file")?))?;
+            play.arrange(|state| *state = world)
         },
     );
     declare(ns, play, "disk(free: int)", "So many bytes are free on the machine's disk.", |play, call| {

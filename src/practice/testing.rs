@@ -116,7 +116,8 @@ fn one(places: &Places, test: &Test) -> std::result::Result<(), Box<Report>> {
         listener: said.clone() as Arc<dyn Listener>,
     };
     let sim = Sim::in_memory(State::default());
-    let play = Play::new(sim.clone(), stage.clone(), said);
+    let beside = Path::new(&test.file.id).parent().map(Path::to_owned).unwrap_or_default();
+    let play = Play::new(sim.clone(), stage.clone(), said, beside);
     // What is done by the test itself is no run of its world's store.
     let own = Stage { store: Store::new(Some(dir.path().join("test"))), ..stage };
     let setup = life::setup(&own, sim, Cancel::default(), Arc::new(OfEnvironment::new()));

@@ -301,6 +301,8 @@ pub fn write_new(path: &Path, text: &[u8]) -> Result<()> {
 
 /// Makes names in a directory durable.
 pub fn sync(dir: &Path) -> Result<()> {
+    // The parent of a bare name.
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("sync", dir.display(), &e))
 }
 

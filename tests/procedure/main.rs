@@ -2,6 +2,7 @@
 //!
 //! `tests/stack/engine.sh ensure` and `tests/stack/images.sh 13 15 17 18` must have run; `make test` does that.
 
+mod adapting;
 #[path = "../engine/mod.rs"]
 mod engine;
 mod faults;

@@ -1,31 +1,42 @@
 //! What `pgscript plan` says beforehand is what the run then does; it only looks; and what has moved is seen.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::gate::Gate;
-use crate::stack::{Run, SMALL, Stack, run};
+use crate::stack::{Run, Stack, run};
 
 /// A plan as the last line of `--format json` gives it.
-fn plan_of(stack: &Stack, args: &[&str]) -> Value {
-    let said = planned(stack, args).expect(0, &[]);
+fn plan_of(stack: &Stack, run_command: &Command) -> Value {
+    let said = planned(stack, run_command, &[]).expect(0, &[]);
     let line = said.text.lines().rfind(|line| line.starts_with("{\"event\":\"plan\"")).unwrap().to_owned();
     serde_json::from_str(&line).unwrap()
 }
 
-/// `pgscript plan upgrade.rhai` with the arguments that [`Stack::upgrade_command`] gives to `run`.
-fn planned(stack: &Stack, args: &[&str]) -> Run {
-    let command = stack.upgrade_command(15, args);
-    let given: Vec<_> = command.get_args().skip(1).map(|arg| arg.to_str().unwrap().to_owned()).collect();
-    let given: Vec<_> = ["plan"].into_iter().chain(given.iter().map(String::as_str)).collect();
-    let mut plan = stack.pgscript(&given);
-    plan.arg("--format").arg("json");
-    for (name, value) in command.get_envs() {
+/// `pgscript plan` of what a command line of `run` would run.
+fn planned(stack: &Stack, run_command: &Command, args: &[&str]) -> Run {
+    let given = run_command.get_args().skip(1).map(|arg| arg.to_str().unwrap());
+    let mut plan = stack.pgscript(&["plan"]);
+    plan.args(given).args(args).args(["--format", "json"]);
+    for (name, value) in run_command.get_envs() {
         match value {
             Some(value) => plan.env(name, value),
             None => plan.env_remove(name),
         };
     }
     run(&mut plan)
+}
+
+/// The upgrade as `tests/stack/demo.sh` runs it: Ansible, every check, and what a parameter is by default.
+fn demonstrated(stack: &Stack, strategy: &str) -> Command {
+    let mut command = stack.pgscript(&["run", "upgrade.rhai"]);
+    let ansible = format!("ansible_dir={}/ansible", stack.dir.display());
+    let limit = format!("ansible_limit={}", stack.name);
+    for set in ["to=15", strategy, &ansible, "ansible_inventory=inventory.yml", &limit, "ansible_virtualenv=venv"] {
+        command.args(["--set", set]);
+    }
+    command
 }
 
 fn commands(plan: &Value) -> Vec<String> {
@@ -54,11 +65,14 @@ fn alike(command: &str) -> String {
 }
 
 fn is_what_the_run_does(strategy: &str) {
-    let stack = Stack::with(13, SMALL);
-    let args = ["--set", strategy];
-    let plan = plan_of(&stack, &args);
+    let stack = Stack::with(13, &["--seed", "gb:4"]);
+    let mut command = demonstrated(&stack, strategy);
+    let plan = plan_of(&stack, &command);
     assert_eq!(plan["failure"], Value::Null);
-    stack.upgrade(15, &args).expect(0, &[]);
+    let steps: Vec<_> = plan["steps"].as_array().unwrap().iter().map(|step| step["path"].as_str().unwrap()).collect();
+    assert!(steps.iter().any(|path| path.starts_with("start the backup")), "{steps:?}");
+    let done = run(&mut command).expect(0, &[]);
+    assert!(!done.text.contains("switched off"), "a check was left out:\n{}", done.text);
     let (planned, done) = (commands(&plan), effects(&stack));
     let first = planned.iter().zip(&done).position(|(planned, done)| planned != done);
     let shown = first.map(|at| (&planned[at], &done[at]));
@@ -92,7 +106,7 @@ fn a_plan_asks_and_changes_nothing() {
     let before = stack.docker(&["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}"]);
     stack.engine = Some(gate.url());
     gate.asked();
-    plan_of(&stack, &[]);
+    plan_of(&stack, &stack.upgrade_command(15, &[]));
     let asked = gate.asked();
     stack.engine = None;
     let requests = requests(&asked);
@@ -123,7 +137,7 @@ fn a_plan_asks_and_changes_nothing() {
 fn a_kept_plan_is_run_only_while_the_world_is_as_it_was() {
     let stack = Stack::up(13);
     let file = stack.dir.join("plan.json").display().to_string();
-    planned(&stack, &["--out", &file]).expect(0, &[]);
+    planned(&stack, &stack.upgrade_command(15, &[]), &["--out", &file]).expect(0, &[]);
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let again = |args: &[&str]| run(&mut stack.upgrade_command(15, &[&["--plan", &file], args].concat()));
@@ -139,7 +153,7 @@ fn a_kept_plan_is_run_only_while_the_world_is_as_it_was() {
     assert_ne!(stack.container("postgres"), database);
     again(&[]).expect(3, &["error[plan.world_moved]", "-postgres-1 was created again"]);
     assert_eq!(stack.major(), "13");
-    planned(&stack, &["--out", &format!("{file}.new")]).expect(0, &[]);
+    planned(&stack, &stack.upgrade_command(15, &[]), &["--out", &format!("{file}.new")]).expect(0, &[]);
     let mut run_it = stack.pgscript(&["run", "--plan", &format!("{file}.new")]);
     run(&mut run_it).expect(0, &["runs on PostgreSQL 15"]);
 }

@@ -2,7 +2,8 @@
 # A stack like Primero's deployment: compose file, env files, playbook, inventory, running containers, data.
 #
 #   stack.sh up NAME --major N [--dir DIR] [--names v1|v2] [--seed none|little|small|gb|gb:N] [--volume NAME]
-#                    [--project NAME] [--password TEXT] [--initdb-args TEXT]      prints DIR
+#                    [--project NAME] [--password TEXT] [--initdb-args TEXT] [--service NAME]      prints DIR
+#                                               --service: what the database is called in the compose file
 #   stack.sh down NAME|--dir DIR                 remove containers, volumes, networks, and DIR
 #   stack.sh status NAME|--dir DIR               containers, and the number of heartbeats by service
 #   stack.sh heartbeat NAME|--dir DIR            wait (60 s) until both services have written once more
@@ -28,7 +29,7 @@ default_password='pa'\''ss$wo\rd"ü'
 
 # Sets name, project, volume, dir, engine from the stack's own notes; $1 (and $2) say which, `taken` how many were used.
 find_stack() {
-    taken=1
+    taken=1 database_service=postgres
     if [ "${1:-}" = --dir ]; then
         dir="${2:?--dir needs a directory}"
         taken=2
@@ -47,6 +48,7 @@ find_stack() {
         engine) engine="$value" ;;
         # What a test has changed of the running stack is written there by it.
         port) port="$value" ;;
+        database_service) database_service="$value" ;;
         database) database="$value" ;;
         esac
     done <"$dir/stack.conf"
@@ -63,7 +65,7 @@ container() {
 sql() {
     local id wanted="${1:-primero_production}"
     [ "$wanted" != primero_production ] || wanted="${database:-$wanted}"
-    id="$(container postgres)"
+    id="$(container "$database_service")"
     [ -n "$id" ] || die "no database container in project $project"
     docker exec -i "$id" psql -X -q -At -w -v ON_ERROR_STOP=1 -p "${port:-5432}" -U primero -d "$wanted"
 }
@@ -114,9 +116,13 @@ write_files() {
     local tool
     umask 077
     mkdir -p "$dir/ansible/bin" "$dir/ansible/venv/bin" "$STACK_STATE/stacks"
-    printf '%s=%s\n' name "$name" project "$project" volume "$volume" engine "$engine" >"$dir/stack.conf"
+    printf '%s=%s\n' name "$name" project "$project" volume "$volume" engine "$engine" \
+        database_service "$database_service" >"$dir/stack.conf"
     printf '%s\n' "$dir" >"$STACK_STATE/stacks/$name"
+    # Application and worker go on calling it `postgres`.
     sed -e "s/@PROJECT@/$project/g" -e "s/@VOLUME@/$volume/g" \
+        -e "s/depends_on: \[postgres\]/depends_on: [$database_service]/" \
+        -e "s/^  postgres:\$/  $database_service:\n    networks: {default: {aliases: [postgres]}}/" \
         "$STACK_HOME/deploy/docker-compose.yml" >"$dir/docker-compose.yml"
     {
         echo "POSTGRES_USER=primero"
@@ -171,7 +177,7 @@ deploy() {
 
 up() {
     local major='' names=v2 seed=none password="$default_password" initdb_args='' log
-    name="$1" dir='' project='' volume='' engine="${DOCKER_HOST:-}"
+    name="$1" dir='' project='' volume='' engine="${DOCKER_HOST:-}" database_service=postgres
     shift
     while [ $# -gt 0 ]; do
         [ $# -ge 2 ] || usage
@@ -184,6 +190,7 @@ up() {
         --project) project="$2" ;;
         --password) password="$2" ;;
         --initdb-args) initdb_args="$2" ;;
+        --service) database_service="$2" ;;
         *) usage ;;
         esac
         shift 2
@@ -209,7 +216,7 @@ up() {
         die "the deployment failed; stack.sh down $name cleans up"
     fi
     if ! heartbeat ''; then
-        docker logs --tail 20 "$(container postgres)" >&2 || true
+        docker logs --tail 20 "$(container "$database_service")" >&2 || true
         die "no heartbeat; stack.sh down $name cleans up"
     fi
     [ "$seed" = none ] || load_seed "$seed"
@@ -261,7 +268,7 @@ down() {
         mapfile -t ids < <({
             docker ps -aq --filter "label=com.docker.compose.project=$project"
             docker ps -aq --filter "label=pgscript.test.stack=$project"
-            docker ps -aq --filter "name=^/${project}[_-](postgres|application|worker|nginx)([_-]|\$)"
+            docker ps -aq --filter "name=^/${project}[_-]($database_service|application|worker|nginx)([_-]|\$)"
             docker ps -aq --filter "name=^/pgscript-lock-${project}\$"
             # What an upgrade keeps of its record, and its trial server.
             docker ps -aq --filter "name=^/${project}-pgscript-"

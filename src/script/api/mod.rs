@@ -136,7 +136,10 @@ impl<'e> Registrar<'e> {
 
     /// Adds a namespace (`docker::…`); `fill` declares its functions. `""` is the global one.
     pub fn namespace(&mut self, name: &'static str, doc: &'static str, fill: impl FnOnce(&mut Namespace<'_, 'e>)) {
-        self.reference.namespaces.push((name, doc));
+        // Whoever adds to one leaves its description.
+        if self.reference.namespaces.iter().all(|(known, _)| *known != name) {
+            self.reference.namespaces.push((name, doc));
+        }
         let mut namespace = Namespace { registrar: self, name, module: Module::new() };
         fill(&mut namespace);
         let module = namespace.module;

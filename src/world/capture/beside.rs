@@ -2,7 +2,7 @@
 //! files and programs, the inventory, answers to a site's own SQL. What the script changes, it changes in the captured
 //! world alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,9 @@ use crate::world::ansible::{Ansible, HostRecap, PlaybookSpec, Recap, Site};
 use crate::world::container::Output;
 use crate::world::error::{Error, Result};
 use crate::world::host::{Command, Entry, Host, Space};
-use crate::world::postgres::{Binding, Postgres, Row, Server};
-use crate::world::sim::{Beyond, Sim};
+use crate::world::postgres::{Binding, Row, Server};
+use crate::world::sim::state::{Answer, Effect};
+use crate::world::sim::{self, Beyond, Sim};
 
 /// What both worlds have to do with a script that is only tried.
 #[derive(Clone)]
@@ -34,6 +35,17 @@ pub struct Beside {
     pub projects: Vec<String>,
     /// What was taken for granted: a sentence each.
     pub assumed: Arc<Mutex<BTreeSet<String>>>,
+    pub asked: Arc<Mutex<Asked>>,
+}
+
+/// What the script has asked of the real world beside the captured one, and what it was told.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    pub answers: Vec<Answer>,
+    pub ansible: sim::state::Ansible,
+    /// By argv, or by the program's name.
+    pub commands: BTreeMap<String, Effect>,
+    pub files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 impl Beside {
@@ -41,20 +53,28 @@ impl Beside {
         self.assumed.lock().unwrap_or_else(PoisonError::into_inner).insert(what);
     }
 
+    fn note(&self, note: impl FnOnce(&mut Asked)) {
+        note(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// A program of the site's, or a playbook, which is not run: a deploy, where something is prepared to be deployed.
+    /// Gives what it was taken for.
     ///
     /// Errors: what the engine refuses of it.
-    pub fn deploy(&self, change: &str) -> Result<()> {
+    pub fn deploy(&self, change: &str) -> Result<Effect> {
         let deployed = self.sim.act(change, |state| {
-            let mut any = false;
+            let mut deployed = None;
             for project in &self.projects {
-                any |= state.deploy_prepared(project)?;
+                if state.deploy_prepared(project)? {
+                    deployed = Some(project.clone());
+                }
             }
-            Ok(any)
+            Ok(deployed)
         })?;
-        let what = if deployed { "the deploy" } else { "something that changes nothing here" };
+        let what = if deployed.is_some() { "the deploy" } else { "something that changes nothing here" };
         self.assume(format!("`{change}` is not run by a plan; it is taken for {what}"));
-        Ok(())
+        let version = String::new();
+        Ok(deployed.map_or(Effect::Nothing, |project| Effect::Deploy { project, version }))
     }
 
     /// The same path in the store that is stood for.
@@ -64,7 +84,7 @@ impl Beside {
 
     /// The captured world, with what stands beside it.
     pub fn world(self, captured: World, servers: Vec<Seen>) -> World {
-        let beyond = Servers { postgres: self.live.postgres.clone(), servers };
+        let beyond = Servers { beside: self.clone(), servers };
         self.sim.asks(Arc::new(beyond));
         let hidden = Mutex::default();
         World {
@@ -77,7 +97,7 @@ impl Beside {
 
 /// Servers that were captured answer what the simulation does not know.
 struct Servers {
-    postgres: Arc<dyn Postgres>,
+    beside: Beside,
     servers: Vec<Seen>,
 }
 
@@ -131,7 +151,13 @@ impl Beyond for Servers {
             database: seen.database.clone(),
             is_database_chosen: false,
         };
-        Some(self.postgres.query(&server, database, sql, bindings))
+        let answer = self.beside.live.postgres.query(&server, database, sql, bindings);
+        let question = sim::sql::text(sql, bindings);
+        // What the simulation has an answer to, if a worse one, it must have of other servers as well.
+        if let (Ok(rows), false) = (&answer, self.knows_better(&sim::sql::without_schema(&question))) {
+            self.beside.note(|asked| asked.answers.push(Answer { sql: question, rows: rows.clone() }));
+        }
+        Some(answer)
     }
 }
 
@@ -209,7 +235,12 @@ impl Host for Machine {
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
-        if self.is_own(path)? { self.own.read(path) } else { self.live().read(path) }
+        if self.is_own(path)? {
+            return self.own.read(path);
+        }
+        let content = self.live().read(path)?;
+        self.beside.note(|asked| _ = asked.files.insert(path.to_owned(), content.clone()));
+        Ok(content)
     }
 
     fn write(&self, path: &Path, content: &[u8], overwrite: bool) -> Result<()> {
@@ -247,7 +278,9 @@ impl Host for Machine {
     }
 
     fn program(&self, name: &str) -> Option<PathBuf> {
-        self.live().program(name)
+        let found = self.live().program(name)?;
+        self.beside.note(|asked| _ = asked.commands.entry(name.to_owned()).or_insert(Effect::Nothing));
+        Some(found)
     }
 
     fn run(&self, command: &Command) -> Result<Output> {
@@ -255,7 +288,9 @@ impl Host for Machine {
         if self.live().program(&program).is_none() {
             return Err(Error::failed("host.no_program", format!("there is no program {program}")));
         }
-        self.beside.deploy(&command.argv.join(" "))?;
+        let line = command.argv.join(" ");
+        let effect = self.beside.deploy(&line)?;
+        self.beside.note(|asked| _ = asked.commands.insert(line, effect));
         Ok(Output::default())
     }
 
@@ -285,24 +320,45 @@ struct Playbooks {
     beside: Beside,
 }
 
+impl Playbooks {
+    /// Notes whom the site's limit means.
+    fn note(&self, site: &Site, hosts: &[String]) {
+        self.beside.note(|asked| {
+            hosts.iter().for_each(|host| _ = asked.ansible.hosts.entry(host.clone()).or_default());
+            if let Some(limit) = &site.limit {
+                asked.ansible.groups.insert(limit.clone(), hosts.iter().cloned().collect());
+            }
+        });
+    }
+}
+
 impl Ansible for Playbooks {
     fn playbook(&self, spec: &PlaybookSpec) -> Result<Recap> {
         let hosts = self.playbook_hosts(spec)?;
         let name = spec.playbook.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.beside.deploy(&format!("ansible-playbook {name}"))?;
+        let effect = self.beside.deploy(&format!("ansible-playbook {name}"))?;
+        self.beside.note(|asked| _ = asked.ansible.playbooks.insert(name, effect));
         Ok(hosts.into_iter().map(|host| (host, HostRecap { ok: 1, changed: 1, ..HostRecap::default() })).collect())
     }
 
     fn playbook_hosts(&self, spec: &PlaybookSpec) -> Result<Vec<String>> {
-        self.beside.live.ansible.playbook_hosts(spec)
+        let hosts = self.beside.live.ansible.playbook_hosts(spec)?;
+        self.note(&spec.site, &hosts);
+        let name = spec.playbook.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.beside.note(|asked| _ = asked.ansible.playbooks.entry(name).or_insert(Effect::Nothing));
+        Ok(hosts)
     }
 
     fn hosts(&self, site: &Site) -> Result<Vec<String>> {
-        self.beside.live.ansible.hosts(site)
+        let hosts = self.beside.live.ansible.hosts(site)?;
+        self.note(site, &hosts);
+        Ok(hosts)
     }
 
     fn host_variables(&self, site: &Site, host: &str, files: &[PathBuf]) -> Result<Map<String, Value>> {
-        self.beside.live.ansible.host_variables(site, host, files)
+        let variables = self.beside.live.ansible.host_variables(site, host, files)?;
+        self.beside.note(|asked| _ = asked.ansible.hosts.insert(host.to_owned(), variables.clone()));
+        Ok(variables)
     }
 
     /// Nothing is logged in to.

@@ -3,11 +3,13 @@
 //!
 //! [`engine`] turns the engine's answers into the simulation's types, [`cluster`] asks a server what its cluster is
 //! like, [`stack`] tells what a deploy would bring. [`beside`] is what is looked up in the real world only when the
-//! script asks for it: files of the machine, the inventory, SQL of a site's own.
+//! script asks for it: files of the machine, the inventory, SQL of a site's own. [`kept`] makes of both a world that
+//! stands alone.
 
 pub mod beside;
 mod cluster;
 mod engine;
+pub mod kept;
 mod stack;
 
 use std::collections::BTreeSet;

@@ -104,10 +104,12 @@ fn no_hosts(message: String) -> Error {
     Error::usage("ansible.no_hosts", message)
 }
 
-/// Those of a limit: host names, separated by commas.
+/// Those of a limit: names of hosts and groups, separated by commas.
 fn hosts(state: &State, limit: Option<&str>) -> Result<Vec<String>> {
     let wanted: Vec<_> = limit.unwrap_or_default().split([',', ':']).filter(|name| !name.is_empty()).collect();
-    let is_wanted = |host: &&String| wanted.is_empty() || wanted.iter().any(|name| *name == "all" || name == host);
+    let has = |group: &str, host: &String| state.ansible.groups.get(group).is_some_and(|hosts| hosts.contains(host));
+    let is_it = |name: &str, host: &String| name == "all" || name == host || has(name, host);
+    let is_wanted = |host: &&String| wanted.is_empty() || wanted.iter().any(|name| is_it(name, host));
     let found: Vec<_> = state.ansible.hosts.keys().filter(is_wanted).cloned().collect();
     if found.is_empty() {
         let all = state.ansible.hosts.keys().cloned().collect::<Vec<_>>().join(", ");

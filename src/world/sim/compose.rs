@@ -146,13 +146,7 @@ impl State {
     ///
     /// Errors: as [`State::compose_up`].
     pub fn deploy_prepared(&mut self, project: &str) -> Result<bool> {
-        let Some(stack) = self.stacks.get(project) else { return Ok(false) };
-        let database = stack.services.iter().find(|service| service.name == stack.database_service);
-        let volumes = database.into_iter().flat_map(|service| service.volumes.values());
-        let trees = volumes.filter_map(|name| Some(&self.volumes.get(name)?.tree));
-        let Some(major) = trees.flat_map(|tree| tree.clusters.values()).map(|cluster| cluster.major).max() else {
-            return Ok(false);
-        };
+        let (Some(stack), Some(major)) = (self.stacks.get(project), self.prepared(project)) else { return Ok(false) };
         let is_it = |c: &&Container| {
             let is = |name: &str, value: &str| c.labels.get(name).is_some_and(|label| label == value);
             is(LABEL_PROJECT, project) && is(LABEL_SERVICE, &stack.database_service) && c.state == "running"
@@ -162,6 +156,14 @@ impl State {
         }
         self.pass(super::effects::DEPLOY);
         self.compose_up(project, Some(major)).map(|()| true)
+    }
+
+    /// Major of the cluster that lies in the volume of a project's database service; `None` where there is none.
+    pub(super) fn prepared(&self, project: &str) -> Option<u32> {
+        let stack = self.stacks.get(project)?;
+        let database = stack.services.iter().find(|service| service.name == stack.database_service)?;
+        let trees = database.volumes.values().filter_map(|name| Some(&self.volumes.get(name)?.tree));
+        trees.flat_map(|tree| tree.clusters.values()).map(|cluster| cluster.major).max()
     }
 
     /// Major of the server that a project's database service has by its definition.

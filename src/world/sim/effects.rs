@@ -15,9 +15,12 @@ impl State {
             Effect::Nothing => Ok(()),
             Effect::Fails { message } => Err(message.clone()),
             Effect::Deploy { project, version } => {
-                let major = major(version, variables)?;
+                let major = match version.is_empty() {
+                    true => self.prepared(project),
+                    false => Some(major(version, variables)?),
+                };
                 self.pass(DEPLOY);
-                self.compose_up(project, Some(major)).map_err(|error| error.message)
+                self.compose_up(project, major).map_err(|error| error.message)
             }
         }
     }

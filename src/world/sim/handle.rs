@@ -268,15 +268,32 @@ fn load(path: &Path, mut file: &File) -> Result<State> {
     })
 }
 
+impl State {
+    /// The world that a file holds, which is left alone.
+    ///
+    /// Errors: `host.not_found`; `sim.unreadable` for a file that holds no world.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|e| Error::io("read", path.display(), &e))?;
+        load(path, &file)
+    }
+
+    /// As a file holds it.
+    ///
+    /// Errors: `sim.unreadable`.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|e| Error::failed("sim.unreadable", format!("the simulated world can't be kept: {e}")))
+    }
+}
+
 /// Gives the new file.
 fn save(path: &Path, state: &State) -> Result<File> {
     let new = with_ending(path, "new");
     let failed = |e: std::io::Error| Error::io("write", new.display(), &e);
-    let text = serde_json::to_vec(state)
-        .map_err(|e| Error::failed("sim.unreadable", format!("the simulated world can't be kept: {e}")))?;
+    let text = state.to_json()?;
     // Not synced: a simulated world outlives its program, not the machine.
     let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new).map_err(failed)?;
-    (&file).write_all(&text).map_err(failed)?;
+    (&file).write_all(text.as_bytes()).map_err(failed)?;
     fs::rename(&new, path).map_err(failed)?;
     Ok(file)
 }

@@ -186,7 +186,7 @@ impl Postgres for Servers {
 
     fn query(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<Row>> {
         let answer = self.look(server, database, |state, database| rows(state, server, database, sql, bindings));
-        let question = || words::without_schema(&words::question(&words::bound(sql, bindings)));
+        let question = || sql::without_schema(&sql::text(sql, bindings));
         let asks = |beyond: &Arc<dyn Beyond>| match &answer {
             Ok(_) => beyond.knows_better(&question()),
             Err(error) => error.code == sql::UNKNOWN,

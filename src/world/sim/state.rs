@@ -208,6 +208,9 @@ pub enum Content {
 pub struct Ansible {
     /// Variables by host; no host, no Ansible.
     pub hosts: BTreeMap<String, Map<String, Value>>,
+    /// Hosts by what else a limit may call them.
+    #[serde(default)]
+    pub groups: BTreeMap<String, BTreeSet<String>>,
     /// What a playbook does, by its file name.
     pub playbooks: BTreeMap<String, Effect>,
 }
@@ -222,9 +225,11 @@ pub enum Effect {
         message: String,
     },
     /// `docker compose up` of a project at a version: its containers are made anew where their image is another one,
-    /// and all of its services run. `version` is a major, or the name of the extra variable that has it.
+    /// and all of its services run. `version` is a major, or the name of the extra variable that has it; where it is
+    /// empty, that of the cluster which lies in the database's volume.
     Deploy {
         project: String,
+        #[serde(default)]
         version: String,
     },
 }

@@ -44,7 +44,7 @@ pub fn answer(
     sql: &str,
     bindings: &[Binding],
 ) -> Option<Result<Vec<Row>>> {
-    let text = words::question(&words::bound(sql, bindings));
+    let text = text(sql, bindings);
     if let Some(answer) = told(state, &text) {
         return Some(Ok(answer));
     }
@@ -53,6 +53,17 @@ pub fn answer(
     let tables = [server::TABLE, activity::TABLE, catalogs::TABLE];
     let known = tables.into_iter().flatten().find(|(parts, _)| parts.iter().all(|part| asked.sql.contains(part)));
     known.map(|(_, answer)| answer(&asked)).or_else(|| select::answer(&asked))
+}
+
+/// A question as it is compared with [`Answer`](super::state::Answer)s: with values in the place of variables, without
+/// comments, white space as one space each.
+pub fn text(sql: &str, bindings: &[Binding]) -> String {
+    words::question(&words::bound(sql, bindings))
+}
+
+/// The same without the name of the system's schema.
+pub fn without_schema(text: &str) -> String {
+    words::without_schema(text)
 }
 
 /// What somebody has said that servers answer.
