@@ -203,6 +203,7 @@ impl Drop for Image {
 
 /// It may lack an extension, for instance: what was proved was another one.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn wrong_deploy_image() {
     let image = Image::lacking("pg_trgm");
     let site = Site::up();

@@ -188,7 +188,9 @@ fn a_finished_run_of_before_is_shown_rolled_back_and_cleaned_up() {
     old.stack.no_helpers_left();
 }
 
+/// That of a run of now whose backup was not started: `tests/simulated/faults/booted.rs`.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_finished_run_of_before_has_its_cleanup() {
     let old = Old::after(ALL);
     // That program has not started the backup.

@@ -7,7 +7,7 @@ use pgscript::world::sim::planned::Happening;
 use pgscript::world::sim::state::Effect;
 
 use super::{failed_in_the_deploy, removed};
-use crate::program::Run;
+use crate::program::{Run, Watched};
 use crate::site::{SERVER, Site};
 
 /// Typing what the failed run said brings everything back.
@@ -49,6 +49,38 @@ fn the_deploy_brings_another_version() {
     let said = ["error[deploy.wrong_version]", "the deploy brought PostgreSQL 15, not 17"];
     let failed = site.upgrade(&[]).expect(1, &said);
     comes_back(&site, &failed);
+}
+
+/// It may lack an extension, for instance: what was proved was another one.
+#[test]
+fn wrong_deploy_image() {
+    const USED: &str = "pgscript-test/postgres:17";
+    const OTHER: &str = "pgscript-test/lacking:17";
+    let site = Site::up();
+    let deploys = |image: &str| {
+        site.arrange(|state| state.stacks.get_mut("primero").unwrap().images.insert(17, image.to_owned()));
+    };
+    site.after("disconnect primero-postgres-1", Happening::Halted);
+    let run = Watched::start(site.script("upgrade.rhai", &[]));
+    run.until_halted();
+    // The preflight has looked at another image than the deploy brings.
+    site.arrange(|state| {
+        let mut other = state.image(USED).unwrap().clone();
+        (other.shown.id, other.shown.tags) = (format!("sha256:{}", "5a".repeat(32)), vec![OTHER.into()]);
+        state.images.push(other);
+    });
+    deploys(OTHER);
+    run.go_on();
+    let said = ["error[deploy.other_image]", OTHER, "not pgscript-test/postgres:17", "deploy from pgscript-test/"];
+    let failed = run.end().expect(1, &said).expect(1, &["failed in step `deploy the new version`"]);
+    for service in ["postgres", "application", "worker"] {
+        assert_eq!(site.of_container(&format!("primero-{service}-1"), |c| c.is_up()), Some(false), "{service}");
+    }
+    // Either way is open.
+    deploys(USED);
+    goes_on(&site, &failed);
+    site.rollback().expect(0, &["is rolled back"]);
+    site.is_back();
 }
 
 #[test]
