@@ -201,8 +201,11 @@ impl Recorder {
     /// Gives back the locks of the stacks that this run had.
     pub fn unlock(&self, world: &World) -> Result<()> {
         let Some(place) = self.kept_in() else { return Ok(()) };
-        let History { locks, engine, .. } = self.state().history.clone();
-        if locks.is_empty() && engine.is_none() {
+        let has_none = {
+            let history = &self.state().history;
+            history.locks.is_empty() && history.engine.is_none()
+        };
+        if has_none {
             return Ok(());
         }
         // Also one that was made by a process which was killed before it could note it.

@@ -4,6 +4,7 @@
 //! kept in a private file of the run, from which a resumed run completes the handle without asking the engine.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rhai::{Array, Dynamic, Map};
 use serde::Serialize;
@@ -62,7 +63,9 @@ struct Encoder<'s> {
 
 impl Encoder<'_> {
     fn encode(&self, value: &Dynamic, place: &str) -> Result<Value> {
-        let value = value.flatten_clone();
+        if value.is_shared() {
+            return self.encode(&value.flatten_clone(), place);
+        }
         if let Some(items) = value.read_lock::<Array>() {
             let item = |(i, item): (usize, &Dynamic)| self.encode(item, &format!("{place}[{i}]"));
             return items.iter().enumerate().map(item).collect::<Result<Vec<_>>>().map(Value::Array);
@@ -80,22 +83,22 @@ impl Encoder<'_> {
         if value.is_char() {
             return Ok(json!({HANDLE: CHAR, "value": value.to_string()}));
         }
-        if let Some(container) = value.read_lock::<Container>() {
+        if let Some(container) = value.read_lock::<Arc<Container>>() {
             return self.container(&container);
         }
-        if let Some(server) = value.read_lock::<Server>() {
+        if let Some(server) = value.read_lock::<Arc<Server>>() {
             return server_value(&server, place);
         }
-        let plain = plain::<Volume>("Volume", &value)
-            .or_else(|| plain::<Backup>("Backup", &value))
-            .or_else(|| plain::<Dump>("Dump", &value))
-            .or_else(|| plain::<Image>("Image", &value))
-            .or_else(|| plain::<Site>("AnsibleSite", &value))
-            .or_else(|| plain::<ClusterCopy>("ClusterCopy", &value))
-            .or_else(|| plain::<Content>("Content", &value));
+        let plain = plain::<Volume>("Volume", value)
+            .or_else(|| plain::<Backup>("Backup", value))
+            .or_else(|| plain::<Dump>("Dump", value))
+            .or_else(|| plain::<Image>("Image", value))
+            .or_else(|| plain::<Site>("AnsibleSite", value))
+            .or_else(|| plain::<ClusterCopy>("ClusterCopy", value))
+            .or_else(|| plain::<Content>("Content", value));
         match plain {
             Some(handle) => Ok(handle),
-            None => values::to_json_at(&value, place),
+            None => values::to_json_at(value, place),
         }
     }
 
@@ -117,8 +120,8 @@ fn as_handle(kind: &str, value: &impl Serialize) -> Value {
     json!({HANDLE: kind, "value": value})
 }
 
-fn plain<T: Serialize + Clone + Send + Sync + 'static>(kind: &str, value: &Dynamic) -> Option<Value> {
-    value.read_lock::<T>().map(|inner| as_handle(kind, &*inner))
+fn plain<T: Serialize + Send + Sync + 'static>(kind: &str, value: &Dynamic) -> Option<Value> {
+    value.read_lock::<Arc<T>>().map(|inner| as_handle(kind, &**inner))
 }
 
 fn server_value(server: &Server, place: &str) -> Result<Value> {
@@ -140,21 +143,21 @@ fn handle(session: &Session, kind: &str, value: Value) -> Result<Dynamic> {
             let hidden: Hidden =
                 serde_json::from_slice(&session.world.host.read(&path)?).map_err(|e| unreadable(kind, &e))?;
             (container.env, container.inspect) = (hidden.env, hidden.inspect);
-            Dynamic::from(container)
+            values::handle(container)
         }
         "Server" => {
             let known: KnownServer = from(kind, value)?;
             let KnownServer { container, container_name, user, database, is_database_chosen } = known;
-            Dynamic::from(Server { container, container_name, user, password: None, database, is_database_chosen })
+            values::handle(Server { container, container_name, user, password: None, database, is_database_chosen })
         }
         CHAR => Dynamic::from(from::<char>(kind, value)?),
-        "Volume" => Dynamic::from(from::<Volume>(kind, value)?),
-        "Backup" => Dynamic::from(from::<Backup>(kind, value)?),
-        "Dump" => Dynamic::from(from::<Dump>(kind, value)?),
-        "Image" => Dynamic::from(from::<Image>(kind, value)?),
-        "AnsibleSite" => Dynamic::from(from::<Site>(kind, value)?),
-        "ClusterCopy" => Dynamic::from(from::<ClusterCopy>(kind, value)?),
-        "Content" => Dynamic::from(from::<Content>(kind, value)?),
+        "Volume" => values::handle(from::<Volume>(kind, value)?),
+        "Backup" => values::handle(from::<Backup>(kind, value)?),
+        "Dump" => values::handle(from::<Dump>(kind, value)?),
+        "Image" => values::handle(from::<Image>(kind, value)?),
+        "AnsibleSite" => values::handle(from::<Site>(kind, value)?),
+        "ClusterCopy" => values::handle(from::<ClusterCopy>(kind, value)?),
+        "Content" => values::handle(from::<Content>(kind, value)?),
         other => return Err(unreadable(other, &"this version of pgscript does not know it")),
     })
 }

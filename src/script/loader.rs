@@ -38,6 +38,17 @@ pub struct Once {
     compiled: Mutex<HashMap<(String, Cow<'static, str>), AST>>,
     described: Mutex<HashMap<String, Arc<Description>>>,
     sound: Mutex<HashSet<String>>,
+    imported: Mutex<HashMap<String, Arc<Vec<Imported>>>>,
+    modules: Mutex<HashMap<(Option<PathBuf>, String), Source>>,
+}
+
+/// An import that leads to a module.
+#[derive(Clone, Debug)]
+struct Imported {
+    alias: String,
+    /// Id of the module.
+    module: String,
+    position: Position,
 }
 
 impl Once {
@@ -57,6 +68,27 @@ impl Once {
     pub fn described(&self, script: &str, describe: impl FnOnce() -> Description) -> Arc<Description> {
         let mut described = self.described.lock().unwrap_or_else(PoisonError::into_inner);
         described.entry(script.to_owned()).or_insert_with(|| Arc::new(describe())).clone()
+    }
+
+    /// The imports of a source as they were found before, or as `find` finds them now.
+    fn imported(&self, source: &str, find: impl FnOnce() -> Vec<Imported>) -> Arc<Vec<Imported>> {
+        let known = self.imported.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned();
+        known.unwrap_or_else(|| {
+            let found = Arc::new(find());
+            self.imported.lock().unwrap_or_else(PoisonError::into_inner).insert(source.to_owned(), found.clone());
+            found
+        })
+    }
+
+    /// The module that scripts of this directory import by this name, as it was read before, or as `read` reads it now.
+    fn module(&self, beside: Option<&Path>, name: &str, read: impl FnOnce() -> Result<Source>) -> Result<Source> {
+        let key = (beside.map(Path::to_owned), name.to_owned());
+        if let Some(known) = self.modules.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(known.clone());
+        }
+        let source = read()?;
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner).insert(key, source.clone());
+        Ok(source)
     }
 
     /// Whether nothing was found in the script before.
@@ -147,12 +179,19 @@ impl Places {
             return Ok(source);
         }
         let beside = importer.and_then(Source::directory);
+        match self.once() {
+            Some(once) => once.module(beside, name, || self.read_module(beside, name, &file)),
+            None => self.read_module(beside, name, &file),
+        }
+    }
+
+    fn read_module(&self, beside: Option<&Path>, name: &str, file: &str) -> Result<Source> {
         for directory in beside.into_iter().chain([self.site.as_path()]) {
-            if let Some(source) = read(&directory.join(&file), name)? {
+            if let Some(source) = read(&directory.join(file), name)? {
                 return Ok(source);
             }
         }
-        let shipped = shipped::find(&file).map(|file| Source { name: name.to_owned(), ..Source::built_in(file) });
+        let shipped = shipped::find(file).map(|file| Source { name: name.to_owned(), ..Source::built_in(file) });
         shipped.ok_or_else(|| self.no_module(beside, name))
     }
 
@@ -266,14 +305,22 @@ impl Loader {
 
     /// Refuses a source whose aliases contradict those of the sources before it.
     pub fn note_aliases(&self, source: &Source, ast: &AST) -> Result<(), Box<EvalAltResult>> {
-        for import in tree::imports(ast) {
-            // One that can't be found fails where it is imported.
-            let found = import.name.as_deref().map(|name| self.places.module(Some(source), name));
-            let Some(Ok(module)) = found else { continue };
-            let noted = self.state().aliases.note(&import.alias, &module.id, &source.id);
-            noted.map_err(|e| EvalAltResult::ErrorRuntime(rhai::Dynamic::from(e), import.position))?;
+        let find = || self.imports(source, ast);
+        let imports = self.places.once().map_or_else(|| Arc::new(find()), |once| once.imported(&source.id, find));
+        for Imported { alias, module, position } in imports.iter() {
+            let noted = self.state().aliases.note(alias, module, &source.id);
+            noted.map_err(|e| EvalAltResult::ErrorRuntime(rhai::Dynamic::from(e), *position))?;
         }
         Ok(())
+    }
+
+    fn imports(&self, source: &Source, ast: &AST) -> Vec<Imported> {
+        let imports = tree::imports(ast).into_iter().filter_map(|import| {
+            // One that can't be found fails where it is imported.
+            let module = self.places.module(Some(source), import.name.as_deref()?).ok()?;
+            Some(Imported { alias: import.alias, module: module.id, position: import.position })
+        });
+        imports.collect()
     }
 
     fn leave(&self) {

@@ -49,7 +49,8 @@ impl Cancel {
     }
 
     pub fn is_cancelled(&self) -> bool {
-        self.token().is_cancelled()
+        // Asked at each operation of a script: without a token of its own.
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).is_cancelled()
     }
 
     /// An error once cancelled: the check for loops that copy bytes.

@@ -1,6 +1,7 @@
 //! What a handle shows of itself. Names are those of its properties, so that what is read here can be typed next.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rhai::Dynamic;
 
@@ -52,14 +53,14 @@ impl Value {
 /// The handle's card; `None` for what is no handle.
 pub fn of(value: &Dynamic) -> Option<Card> {
     const KINDS: [fn(&Dynamic) -> Option<Card>; 9] = [
-        |value| value.read_lock::<Container>().map(|c| container(&c)),
-        |value| value.read_lock::<Volume>().map(|v| volume(&v)),
-        |value| value.read_lock::<Backup>().map(|b| backup(&b)),
-        |value| value.read_lock::<Dump>().map(|d| dump(&d)),
-        |value| value.read_lock::<Image>().map(|i| image(&i)),
-        |value| value.read_lock::<Server>().map(|s| server(&s)),
-        |value| value.read_lock::<Site>().map(|s| site(&s)),
-        |value| value.read_lock::<Content>().map(|c| content(&c)),
+        |value| value.read_lock::<Arc<Container>>().map(|c| container(&c)),
+        |value| value.read_lock::<Arc<Volume>>().map(|v| volume(&v)),
+        |value| value.read_lock::<Arc<Backup>>().map(|b| backup(&b)),
+        |value| value.read_lock::<Arc<Dump>>().map(|d| dump(&d)),
+        |value| value.read_lock::<Arc<Image>>().map(|i| image(&i)),
+        |value| value.read_lock::<Arc<Server>>().map(|s| server(&s)),
+        |value| value.read_lock::<Arc<Site>>().map(|s| site(&s)),
+        |value| value.read_lock::<Arc<Content>>().map(|c| content(&c)),
         |value| value.read_lock::<Error>().map(|e| error(&e)),
     ];
     KINDS.iter().find_map(|card| card(value))

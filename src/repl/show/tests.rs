@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::event::{Event, Silent};
+use crate::script::api::values;
 use crate::script::engine::Language;
 use crate::script::loader::Places;
 use crate::ui::narrator::Narrator;
@@ -146,14 +147,14 @@ fn handles() -> Vec<Dynamic> {
     let site = Site { dir: "/srv/ansible".into(), limit: Some("alpha".into()), ..Site::default() };
     let error = Error::failed("docker.not_found", "no container `db`").hint("docker ps -a shows what there is");
     vec![
-        Dynamic::from(container("primero-database-1")),
-        Dynamic::from(volume),
-        Dynamic::from(Backup { path: "/var/backups/primero.tar.zst".into(), manifest }),
-        Dynamic::from(dump),
-        Dynamic::from(image),
-        Dynamic::from(server),
-        Dynamic::from(site),
-        Dynamic::from(content),
+        values::handle(container("primero-database-1")),
+        values::handle(volume),
+        values::handle(Backup { path: "/var/backups/primero.tar.zst".into(), manifest }),
+        values::handle(dump),
+        values::handle(image),
+        values::handle(server),
+        values::handle(site),
+        values::handle(content),
         Dynamic::from(error),
         Dynamic::from(Secret::new(PASSWORD)),
     ]
@@ -241,7 +242,7 @@ fn rows_that_would_be_squeezed_are_lists() {
 
 #[test]
 fn a_handle_is_a_card() {
-    insta::assert_snapshot!(shown(&Dynamic::from(container("primero-database-1"))), @r"
+    insta::assert_snapshot!(shown(&values::handle(container("primero-database-1"))), @r"
     Container primero-database-1
       image           postgres:15
       state           running (healthy)
@@ -257,7 +258,7 @@ fn a_handle_is_a_card() {
                       2 of Compose
       image_id        fedcba987654
     ");
-    insta::assert_snapshot!(styled(&Dynamic::from(container("primero-database-1")), narrow(40)), @r"
+    insta::assert_snapshot!(styled(&values::handle(container("primero-database-1")), narrow(40)), @r"
     Container primero-database-1
       image           postgres:15
       state           running (healthy)
@@ -346,7 +347,7 @@ fn handles_of_one_kind_are_a_table() {
         health: String::new(),
         ..container("keeper")
     };
-    let containers: Array = [container("primero-database-1"), stopped, created].map(Dynamic::from).to_vec();
+    let containers: Array = [container("primero-database-1"), stopped, created].map(values::handle).to_vec();
     insta::assert_snapshot!(shown(&containers.clone().into()), @r"
      name                 image         state               started_at   service    project
     ────────────────────────────────────────────────────────────────────────────────────────
@@ -471,7 +472,7 @@ fn much_is_cut_and_says_so() {
         assert_eq!(text.lines().last(), Some(last), "{script}");
         assert!(text.lines().count() <= LINES + 3 && text.len() < 2 * CHARACTERS, "{script}: {}", text.len());
     }
-    let containers: Array = (0..300).map(|index| Dynamic::from(container(&format!("c{index}")))).collect();
+    let containers: Array = (0..300).map(|index| values::handle(container(&format!("c{index}")))).collect();
     let text = shown(&containers.into());
     assert_eq!(text.lines().last(), Some("… 100 more rows; all of it: for each in VALUE { ui::say(each.name) }"));
 }

@@ -1,5 +1,7 @@
 //! `ansible::` playbooks and inventories of the site.
 
+use std::sync::Arc;
+
 use rhai::{Array, Dynamic};
 
 use super::call::Options;
@@ -24,7 +26,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
              inventory, limit, vault_password_file.",
             |call| {
                 let known = &["dir", "virtualenv", "inventory", "limit", "vault_password_file"];
-                Ok(Dynamic::from(site(&call.options("options", known)?)?))
+                Ok(values::handle(site(&call.options("options", known)?)?))
             },
         );
         ns.effect(
@@ -34,9 +36,9 @@ pub fn register(registrar: &mut Registrar<'_>) {
              Errors name host and task: `ansible.failed`, `ansible.unreachable`, `ansible.no_hosts`, \
              `ansible.inventory`, `ansible.not_installed`; `guard.fence` while restored data is not compared.",
             |call| {
-                let site: Site = call.get("site")?;
+                let site: Arc<Site> = call.get("site")?;
                 let known = &["tags", "skip_tags", "extra_vars", "extra_vars_files", "check_mode"];
-                let spec = playbook(site, call.path("playbook")?, &call.options("options", known)?)?;
+                let spec = playbook(&site, call.path("playbook")?, &call.options("options", known)?)?;
                 let command = command(&spec);
                 if !spec.check_mode {
                     guards::deploy(call.session)?;
@@ -53,7 +55,11 @@ pub fn register(registrar: &mut Registrar<'_>) {
              `ansible.extra_vars`, `ansible.vault`, `ansible.inventory`.",
             |call| {
                 let known = &["tags", "skip_tags", "extra_vars", "extra_vars_files"];
-                let spec = playbook(call.get("site")?, call.path("playbook")?, &call.options("options", known)?)?;
+                let spec = playbook(
+                    &*call.get::<Arc<Site>>("site")?,
+                    call.path("playbook")?,
+                    &call.options("options", known)?,
+                )?;
                 Ok(strings(call.world().ansible.playbook_hosts(&spec)?))
             },
         );
@@ -61,7 +67,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
             "hosts(site: AnsibleSite) -> Array",
             "Hosts that inventory and limit select.\n\nErrors: `ansible.no_hosts`, `ansible.inventory`.",
             |call| {
-                let hosts = call.world().ansible.hosts(&call.get("site")?)?;
+                let hosts = call.world().ansible.hosts(&*call.get::<Arc<Site>>("site")?)?;
                 Ok(strings(hosts))
             },
         );
@@ -71,7 +77,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
             |call| {
                 let files = call.options("options", &["extra_vars_files"])?.strings("extra_vars_files")?;
                 let files: Vec<_> = files.into_iter().map(Into::into).collect();
-                let (site, host): (Site, _) = (call.get("site")?, call.string("host")?);
+                let (site, host): (Arc<Site>, _) = (call.get("site")?, call.string("host")?);
                 Ok(values::from_object(call.world().ansible.host_variables(&site, &host, &files)?).into())
             },
         );
@@ -80,14 +86,14 @@ pub fn register(registrar: &mut Registrar<'_>) {
             "Logs in to every selected host and changes nothing there.\n\n\
              Errors: `ansible.unreachable` names the host.",
             |call| {
-                call.world().ansible.ping(&call.get("site")?)?;
+                call.world().ansible.ping(&*call.get::<Arc<Site>>("site")?)?;
                 Ok(Dynamic::UNIT)
             },
         );
         ns.function(
             "version(site: AnsibleSite) -> string",
             "The version line of ansible-playbook.\n\nErrors: `ansible.not_installed`.",
-            |call| Ok(call.world().ansible.version(&call.get("site")?)?.into()),
+            |call| Ok(call.world().ansible.version(&*call.get::<Arc<Site>>("site")?)?.into()),
         );
     });
 }
@@ -108,10 +114,10 @@ fn site(o: &Options) -> Result<Site> {
     })
 }
 
-fn playbook(site: Site, playbook: std::path::PathBuf, o: &Options) -> Result<PlaybookSpec> {
+fn playbook(site: &Site, playbook: std::path::PathBuf, o: &Options) -> Result<PlaybookSpec> {
     let extra_vars = o.map("extra_vars")?.map(|m| values::to_object(&m)).transpose()?.unwrap_or_default();
     Ok(PlaybookSpec {
-        site,
+        site: site.clone(),
         playbook,
         tags: o.strings("tags")?,
         skip_tags: o.strings("skip_tags")?,

@@ -2,6 +2,7 @@
 //! on it shows.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rhai::{Dynamic, Map};
 
@@ -44,7 +45,7 @@ pub fn of_volume(ns: &mut Namespace<'_, '_>) {
          was started (`psql::prove_backup`), or it is not the same file any more. `()` where it does not refuse it for \
          that: after a rollback, or when the operator has named the volume. Reads the backup to its end.",
         |call| {
-            let volume: Volume = call.get("volume")?;
+            let volume: Arc<Volume> = call.get("volume")?;
             Ok(guards::unstarted(call.session, &volume.name)?.map_or(Dynamic::UNIT, Into::into))
         },
     );
@@ -55,7 +56,7 @@ fn unproven(message: String) -> Error {
 }
 
 fn prove_backup(call: &mut Call<'_>) -> ScriptResult {
-    let (server, backup): (Server, Backup) = (call.get("server")?, call.get("backup")?);
+    let (server, backup): (Arc<Server>, Arc<Backup>) = (call.get("server")?, call.get("backup")?);
     let (path, before) = (guards::absolute(&backup.path), guards::absolute(&call.path("before")?));
     let owner = call.session.record.owner(&path)?;
     let facts = owner.map(|owner| Ledger::of(&owner.facts)).unwrap_or_default();

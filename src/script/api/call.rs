@@ -81,27 +81,28 @@ impl<'a> Call<'a> {
 
     /// The argument as it came; `()` when it was left out.
     pub fn value(&self, parameter: &str) -> Dynamic {
+        self.given(parameter).cloned().unwrap_or(Dynamic::UNIT)
+    }
+
+    fn given(&self, parameter: &str) -> Option<&Dynamic> {
         let position = self.signature.position(parameter);
         debug_assert!(position.is_some(), "{} declares no {parameter}", self.path);
-        position.and_then(|i| self.values.get(i)).cloned().unwrap_or(Dynamic::UNIT)
+        self.values.get(position?)
     }
 
     /// Whether the argument was given (and is not `()`).
     pub fn has(&self, parameter: &str) -> bool {
-        !self.value(parameter).is_unit()
+        self.given(parameter).is_some_and(|value| !value.is_unit())
     }
 
     /// The argument as a handle or another Rust type that scripts hold.
     pub fn get<T: Clone + Send + Sync + 'static>(&self, parameter: &str) -> Result<T> {
-        let value = self.value(parameter);
-        let found = self.type_of(&value);
-        value.try_cast::<T>().ok_or_else(|| self.wrong_type(parameter, &found))
+        let wrong = |value: Dynamic| self.wrong_type(parameter, &self.type_of(&value));
+        self.value(parameter).try_cast_result::<T>().map_err(wrong)
     }
 
     pub fn string(&self, parameter: &str) -> Result<String> {
-        let value = self.value(parameter);
-        let found = self.type_of(&value);
-        value.into_string().map_err(|_| self.wrong_type(parameter, &found))
+        self.value(parameter).into_string().map_err(|found| self.wrong_type(parameter, self.type_called(found)))
     }
 
     pub fn path(&self, parameter: &str) -> Result<PathBuf> {
@@ -150,7 +151,7 @@ impl<'a> Call<'a> {
 
     /// An option of a map argument as it came, `()` too; `None` only when the key is absent.
     pub fn raw_option(&self, parameter: &str, key: &str) -> Option<Dynamic> {
-        self.value(parameter).read_lock::<Map>()?.get(key).cloned()
+        self.given(parameter)?.read_lock::<Map>()?.get(key).cloned()
     }
 
     /// Calls a script's function with this call's context.
@@ -159,15 +160,18 @@ impl<'a> Call<'a> {
     }
 
     fn text(&self, parameter: &str, value: Dynamic) -> Result<String> {
-        let found = self.type_of(&value);
         match value.is_string() || value.is_int() || value.is_float() {
             true => Ok(value.to_string()),
-            false => Err(self.wrong_type(parameter, &format!("array with {found}"))),
+            false => Err(self.wrong_type(parameter, &format!("array with {}", self.type_of(&value)))),
         }
     }
 
     fn type_of(&self, value: &Dynamic) -> String {
-        super::type_name(self.context.engine().map_type_name(value.type_name())).to_owned()
+        self.type_called(value.type_name()).to_owned()
+    }
+
+    fn type_called<'n>(&'n self, name: &'n str) -> &'n str {
+        super::type_name(self.context.engine().map_type_name(name))
     }
 
     fn wrong_type(&self, parameter: &str, found: &str) -> Error {

@@ -1,6 +1,7 @@
 //! `psql::content` and what is done with it: comparing, keeping, finding what was written since.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rhai::{Array, Dynamic, Map};
 use serde::Serialize;
@@ -45,14 +46,14 @@ pub fn functions(ns: &mut Namespace<'_, '_>) {
          none is given) hashes all rows and large objects, which takes as long as a dump. jobs (2): sessions that read \
          a large database.",
         |call| {
-            let s: Server = call.get("server")?;
+            let s: Arc<Server> = call.get("server")?;
             let o = call.options("options", &["level", "jobs"])?;
             let level = match o.string("level")? {
                 None => Level::Content,
                 Some(name) => Level::named(&name).ok_or_else(|| bad_level(&name))?,
             };
             let jobs = usize::try_from(o.int("jobs")?.unwrap_or(2)).unwrap_or(1);
-            Ok(Dynamic::from(call.world().postgres.content(&s, level, jobs)?))
+            Ok(values::handle(call.world().postgres.content(&s, level, jobs)?))
         },
     );
     ns.function(
@@ -76,7 +77,7 @@ pub fn functions(ns: &mut Namespace<'_, '_>) {
          indexes, objects in the system's schemas, replication origins, triggers of constraints that are switched off, \
          owners of extensions.",
         |call| {
-            let found = content::uncarried(&call.get::<Content>("content")?)?;
+            let found = content::uncarried(&*call.get::<Arc<Content>>("content")?)?;
             Ok(texts(&found).into())
         },
     );
@@ -117,14 +118,14 @@ fn server_of(call: &Call<'_>, content: &Content) -> Option<Server> {
 }
 
 fn compare(call: &mut Call<'_>) -> ScriptResult {
-    let (before, after): (Content, Content) = (call.get("before")?, call.get("after")?);
+    let (before, after): (Arc<Content>, Arc<Content>) = (call.get("before")?, call.get("after")?);
     let options = call.options("options", &["made", "settings"])?;
-    let beside_of = |name: &str| options.value(name).and_then(|value| value.try_cast::<Content>());
+    let beside_of = |name: &str| options.value(name).and_then(|value| value.try_cast::<Arc<Content>>());
     let (made, settings) = (beside_of("made"), beside_of("settings"));
     let newer = if after.server_major >= before.server_major { &after } else { &before };
     let reader = server_of(call, newer).map(|server| ReadBy { call, server });
     let reader = reader.as_ref().map(|reader| reader as &dyn Reader);
-    let beside = Beside { made: made.as_ref(), settings: settings.as_ref(), reader };
+    let beside = Beside { made: made.as_deref(), settings: settings.as_deref(), reader };
     let found = content::compare(&before, &after, beside)?;
     let proven = prove(call, &before, &after, &found)?;
     let rows = found.rows.iter().map(|row| row.iter().cloned().map(Dynamic::from).collect::<Array>().into());
@@ -171,7 +172,7 @@ fn prove(call: &Call<'_>, before: &Content, after: &Content, found: &Comparison)
 }
 
 fn written_since(call: &mut Call<'_>) -> ScriptResult {
-    let (s, before): (Server, Content) = (call.get("server")?, call.get("before")?);
+    let (s, before): (Arc<Server>, Arc<Content>) = (call.get("server")?, call.get("before")?);
     let written = content::written_since(&before, &call.world().postgres.content(&s, Level::Counts, 2)?);
     if !written.uncounted.is_empty() {
         let text = format!(
@@ -190,9 +191,9 @@ fn files(ns: &mut Namespace<'_, '_>) {
         "Keeps a cluster's content as a private JSON file for a later procedure. Options: overwrite.\n\n\
          Errors: `host.exists`.",
         |call| {
-            let (content, path): (Content, _) = (call.get("content")?, call.path("path")?);
+            let (content, path): (Arc<Content>, _) = (call.get("content")?, call.path("path")?);
             let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
-            let sha256 = checksum(&keep(call, &path, &content, overwrite)?);
+            let sha256 = checksum(&keep(call, &path, &*content, overwrite)?);
             // One from a file proves nothing, in another file neither.
             if !content.from_file {
                 call.session.prove(Fact::ContentSaved { path: guards::absolute(&path), sha256 })?;
@@ -207,7 +208,7 @@ fn files(ns: &mut Namespace<'_, '_>) {
         |call| {
             let path = call.path("path")?;
             let content = content_of(&call.world().host.read(&path)?, &path)?;
-            Ok(Dynamic::from(Content { from_file: true, ..content }))
+            Ok(values::handle(Content { from_file: true, ..content }))
         },
     );
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rhai::{Array, Dynamic, Map};
@@ -111,13 +112,13 @@ fn find(ns: &mut Namespace<'_, '_>) {
                 running: false,
             };
             let found = call.world().containers.containers(&filter)?;
-            Ok(found.into_iter().map(Dynamic::from).collect::<Array>().into())
+            Ok(found.into_iter().map(values::handle).collect::<Array>().into())
         },
     );
     ns.function(
         "container(name: string) -> Container",
         "The container with this name or id.\n\nErrors: `docker.not_found`.",
-        |call| Ok(Dynamic::from(call.world().containers.container(&call.string("name")?)?)),
+        |call| Ok(values::handle(call.world().containers.container(&call.string("name")?)?)),
     );
     ns.function(
         "service(project: string, service: string) -> Container",
@@ -130,8 +131,8 @@ fn find(ns: &mut Namespace<'_, '_>) {
         "inspect(container: Container) -> Container",
         "The container as it is now; a handle keeps what was true when it was made.",
         |call| {
-            let c: Container = call.get("container")?;
-            Ok(Dynamic::from(call.world().containers.container(&c.id)?))
+            let c: Arc<Container> = call.get("container")?;
+            Ok(values::handle(call.world().containers.container(&c.id)?))
         },
     );
     ns.function(
@@ -145,7 +146,7 @@ fn find(ns: &mut Namespace<'_, '_>) {
          `NAME_FILE` names; `()` when neither is set. A variable whose name speaks of a password, secret, token or key \
          comes as a secret.",
         |call| {
-            let c: Container = call.get("container")?;
+            let c: Arc<Container> = call.get("container")?;
             let name = call.string("name")?;
             let Some(value) = image_setting(&*call.world().containers, &c, &name)? else { return Ok(Dynamic::UNIT) };
             if !secret::is_named(&name) {
@@ -165,7 +166,7 @@ fn service(call: &mut Call<'_>) -> ScriptResult {
     let is_of_it = |c: &&Container| c.service == service && !c.is_one_off();
     let mut found: Vec<_> = all.iter().filter(is_of_it).cloned().collect();
     match (found.len(), found.pop()) {
-        (1, Some(container)) => Ok(Dynamic::from(container)),
+        (1, Some(container)) => Ok(values::handle(container)),
         (0, _) => {
             let known: Vec<_> = all.iter().map(|c| c.service.as_str()).collect();
             let hint = match known.is_empty() {
@@ -217,7 +218,7 @@ fn life(ns: &mut Namespace<'_, '_>) {
          `docker::save_definitions`.\n\n\
          Errors: `guard.container_running`, `guard.container_data`, `guard.container_definition`.",
         |call| {
-            let c: Container = call.get("container")?;
+            let c: Arc<Container> = call.get("container")?;
             let force = call.options("options", &["force"])?.bool("force")?.unwrap_or(false);
             let now = call.world().containers.container(&c.id)?;
             guards::container_removal(call.session, &now)?;
@@ -229,17 +230,17 @@ fn life(ns: &mut Namespace<'_, '_>) {
         },
     );
     ns.effect("rename(container: Container, name: string) -> Container", "Renames a container.", |call| {
-        let (c, name): (Container, _) = (call.get("container")?, call.string("name")?);
+        let (c, name): (Arc<Container>, _) = (call.get("container")?, call.string("name")?);
         call.effect(format!("docker rename {} {name}", c.name))?;
         call.world().containers.rename(&c.id, &name)?;
-        Ok(Dynamic::from(call.world().containers.container(&c.id)?))
+        Ok(values::handle(call.world().containers.container(&c.id)?))
     });
     ns.effect(
         "set_restart_policy(container: Container, policy: string)",
         "Sets the restart policy: no, always, unless-stopped, on-failure or on-failure:3. With `no` a restart of \
          the daemon does not bring the container back.\n\nErrors: `guard.fence` as in `docker::start`.",
         |call| {
-            let (c, policy): (Container, _) = (call.get("container")?, call.string("policy")?);
+            let (c, policy): (Arc<Container>, _) = (call.get("container")?, call.string("policy")?);
             if policy != "no" {
                 guards::release(call.session, &c)?;
             }
@@ -262,7 +263,7 @@ fn life(ns: &mut Namespace<'_, '_>) {
          remote_port, is_over } each. They are looked at by a helper container of `image` in its network. Of a \
          connection that is over only the side that ended it knows, mostly the client's.",
         |call| {
-            let (c, image): (Container, _) = (call.get("container")?, call.string("image")?);
+            let (c, image): (Arc<Container>, _) = (call.get("container")?, call.string("image")?);
             let found = sockets::connections(&*call.world().containers, &c, &image)?;
             Ok(found.iter().map(values::from_serde).collect::<Array>().into())
         },
@@ -271,7 +272,7 @@ fn life(ns: &mut Namespace<'_, '_>) {
         "logs(container: Container, tail: int = 50) -> string",
         "The last lines of a container's log.",
         |call| {
-            let c: Container = call.get("container")?;
+            let c: Arc<Container> = call.get("container")?;
             let tail = if call.has("tail") { call.int("tail")?.max(0) as usize } else { 50 };
             Ok(call.world().containers.logs(&c.id, tail)?.into())
         },
@@ -279,7 +280,7 @@ fn life(ns: &mut Namespace<'_, '_>) {
 }
 
 fn start(call: &mut Call<'_>) -> ScriptResult {
-    let (c, session): (Container, _) = (call.get("container")?, call.session);
+    let (c, session): (Arc<Container>, _) = (call.get("container")?, call.session);
     let before = call.world().containers.container(&c.id)?;
     guards::release(session, &before)?;
     call.effect(format!("docker start {}", c.name))?;
@@ -306,7 +307,7 @@ fn start(call: &mut Call<'_>) -> ScriptResult {
     Ok(Dynamic::UNIT)
 }
 
-fn stop(call: &mut Call<'_>, containers: &[Container]) -> ScriptResult {
+fn stop(call: &mut Call<'_>, containers: &[Arc<Container>]) -> ScriptResult {
     let timeout = call.options("options", &["timeout"])?.seconds("timeout")?.unwrap_or(STOP_TIMEOUT);
     if containers.is_empty() {
         return Ok(Dynamic::UNIT);
@@ -322,13 +323,13 @@ fn stop(call: &mut Call<'_>, containers: &[Container]) -> ScriptResult {
 }
 
 /// The argument `containers`.
-fn containers(call: &Call<'_>) -> Result<Vec<Container>> {
+fn containers(call: &Call<'_>) -> Result<Vec<Arc<Container>>> {
     let all: Option<_> = call.get::<Array>("containers")?.into_iter().map(Dynamic::try_cast).collect();
     all.ok_or_else(|| Error::failed("script.wrong_type", "`containers` holds what is no container"))
 }
 
 fn wait_healthy(call: &mut Call<'_>) -> ScriptResult {
-    let ids: Vec<_> = containers(call)?.into_iter().map(|c| c.id).collect();
+    let ids: Vec<_> = containers(call)?.iter().map(|c| c.id.clone()).collect();
     let o = call.options("options", &["timeout", "stable"])?;
     let timeout = o.seconds("timeout")?.unwrap_or(Duration::from_secs(120));
     let stable = o.seconds("stable")?.unwrap_or(Duration::from_secs(3));
@@ -413,7 +414,7 @@ fn create(ns: &mut Namespace<'_, '_>) {
             if witness::is_database(&created) {
                 call.session.prove(Fact::ContainerCreated { container: created.id.clone() })?;
             }
-            Ok(Dynamic::from(created))
+            Ok(values::handle(created))
         },
     );
     ns.effect(
@@ -439,6 +440,7 @@ fn create(ns: &mut Namespace<'_, '_>) {
          after somebody has removed them. The file holds their environment, passwords included.",
         |call| {
             let containers = containers(call)?;
+            let containers: Vec<_> = containers.iter().map(|c| &**c).collect();
             let path = call.path("path")?;
             let names: Vec<_> = containers.iter().map(|c| c.name.as_str()).collect();
             call.effect(format!("docker inspect {} > {}", names.join(" "), path.display()))?;
@@ -458,14 +460,14 @@ fn create(ns: &mut Namespace<'_, '_>) {
             let containers: Vec<Container> = serde_json::from_slice(&call.world().host.read(&path)?).map_err(|e| {
                 Error::failed("docker.definitions", format!("{} holds no definitions: {e}", path.display()))
             })?;
-            note_definitions(call, &containers, &path)?;
-            Ok(containers.into_iter().map(Dynamic::from).collect::<Array>().into())
+            note_definitions(call, &containers.iter().collect::<Vec<_>>(), &path)?;
+            Ok(containers.into_iter().map(values::handle).collect::<Array>().into())
         },
     );
 }
 
 /// States which containers' definitions are in a file.
-fn note_definitions(call: &Call<'_>, containers: &[Container], path: &std::path::Path) -> Result<()> {
+fn note_definitions(call: &Call<'_>, containers: &[&Container], path: &std::path::Path) -> Result<()> {
     let path = guards::absolute(path);
     if call.session.evidence.ask(|ledger| ledger.definitions().contains(&path)) {
         return Ok(());
@@ -475,13 +477,13 @@ fn note_definitions(call: &Call<'_>, containers: &[Container], path: &std::path:
 }
 
 fn container_spec(o: &Options) -> Result<ContainerSpec> {
-    let like = o.value("like").and_then(|v| v.try_cast::<Container>());
+    let like = o.value("like").and_then(|v| v.try_cast::<Arc<Container>>());
     let labels = o.map("labels")?.map(|m| m.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect());
     let list = |key| -> Result<Option<Vec<String>>> { o.value(key).map(|_| o.strings(key)).transpose() };
     Ok(ContainerSpec {
         name: o.string("name")?,
         image: o.string("image")?,
-        like: like.map(|c| c.inspect),
+        like: like.map(|c| c.inspect.clone()),
         replaced: text_map(o.map("replaced")?),
         unmount: o.strings("unmount")?,
         tmpfs: text_map(o.map("tmpfs")?),
@@ -545,7 +547,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
          (`KEY=value`), user, working_dir, check (an exit code other than 0 is an error, true). Gives \
          #{ exit_code, stdout, stderr }, at most 1 MiB each.\n\nErrors: `docker.exec_failed`.",
         |call| {
-            let c: Container = call.get("container")?;
+            let c: Arc<Container> = call.get("container")?;
             let argv = call.strings("argv")?;
             let o = call.options("options", &["env", "user", "working_dir", "check"])?;
             call.effect(format!("docker exec {} {}", c.name, argv.join(" ")))?;
@@ -572,7 +574,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
          engine's clock: #{ at, program } each, without arguments, which may hold secrets. An engine remembers its \
          last 256 events, so the oldest may be missing.",
         |call| {
-            let c: Container = call.get("container")?;
+            let c: Arc<Container> = call.get("container")?;
             let since = call.int("since")?.max(0) as u64;
             let found = call.world().containers.foreign_execs(&c.id, since)?;
             Ok(found.iter().map(values::from_serde).collect::<Array>().into())
@@ -591,7 +593,8 @@ fn inside(ns: &mut Namespace<'_, '_>) {
         "copy_out(container: Container, path: string, file: string) -> int",
         "Streams a path of a container (running or not) as tar into a new private file; gives the bytes.",
         |call| {
-            let (c, path, file): (Container, _, _) = (call.get("container")?, call.string("path")?, call.path("file")?);
+            let (c, path, file): (Arc<Container>, _, _) =
+                (call.get("container")?, call.string("path")?, call.path("file")?);
             call.effect(format!("docker cp {}:{path} - > {}", c.name, file.display()))?;
             let mut sink = call.world().host.create(&file)?;
             let bytes = call.world().containers.copy_out(&c.id, &path, &mut *sink)?;
@@ -603,7 +606,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
         "copy_in(container: Container, directory: string, file: string)",
         "Unpacks a tar file below a directory of a container, owners as in the file.",
         |call| {
-            let (c, directory): (Container, _) = (call.get("container")?, call.string("directory")?);
+            let (c, directory): (Arc<Container>, _) = (call.get("container")?, call.string("directory")?);
             let file = call.path("file")?;
             call.effect(format!("docker cp - {}:{directory} < {}", c.name, file.display()))?;
             witness::written(call.session, &c.id)?;
@@ -616,7 +619,7 @@ fn inside(ns: &mut Namespace<'_, '_>) {
         "copy_file_in(container: Container, directory: string, file: string)",
         "Copies one file of this machine into a directory of a container, running or not, for its root alone.",
         |call| {
-            let (c, directory, file): (Container, _, _) =
+            let (c, directory, file): (Arc<Container>, _, _) =
                 (call.get("container")?, call.string("directory")?, call.path("file")?);
             call.effect(format!("docker cp {} {}:{directory}", file.display(), c.name))?;
             witness::written(call.session, &c.id)?;
@@ -629,7 +632,8 @@ fn inside(ns: &mut Namespace<'_, '_>) {
         "copy_file_out(container: Container, path: string, file: string)",
         "Copies one file of a container, running or not, into a new private file of this machine.",
         |call| {
-            let (c, path, file): (Container, _, _) = (call.get("container")?, call.string("path")?, call.path("file")?);
+            let (c, path, file): (Arc<Container>, _, _) =
+                (call.get("container")?, call.string("path")?, call.path("file")?);
             call.effect(format!("docker cp {}:{path} {}", c.name, file.display()))?;
             let mut tar = Vec::new();
             call.world().containers.copy_out(&c.id, &path, &mut tar)?;
@@ -669,7 +673,7 @@ fn the_one_file(tar: &[u8], path: &str) -> Result<Vec<u8>> {
 const SHELL: [&str; 3] = ["sh", "-c", "command -v bash >/dev/null && exec bash; exec sh"];
 
 fn terminal(call: &mut Call<'_>) -> ScriptResult {
-    let c: Container = call.get("container")?;
+    let c: Arc<Container> = call.get("container")?;
     let argv = if call.has("argv") { call.strings("argv")? } else { Vec::new() };
     let (argv, shown) = match argv.join(" ") {
         shown if shown.is_empty() => (SHELL.map(String::from).to_vec(), SHELL[0].to_owned()),
@@ -699,7 +703,7 @@ pub fn output(out: &Output) -> Dynamic {
 
 fn images(ns: &mut Namespace<'_, '_>) {
     ns.function("image(reference: string) -> any", "The image if the engine has it, else `()`.", |call| {
-        Ok(call.world().containers.image(&call.string("reference")?)?.map_or(Dynamic::UNIT, Dynamic::from))
+        Ok(call.world().containers.image(&call.string("reference")?)?.map_or(Dynamic::UNIT, values::handle))
     });
     ns.effect(
         "pull(reference: string) -> Image",
@@ -707,14 +711,14 @@ fn images(ns: &mut Namespace<'_, '_>) {
         |call| {
             let reference = call.string("reference")?;
             call.effect(format!("docker pull {reference}"))?;
-            Ok(Dynamic::from(call.world().containers.pull(&reference)?))
+            Ok(values::handle(call.world().containers.pull(&reference)?))
         },
     );
     ns.function(
         "image_env(image: Image, name: string) -> any",
         "An environment variable the image sets (`PG_MAJOR`), `()` when it does not.",
         |call| {
-            let image: Image = call.get("image")?;
+            let image: Arc<Image> = call.get("image")?;
             Ok(image.variable(&call.string("name")?).map_or(Dynamic::UNIT, |v| v.to_owned().into()))
         },
     );
@@ -779,7 +783,7 @@ fn networks(ns: &mut Namespace<'_, '_>) {
         connect,
     );
     ns.effect("disconnect(network: string, container: Container)", "Detaches a container from a network.", |call| {
-        let (network, c): (_, Container) = (call.string("network")?, call.get("container")?);
+        let (network, c): (_, Arc<Container>) = (call.string("network")?, call.get("container")?);
         call.effect(format!("docker network disconnect {network} {}", c.name))?;
         call.world().containers.disconnect_network(&network, &c.id)?;
         Ok(Dynamic::UNIT)
@@ -789,7 +793,7 @@ fn networks(ns: &mut Namespace<'_, '_>) {
 const ENDPOINT: &[&str] = &["ipv4_address", "ipv6_address", "link_local_ips", "mac_address", "links", "driver_opts"];
 
 fn connect(call: &mut Call<'_>) -> ScriptResult {
-    let (network, c): (_, Container) = (call.string("network")?, call.get("container")?);
+    let (network, c): (_, Arc<Container>) = (call.string("network")?, call.get("container")?);
     let aliases = if call.has("aliases") { call.strings("aliases")? } else { Vec::new() };
     let o = call.options("options", ENDPOINT)?;
     let options = EndpointOptions {

@@ -150,8 +150,14 @@ impl<'e> Registrar<'e> {
         }
     }
 
-    /// Names a handle type for messages and `type_of`; declared before the functions that take it.
-    pub fn handle<T: Clone + Send + Sync + 'static>(&mut self, name: &'static str) {
+    /// Names a handle type for messages and `type_of`; declared before the functions that take it. Scripts hold it as
+    /// `Arc<T>`: they pass on by value, also what has it in it.
+    pub fn handle<T: Send + Sync + 'static>(&mut self, name: &'static str) {
+        self.value::<Arc<T>>(name);
+    }
+
+    /// As [`Registrar::handle`], of a type that scripts hold as it is.
+    pub fn value<T: Clone + Send + Sync + 'static>(&mut self, name: &'static str) {
         self.engine.register_type_with_name::<T>(name);
         self.handles.insert(name, TypeId::of::<T>());
     }
@@ -163,7 +169,19 @@ impl<'e> Registrar<'e> {
     }
 
     /// Adds a readable property of a handle type.
-    pub fn property<T: Clone + Send + Sync + 'static>(
+    pub fn property<T: Send + Sync + 'static>(
+        &mut self,
+        type_name: &'static str,
+        name: &'static str,
+        value_type: &'static str,
+        doc: &'static str,
+        get: impl Fn(&T) -> Dynamic + Send + Sync + 'static,
+    ) {
+        self.value_property::<Arc<T>>(type_name, name, value_type, doc, move |value| get(value));
+    }
+
+    /// As [`Registrar::property`], of a type that scripts hold as it is.
+    pub fn value_property<T: Clone + Send + Sync + 'static>(
         &mut self,
         type_name: &'static str,
         name: &'static str,
@@ -229,7 +247,7 @@ impl Namespace<'_, '_> {
         let call = move |context: Option<NativeCallContext<'_>>, arguments: &mut [&mut Dynamic]| -> ScriptResult {
             let Some(context) = context else { return Err(format!("{path} needs a call context").into()) };
             let Some(session) = &session else { return Err(format!("{path} can't be called here").into()) };
-            let values = arguments.iter().map(|value| value.flatten_clone()).collect();
+            let values = owned(arguments);
             let position = context.call_position();
             // The engine fills in where a global function was called, not where a namespace's was.
             let mut call = Call::new(session, context, &path, &declared, values);
@@ -262,6 +280,13 @@ impl Namespace<'_, '_> {
     }
 }
 
+/// The arguments of a call. The first one may be a variable of the script itself, all others were made for the call.
+fn owned(arguments: &mut [&mut Dynamic]) -> Vec<Dynamic> {
+    let mut arguments = arguments.iter_mut();
+    let first = arguments.next().map(|value| value.flatten_clone());
+    first.into_iter().chain(arguments.map(|value| std::mem::take(*value).flatten())).collect()
+}
+
 /// The engine's name of a type as scripts call it: `int` for `i64`.
 pub fn type_name(name: &str) -> &str {
     match name {
@@ -269,7 +294,8 @@ pub fn type_name(name: &str) -> &str {
         "f64" => "float",
         "Fn" => "function",
         "&str | ImmutableString | String" | "&str" | "ImmutableString" | "String" => "string",
-        other => other.rsplit("::").next().unwrap_or(other),
+        // Of `Arc<…::Container>` as well.
+        other => other.rsplit("::").next().unwrap_or(other).trim_end_matches('>'),
     }
 }
 

@@ -1,9 +1,11 @@
 //! `pg_basebackup::` a copy of a running server's cluster, which follows it until it stops.
 
+use std::sync::Arc;
+
 use rhai::Dynamic;
 
 use super::call::Call;
-use super::{Namespace, Registrar, ScriptResult};
+use super::{Namespace, Registrar, ScriptResult, values};
 use crate::script::evidence::Fact;
 use crate::script::witness;
 use crate::world::cluster::{ClusterCopy, CopyOptions, Stopped};
@@ -41,7 +43,7 @@ fn functions(ns: &mut Namespace<'_, '_>) {
         "Proves that the server lets itself be copied and followed: opens a session for replication from its own \
          network.\n\nErrors: `basebackup.refused`.",
         |call| {
-            call.world().clusters.can_replicate(&call.get("server")?)?;
+            call.world().clusters.can_replicate(&*call.get::<Arc<Server>>("server")?)?;
             Ok(Dynamic::UNIT)
         },
     );
@@ -62,16 +64,16 @@ fn functions(ns: &mut Namespace<'_, '_>) {
          One that is there is started again. Gives the copy as a server, which can be asked.\n\n\
          Errors: `basebackup.failed` with the end of its log.",
         |call| {
-            let (copy, server): (ClusterCopy, Server) = (call.get("copy")?, call.get("server")?);
+            let (copy, server): (Arc<ClusterCopy>, Arc<Server>) = (call.get("copy")?, call.get("server")?);
             call.effect(format!(
                 "docker run -d --name {} --network container:{} -v {}:/copy {} postgres -D /copy/old",
                 copy.name, copy.container_name, copy.volume, copy.image_id
             ))?;
-            Ok(Dynamic::from(call.world().clusters.follow(&copy, &server)?))
+            Ok(values::handle(call.world().clusters.follow(&copy, &server)?))
         },
     );
     ns.function("follows(copy: ClusterCopy) -> bool", "Whether the copy runs and follows.", |call| {
-        Ok(call.world().clusters.follows(&call.get("copy")?)?.into())
+        Ok(call.world().clusters.follows(&*call.get::<Arc<ClusterCopy>>("copy")?)?.into())
     });
     ns.effect(
         "copy_stopped(copy: ClusterCopy, container: Container)",
@@ -79,7 +81,7 @@ fn functions(ns: &mut Namespace<'_, '_>) {
          that followed is spent. It takes as long as copying takes.\n\n\
          Errors: `basebackup.not_stopped`, `basebackup.other_cluster`, `host.disk_full`.",
         |call| {
-            let (copy, container): (ClusterCopy, Container) = (call.get("copy")?, call.get("container")?);
+            let (copy, container): (Arc<ClusterCopy>, Arc<Container>) = (call.get("copy")?, call.get("container")?);
             call.effect(format!("cp -a the volume of {} to volume {}", container.name, copy.volume))?;
             let (stopped, _) = stopped(call, &copy, &container)?;
             written(call, &copy.volume)?;
@@ -91,7 +93,8 @@ fn functions(ns: &mut Namespace<'_, '_>) {
         "lag(copy: ClusterCopy, server: Server) -> int",
         "Bytes of the server's log that the copy has not got yet.",
         |call| {
-            let lag = call.world().clusters.lag(&call.get("copy")?, &call.get("server")?)?;
+            let (copy, server): (Arc<ClusterCopy>, Arc<Server>) = (call.get("copy")?, call.get("server")?);
+            let lag = call.world().clusters.lag(&copy, &server)?;
             Ok(i64::try_from(lag).unwrap_or(i64::MAX).into())
         },
     );
@@ -110,11 +113,11 @@ fn functions(ns: &mut Namespace<'_, '_>) {
          nothing of what the server holds. Unlogged tables are empty in it. Gives it as a server.\n\n\
          Errors: `basebackup.failed` with the end of its log.",
         |call| {
-            let (copy, server): (ClusterCopy, Server) = (call.get("copy")?, call.get("server")?);
+            let (copy, server): (Arc<ClusterCopy>, Arc<Server>) = (call.get("copy")?, call.get("server")?);
             let name = &copy.name;
             call.effect(format!("docker rm -f {name}; docker run --network none … {name}; pg_ctl promote"))?;
             written(call, &copy.volume)?;
-            Ok(Dynamic::from(call.world().clusters.part(&copy, &server)?))
+            Ok(values::handle(call.world().clusters.part(&copy, &server)?))
         },
     );
     ns.effect(
@@ -130,17 +133,17 @@ fn functions(ns: &mut Namespace<'_, '_>) {
          it. Its volume stays. Nothing happens where there is none.",
         |call| {
             let name = call.string("name")?;
-            let server: Option<Server> = call.has("server").then(|| call.get("server")).transpose()?;
+            let server: Option<Arc<Server>> = call.has("server").then(|| call.get("server")).transpose()?;
             let slot = server.iter().map(|server| format!("; drop its replication slot on {}", server.container_name));
             call.effect(format!("docker rm -f {name}{}", slot.collect::<String>()))?;
-            call.world().clusters.discard(&name, server.as_ref())?;
+            call.world().clusters.discard(&name, server.as_deref())?;
             Ok(Dynamic::UNIT)
         },
     );
 }
 
 fn copy(call: &mut Call<'_>) -> ScriptResult {
-    let (server, volume): (Server, Volume) = (call.get("server")?, call.get("volume")?);
+    let (server, volume): (Arc<Server>, Arc<Volume>) = (call.get("server")?, call.get("volume")?);
     let o = call.options("options", &["name", "max_rate", "cpu_shares"])?;
     let name = o.string("name")?.unwrap_or_else(|| format!("{}-pgscript-copy", server.container_name));
     let cpu_shares = o.int("cpu_shares")?.and_then(|shares| u64::try_from(shares).ok());
@@ -149,7 +152,7 @@ fn copy(call: &mut Call<'_>) -> ScriptResult {
     call.effect(format!("pg_basebackup -h {} -X stream{rate} -D {}", server.container_name, volume.mount_point))?;
     written(call, &volume.name)?;
     let copy = call.world().clusters.copy(&server, &volume.name, &options)?;
-    Ok(Dynamic::from(copy))
+    Ok(values::handle(copy))
 }
 
 /// Whatever the volume held or followed is another content from now on.
@@ -158,12 +161,12 @@ pub fn written(call: &Call<'_>, volume: &str) -> Result<()> {
 }
 
 fn caught_up(call: &mut Call<'_>) -> ScriptResult {
-    let (copy, container): (ClusterCopy, Container) = (call.get("copy")?, call.get("container")?);
+    let (copy, container): (Arc<ClusterCopy>, Arc<Container>) = (call.get("copy")?, call.get("container")?);
     let session = call.session;
     call.effect(format!("pg_controldata of {}; pg_last_wal_replay_lsn() of {}", container.name, copy.name))?;
     let (stopped, checkpoint) = stopped(call, &copy, &container)?;
     let lsn = call.world().clusters.caught_up(&copy, &checkpoint)?;
-    session.prove(Fact::CopyCaughtUp { from: stopped.volume, to: copy.volume, lsn: lsn.clone() })?;
+    session.prove(Fact::CopyCaughtUp { from: stopped.volume, to: copy.volume.clone(), lsn: lsn.clone() })?;
     Ok(lsn.into())
 }
 
@@ -190,8 +193,8 @@ fn stopped(call: &Call<'_>, copy: &ClusterCopy, container: &Container) -> Result
 }
 
 fn promote(call: &mut Call<'_>) -> ScriptResult {
-    let copy: ClusterCopy = call.get("copy")?;
-    let container: Option<Container> = call.has("container").then(|| call.get("container")).transpose()?;
+    let copy: Arc<ClusterCopy> = call.get("copy")?;
+    let container: Option<Arc<Container>> = call.has("container").then(|| call.get("container")).transpose()?;
     call.effect(format!("docker exec {} pg_ctl promote; docker stop {}", copy.name, copy.name))?;
     let stopped = container.map(|container| stopped(call, &copy, &container)).transpose()?;
     call.world().clusters.promote(&copy, stopped.as_ref().map(|(stopped, _)| stopped))?;

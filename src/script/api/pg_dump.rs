@@ -1,6 +1,7 @@
 //! `pg_dump::` a cluster or database as files, and back into a server.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rhai::Dynamic;
 
@@ -55,7 +56,7 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
         "globals(server: Server, path: string, options: Map = #{})",
         "Only roles, memberships, settings and tablespaces, as SQL, into a new private file. Options: client.",
         |call| {
-            let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
+            let (s, path): (Arc<Server>, _) = (call.get("server")?, call.path("path")?);
             let client = call.options("options", &["client"])?.string("client")?;
             call.effect(format!("pg_dumpall --globals-only -h {} > {}", s.container_name, path.display()))?;
             call.world().postgres.dump_globals(&s, &path, client.as_deref())?;
@@ -66,7 +67,7 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
         "database(server: Server, database: string, path: string, options: Map = #{})",
         "One database into a new private path. Options: format (`custom`, `plain` or `directory`), client.",
         |call| {
-            let (s, database): (Server, _) = (call.get("server")?, call.string("database")?);
+            let (s, database): (Arc<Server>, _) = (call.get("server")?, call.string("database")?);
             let path = call.path("path")?;
             let o = call.options("options", &["format", "client"])?;
             let format = o.string("format")?.unwrap_or_else(|| "custom".into());
@@ -78,7 +79,7 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
     ns.function(
         "open(path: string) -> Dump",
         "The dump in a path, with what its record says. A plain file made elsewhere has no record; it is looked at.",
-        |call| Ok(Dynamic::from(call.world().postgres.open_dump(&call.path("path")?)?)),
+        |call| Ok(values::handle(call.world().postgres.open_dump(&call.path("path")?)?)),
     );
     ns.function(
         "verify(dump: Dump, options: Map = #{})",
@@ -87,7 +88,7 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
          Errors: `dump.incomplete`, `dump.damaged`.",
         |call| {
             let client = call.options("options", &["client"])?.string("client")?;
-            let dump: Dump = call.get("dump")?;
+            let dump: Arc<Dump> = call.get("dump")?;
             call.world().postgres.verify_dump(&dump, client.as_deref())?;
             call.session.prove(Fact::DumpVerified { path: guards::absolute(&dump.path) })?;
             Ok(Dynamic::UNIT)
@@ -96,7 +97,7 @@ fn dumps(ns: &mut Namespace<'_, '_>) {
 }
 
 fn cluster(call: &mut Call<'_>) -> ScriptResult {
-    let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
+    let (s, path): (Arc<Server>, _) = (call.get("server")?, call.path("path")?);
     let (options, session) = (dump_options(&call.options("options", OPTIONS)?)?, call.session);
     if options.replace {
         guards::artefact_loss(session, &path)?;
@@ -125,7 +126,7 @@ fn cluster(call: &mut Call<'_>) -> ScriptResult {
         })?;
         holders.iter().try_for_each(|container| witness::remember(session, container))?;
     }
-    Ok(Dynamic::from(dump))
+    Ok(values::handle(dump))
 }
 
 fn dump_options(o: &Options) -> Result<DumpOptions> {
@@ -159,13 +160,14 @@ fn restores(ns: &mut Namespace<'_, '_>) {
          any other stops. Options: client, jobs (2). Gives #{ databases, expected }.\n\n\
          Errors: `restore.sessions_connected`, `restore.unexpected_error`, `dump.damaged`, `dump.incomplete`.",
         |call| {
-            let (dump, s): (Dump, Server) = (call.get("dump")?, call.get("server")?);
+            let (dump, s): (Arc<Dump>, Arc<Server>) = (call.get("dump")?, call.get("server")?);
             let o = call.options("options", &["client", "jobs"])?;
             let options = RestoreOptions { client_image: o.string("client")?, jobs: jobs(&o)? };
             call.effect(format!("pg_restore -h {} -j {} {}", s.container_name, options.jobs, dump.path.display()))?;
             target(call, &s)?;
             let report = call.world().postgres.restore(&dump, &s, &options)?;
-            call.session.prove(Fact::Restored { path: guards::absolute(&dump.path), container: s.container })?;
+            call.session
+                .prove(Fact::Restored { path: guards::absolute(&dump.path), container: s.container.clone() })?;
             Ok(values::from_serde(&report))
         },
     );
@@ -174,12 +176,12 @@ fn restores(ns: &mut Namespace<'_, '_>) {
         "Dumps one server straight into another, without a file. Options (but `replace`) and result as \
          `pg_dump::cluster` and `pg_dump::restore`.",
         |call| {
-            let (source, to): (Server, Server) = (call.get("source")?, call.get("target")?);
+            let (source, to): (Arc<Server>, Arc<Server>) = (call.get("source")?, call.get("target")?);
             let options = dump_options(&call.options("options", TRANSFER)?)?;
             call.effect(format!("pg_dumpall -h {} | psql -h {}", source.container_name, to.container_name))?;
             target(call, &to)?;
             let report = call.world().postgres.transfer(&source, &to, &options)?;
-            call.session.prove(Fact::Restored { path: PathBuf::new(), container: to.container })?;
+            call.session.prove(Fact::Restored { path: PathBuf::new(), container: to.container.clone() })?;
             Ok(values::from_serde(&report))
         },
     );
@@ -194,7 +196,7 @@ fn untaken(ns: &mut Namespace<'_, '_>) {
          `client` is the image whose pg_dump is used. The target is spoilt by it.\n\n\
          Errors: `dump.failed`, `restore.sessions_connected`.",
         |call| {
-            let (source, to): (Server, Server) = (call.get("source")?, call.get("target")?);
+            let (source, to): (Arc<Server>, Arc<Server>) = (call.get("source")?, call.get("target")?);
             let client = call.string("client")?;
             let (from, into) = (&source.container_name, &to.container_name);
             call.effect(format!("pg_dumpall --schema-only -h {from} | psql -h {into}"))?;

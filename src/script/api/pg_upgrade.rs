@@ -1,5 +1,7 @@
 //! `pg_upgrade::` a copy of a cluster, taken to a new major version by the images that a site has.
 
+use std::sync::Arc;
+
 use rhai::Dynamic;
 
 use super::call::Call;
@@ -28,7 +30,7 @@ fn functions(ns: &mut Namespace<'_, '_>) {
          one, by their own loader and with their own libraries. A full one is left as it is.\n\n\
          Errors: `pg_upgrade.no_programs`.",
         |call| {
-            let (image, volume): (String, Volume) = (call.string("image")?, call.get("volume")?);
+            let (image, volume): (String, Arc<Volume>) = (call.string("image")?, call.get("volume")?);
             call.effect(format!("docker run --rm -v {}:/old {image} cp -a /usr /lib /lib64 /old/", volume.name))?;
             call.world().clusters.programs(&image, &volume.name)?;
             Ok(Dynamic::UNIT)
@@ -41,8 +43,8 @@ fn functions(ns: &mut Namespace<'_, '_>) {
          programs, until `upgrade` is done or the copy is discarded.\n\n\
          Errors: `pg_upgrade.no_user`, `docker.failed` with what initdb said.",
         |call| {
-            let (copy, image): (ClusterCopy, _) = (call.get("copy")?, call.string("image")?);
-            let programs: Volume = call.get("programs")?;
+            let (copy, image): (Arc<ClusterCopy>, _) = (call.get("copy")?, call.string("image")?);
+            let programs: Arc<Volume> = call.get("programs")?;
             call.effect(format!(
                 "docker run -d --name {} -v {}:/copy {image}; initdb -D /copy/new",
                 copy.tools(),
@@ -57,7 +59,7 @@ fn functions(ns: &mut Namespace<'_, '_>) {
         "Lays the files of a directory of this machine ready, after `initdb`: `upgrade` puts them into the new \
          cluster, in the place of those of their names, or, of one called `NAME.added`, at the end of `NAME`.",
         |call| {
-            let (copy, directory): (ClusterCopy, _) = (call.get("copy")?, call.path("directory")?);
+            let (copy, directory): (Arc<ClusterCopy>, _) = (call.get("copy")?, call.path("directory")?);
             call.effect(format!("docker cp {}/. {}:/copy/settings/", directory.display(), copy.tools()))?;
             let files: Vec<_> = call.world().host.list(&directory)?.into_iter().map(|entry| entry.path).collect();
             let archive = archive_of(&files, &*call.world().host)?;
@@ -71,7 +73,7 @@ fn functions(ns: &mut Namespace<'_, '_>) {
          `upgrade`. Options: transfer, jobs, place, as there.\n\n\
          Errors: `pg_upgrade.failed` with the objects that are in the way.",
         |call| {
-            let copy: ClusterCopy = call.get("copy")?;
+            let copy: Arc<ClusterCopy> = call.get("copy")?;
             let (options, flag) = options(call)?;
             call.effect(format!("pg_upgrade --check {flag} -d {}/old -D {}/new", copy.volume, copy.volume))?;
             call.world().clusters.check_upgrade(&copy, &options)?;
@@ -99,15 +101,15 @@ fn functions(ns: &mut Namespace<'_, '_>) {
 }
 
 fn upgrade(call: &mut Call<'_>) -> ScriptResult {
-    let copy: ClusterCopy = call.get("copy")?;
+    let copy: Arc<ClusterCopy> = call.get("copy")?;
     let (options, flag) = options(call)?;
     call.effect(format!("pg_upgrade {flag} -d {}/old -D {}/new -j {}", copy.volume, copy.volume, options.jobs))?;
     // Whatever comes of it, it is not the copy any more.
     call.session.prove(Fact::VolumeCreated { volume: copy.volume.clone() })?;
     let done = call.world().clusters.upgrade(&copy, &options)?;
     call.session.prove(Fact::ClusterUpgraded {
-        volume: copy.volume,
-        from: copy.cluster.system_identifier,
+        volume: copy.volume.clone(),
+        from: copy.cluster.system_identifier.clone(),
         to: done.system_identifier.clone(),
         same: done.same,
         others: done.others.clone(),
@@ -117,7 +119,7 @@ fn upgrade(call: &mut Call<'_>) -> ScriptResult {
 
 /// How to upgrade, and the option of `pg_upgrade` that says how files are handed over.
 fn options(call: &Call<'_>) -> Result<(UpgradeOptions, &'static str)> {
-    let programs: Volume = call.get("programs")?;
+    let programs: Arc<Volume> = call.get("programs")?;
     let o = call.options("options", &["transfer", "jobs", "place"])?;
     let (transfer, flag) = match o.string("transfer")?.as_deref() {
         None | Some("link") => (Transfer::Link, "--link"),
@@ -130,7 +132,7 @@ fn options(call: &Call<'_>) -> Result<(UpgradeOptions, &'static str)> {
     };
     let options = UpgradeOptions {
         image: call.string("image")?,
-        programs: programs.name,
+        programs: programs.name.clone(),
         transfer,
         jobs: o.int("jobs")?.map_or(2, |jobs| jobs.clamp(1, 64) as u32),
         place: o.string("place")?.unwrap_or_default(),
@@ -139,7 +141,7 @@ fn options(call: &Call<'_>) -> Result<(UpgradeOptions, &'static str)> {
 }
 
 fn verify(call: &mut Call<'_>) -> ScriptResult {
-    let server: Server = call.get("server")?;
+    let server: Arc<Server> = call.get("server")?;
     let container = call.world().containers.container(&server.container)?;
     call.effect(format!("find -inum: the files of tables and indexes of {} are those of the copy", container.name))?;
     witness::remember(call.session, &container)?;

@@ -1,6 +1,7 @@
 //! `psql::` questions and statements to a PostgreSQL server in a container.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rhai::{Array, Dynamic, Map};
@@ -45,7 +46,7 @@ fn server(ns: &mut Namespace<'_, '_>) {
          container's POSTGRES_PASSWORD when left out). Variables may be given by files (`POSTGRES_USER_FILE`). Where \
          the database of POSTGRES_DB was renamed or dropped since, what names none is done in another.",
         |call| {
-            let c: Container = call.get("container")?;
+            let c: Arc<Container> = call.get("container")?;
             let o = call.options("options", &["user", "database", "password"])?;
             let told = |name: &str| image_setting(&*call.world().containers, &c, name);
             let user = match o.string("user")? {
@@ -61,7 +62,7 @@ fn server(ns: &mut Namespace<'_, '_>) {
             if let Some(database) = o.string("database")? {
                 (server.database, server.is_database_chosen) = (database, true);
             }
-            Ok(Dynamic::from(server))
+            Ok(values::handle(server))
         },
     );
     ns.function(
@@ -70,7 +71,7 @@ fn server(ns: &mut Namespace<'_, '_>) {
          after `timeout` seconds (120). Gives #{ major, text }.\n\nErrors: `postgres.not_ready` with the log's end, \
          `postgres.login_refused`, `postgres.not_superuser`.",
         |call| {
-            let s: Server = call.get("server")?;
+            let s: Arc<Server> = call.get("server")?;
             let timeout = call.options("options", &["timeout"])?.seconds("timeout")?;
             let version = call.world().postgres.wait_ready(&s, timeout.unwrap_or(Duration::from_secs(120)))?;
             Ok(values::from_serde(&version))
@@ -110,13 +111,13 @@ fn questions(ns: &mut Namespace<'_, '_>) {
 }
 
 fn rows(call: &Call<'_>) -> Result<Vec<Row>> {
-    let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
+    let (s, sql): (Arc<Server>, _) = (call.get("server")?, call.string("sql")?);
     let (database, bindings) = target(&call.options("options", QUERY)?)?;
     call.world().postgres.query(&s, &database, &sql, &bindings)
 }
 
 fn query_all(call: &mut Call<'_>) -> ScriptResult {
-    let (server, databases): (Server, _) = (call.get("server")?, call.strings("databases")?);
+    let (server, databases): (Arc<Server>, _) = (call.get("server")?, call.strings("databases")?);
     let found = call.world().postgres.query_all(&server, &databases, &call.string("sql")?)?;
     let named = databases.into_iter().zip(found).flat_map(|(database, rows)| {
         rows.into_iter().map(move |mut row| {
@@ -150,7 +151,7 @@ fn target(o: &Options) -> Result<(String, Vec<Binding>)> {
 }
 
 fn execute_all(call: &mut Call<'_>) -> ScriptResult {
-    let s: Server = call.get("server")?;
+    let s: Arc<Server> = call.get("server")?;
     let jobs = call.options("options", &["jobs"])?.int("jobs")?.unwrap_or(2);
     let statements = |item: Dynamic| {
         let map = item.try_cast::<Map>()?;
@@ -181,7 +182,7 @@ fn statements(ns: &mut Namespace<'_, '_>) {
          schema; event triggers (from 17 on) do not act on it. What needs another search path sets it.\n\n\
          Errors: `psql.failed` with the server's words and SQLSTATE.",
         |call| {
-            let (s, sql): (Server, _) = (call.get("server")?, call.string("sql")?);
+            let (s, sql): (Arc<Server>, _) = (call.get("server")?, call.string("sql")?);
             let (database, bindings) = target(&call.options("options", QUERY)?)?;
             let text = sql.split_whitespace().collect::<Vec<_>>().join(" ");
             let (name, shown) = (&s.container_name, shown(&s, &database));
@@ -216,7 +217,7 @@ fn statements(ns: &mut Namespace<'_, '_>) {
 }
 
 fn terminal(call: &mut Call<'_>) -> ScriptResult {
-    let s: Server = call.get("server")?;
+    let s: Arc<Server> = call.get("server")?;
     let database = database(&call.options("options", &["database"])?)?;
     call.require_terminal("psql", &s.container_name)?;
     let shown = shown(&s, &database);
@@ -227,7 +228,7 @@ fn terminal(call: &mut Call<'_>) -> ScriptResult {
 }
 
 fn file(call: &mut Call<'_>) -> ScriptResult {
-    let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
+    let (s, path): (Arc<Server>, _) = (call.get("server")?, call.path("path")?);
     let database = database(&call.options("options", &["database"])?)?;
     let shown = shown(&s, &database);
     call.effect(format!("docker exec -i {} psql -X -d {shown} < {}", s.container_name, path.display()))?;
@@ -285,7 +286,7 @@ fn passwords(ns: &mut Namespace<'_, '_>) {
         "Sets a role's password by a SCRAM-SHA-256 verifier computed here: the clear text never enters SQL, so no \
          server log can hold it. Any password works.",
         |call| {
-            let (s, role): (Server, _) = (call.get("server")?, call.string("role")?);
+            let (s, role): (Arc<Server>, _) = (call.get("server")?, call.string("role")?);
             let password = call.secret("password")?;
             call.effect(format!("docker exec -it {} psql -c '\\password {role}'", s.container_name))?;
             witness::written(call.session, &s.container)?;
@@ -298,7 +299,7 @@ fn passwords(ns: &mut Namespace<'_, '_>) {
         "Proves a real login over TCP from the container's own network address, where pg_hba.conf asks for the \
          password.\n\nErrors: `postgres.login_refused`.",
         |call| {
-            let (s, role): (Server, _) = (call.get("server")?, call.string("role")?);
+            let (s, role): (Arc<Server>, _) = (call.get("server")?, call.string("role")?);
             let password = call.secret("password")?;
             call.world().postgres.login(&s, &role, &password, &call.string("database")?)?;
             Ok(Dynamic::UNIT)

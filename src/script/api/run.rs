@@ -1,5 +1,7 @@
 //! `run::` the durable run this script is part of.
 
+use std::sync::Arc;
+
 use rhai::Dynamic;
 
 use super::{Registrar, values};
@@ -72,7 +74,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
              rollback`. `server` is what the stack runs on now. A damaged journal is kept beside the mended one.\n\n\
              Errors: `run.unproven` unless the run has dumped the cluster that the server runs, or put none aside.",
             |call| {
-                let (run, server): (_, Server) = (call.string("run")?, call.get("server")?);
+                let (run, server): (_, Arc<Server>) = (call.string("run")?, call.get("server")?);
                 let sql = "SELECT system_identifier::text AS identifier FROM pg_catalog.pg_control_system()";
                 let rows = call.world().postgres.query(&server, ANY_DATABASE, sql, &[])?;
                 let found = rows.first().and_then(|row| row.get("identifier")?.as_str()).unwrap_or_default();

@@ -9,8 +9,8 @@ use crate::world::Error;
 
 /// Declares the functions that need no namespace, and the types every script meets.
 pub fn register(registrar: &mut Registrar<'_>) {
-    registrar.handle::<Error>("Error");
-    registrar.handle::<crate::world::Secret>("Secret");
+    registrar.value::<Error>("Error");
+    registrar.value::<crate::world::Secret>("Secret");
     properties(registrar);
     texts(registrar);
     registrar.namespace("", "Parameters, steps and errors; written without a namespace.", |namespace| {
@@ -107,12 +107,17 @@ fn texts(registrar: &mut Registrar<'_>) {
 }
 
 fn properties(registrar: &mut Registrar<'_>) {
-    registrar.property::<Error>("Error", "code", "string", "Stable name of what happened: `docker.not_found`.", |e| {
-        e.code.clone().into()
+    registrar.value_property::<Error>(
+        "Error",
+        "code",
+        "string",
+        "Stable name of what happened: `docker.not_found`.",
+        |e| e.code.clone().into(),
+    );
+    registrar.value_property::<Error>("Error", "message", "string", "What happened, for people.", |e| {
+        e.message.clone().into()
     });
-    registrar
-        .property::<Error>("Error", "message", "string", "What happened, for people.", |e| e.message.clone().into());
-    registrar.property::<Error>(
+    registrar.value_property::<Error>(
         "Error",
         "hint",
         "string",

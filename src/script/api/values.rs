@@ -1,5 +1,7 @@
 //! JSON and Rhai values, both ways.
 
+use std::sync::Arc;
+
 use rhai::{Array, Dynamic, Map};
 use serde_json::{Number, Value};
 
@@ -20,6 +22,11 @@ pub fn from_json(value: Value) -> Dynamic {
 /// A JSON object as a map.
 pub fn from_object(object: serde_json::Map<String, Value>) -> Map {
     object.into_iter().map(|(key, value)| (key.into(), from_json(value))).collect()
+}
+
+/// A handle as a script's value: shared, for scripts pass it on by value.
+pub fn handle<T: Send + Sync + 'static>(value: T) -> Dynamic {
+    Dynamic::from(Arc::new(value))
 }
 
 /// Anything that serialises, as a script's value.
@@ -43,7 +50,9 @@ pub fn to_object(map: &Map) -> Result<serde_json::Map<String, Value>> {
 }
 
 fn convert(value: &Dynamic, place: &str) -> Result<Value> {
-    let value = value.flatten_clone();
+    if value.is_shared() {
+        return convert(&value.flatten_clone(), place);
+    }
     if value.is_unit() {
         return Ok(Value::Null);
     }
@@ -60,15 +69,15 @@ fn convert(value: &Dynamic, place: &str) -> Result<Value> {
     if value.is_string() || value.is_char() {
         return Ok(value.to_string().into());
     }
-    if let Some(items) = value.clone().try_cast::<Array>() {
+    if let Some(items) = value.read_lock::<Array>() {
         let convert_item = |(i, item): (usize, &Dynamic)| convert(item, &format!("{place}[{i}]"));
         return items.iter().enumerate().map(convert_item).collect::<Result<Vec<_>>>().map(Value::Array);
     }
-    if let Some(map) = value.clone().try_cast::<Map>() {
+    if let Some(map) = value.read_lock::<Map>() {
         let pairs = map.iter().map(|(key, item)| Ok((key.to_string(), convert(item, &format!("{place}.{key}"))?)));
         return pairs.collect::<Result<serde_json::Map<_, _>>>().map(Value::Object);
     }
-    let kind = if value.is::<Secret>() { "a secret" } else { value.type_name() };
+    let kind = if value.is::<Secret>() { "a secret" } else { super::type_name(value.type_name()) };
     Err(Error::failed("script.not_plain", format!("{place} is {kind}, which has no plain form")))
 }
 

@@ -1,5 +1,7 @@
 //! `volume::` volumes, and their content: as one file, under another name, twice.
 
+use std::sync::Arc;
+
 use rhai::{Array, Dynamic};
 
 use super::call::{Call, Options};
@@ -65,25 +67,25 @@ fn look(ns: &mut Namespace<'_, '_>) {
             let project = if call.has("project") { call.string("project")? } else { String::new() };
             let project = Some(project.as_str()).filter(|p| !p.is_empty());
             let found = call.world().containers.volumes(project)?;
-            Ok(found.into_iter().map(Dynamic::from).collect::<Array>().into())
+            Ok(found.into_iter().map(values::handle).collect::<Array>().into())
         },
     );
     ns.function("inspect(name: string) -> Volume", "The volume of this name.\n\nErrors: `volume.not_found`.", |call| {
-        Ok(Dynamic::from(existing(call, &call.string("name")?)?))
+        Ok(values::handle(existing(call, &call.string("name")?)?))
     });
     ns.function("exists(name: string) -> bool", "Whether a volume of this name exists.", |call| {
         Ok(call.world().containers.volume(&call.string("name")?)?.is_some().into())
     });
     ns.function("holders(volume: Volume) -> Array", "Containers, in any state, that mount the volume.", |call| {
-        let v: Volume = call.get("volume")?;
-        let filter = ContainerFilter { volume: Some(v.name), ..Default::default() };
+        let v: Arc<Volume> = call.get("volume")?;
+        let filter = ContainerFilter { volume: Some(v.name.clone()), ..Default::default() };
         let found = call.world().containers.containers(&filter)?;
-        Ok(found.into_iter().map(Dynamic::from).collect::<Array>().into())
+        Ok(found.into_iter().map(values::handle).collect::<Array>().into())
     });
     ns.function(
         "pg_version(volume: Volume) -> string",
         "Major version in the volume's PG_VERSION, read without starting anything; empty without a cluster.",
-        |call| Ok(call.world().volumes.pg_version(&call.get::<Volume>("volume")?.name)?.into()),
+        |call| Ok(call.world().volumes.pg_version(&call.get::<Arc<Volume>>("volume")?.name)?.into()),
     );
     ns.function(
         "control(volume: Volume, directory: string = \"\") -> any",
@@ -92,16 +94,16 @@ fn look(ns: &mut Namespace<'_, '_>) {
          `shut down` after a clean stop. `checkpoint` is text, as the server writes a place in its log; `redo`, in \
          bytes, and `next_xid`, with its epoch, are numbers. `()` where no cluster can be read.",
         |call| {
-            let (volume, directory): (Volume, _) = (call.get("volume")?, call.string("directory")?);
+            let (volume, directory): (Arc<Volume>, _) = (call.get("volume")?, call.string("directory")?);
             let found = call.world().volumes.control(&volume.name, &directory)?;
             Ok(found.map_or(Dynamic::UNIT, control_map))
         },
     );
     ns.function("size(volume: Volume) -> int", "Bytes of the regular files in the volume.", |call| {
-        Ok((call.world().volumes.size(&call.get::<Volume>("volume")?.name)?.0 as i64).into())
+        Ok((call.world().volumes.size(&call.get::<Arc<Volume>>("volume")?.name)?.0 as i64).into())
     });
     ns.function("is_empty(volume: Volume) -> bool", "Whether the volume has no entry at all.", |call| {
-        Ok((!call.world().volumes.size(&call.get::<Volume>("volume")?.name)?.1).into())
+        Ok((!call.world().volumes.size(&call.get::<Arc<Volume>>("volume")?.name)?.1).into())
     });
 }
 
@@ -132,7 +134,7 @@ fn change(ns: &mut Namespace<'_, '_>) {
         |call| {
             let name = call.string("name")?;
             let o = call.options("options", &["driver", "labels", "options", "like"])?;
-            let like = o.value("like").and_then(|v| v.try_cast::<Volume>());
+            let like = o.value("like").and_then(|v| v.try_cast::<Arc<Volume>>());
             let pick = |given: Option<rhai::Map>, inherited: fn(&Volume) -> _| match (given, &like) {
                 (None, Some(like)) => inherited(like),
                 (given, _) => text_map(given),
@@ -147,7 +149,7 @@ fn change(ns: &mut Namespace<'_, '_>) {
             call.effect(format!("docker volume create {name}"))?;
             let created = call.world().containers.create_volume(&name, &driver, &labels, &driver_options)?;
             call.session.prove(Fact::VolumeCreated { volume: created.name.clone() })?;
-            Ok(Dynamic::from(created))
+            Ok(values::handle(created))
         },
     );
     ns.effect(
@@ -159,7 +161,7 @@ fn change(ns: &mut Namespace<'_, '_>) {
          Errors: `volume.unproven`, `guard.volume_kept`, `guard.backup_not_started`, `docker.conflict` while a \
          container holds it.",
         |call| {
-            let v: Volume = call.get("volume")?;
+            let v: Arc<Volume> = call.get("volume")?;
             guards::volume_removal(call.session, &v)?;
             call.effect(format!("docker volume rm {}", v.name))?;
             call.session.prove(Fact::VolumeRemoved { volume: v.name.clone() })?;
@@ -168,7 +170,7 @@ fn change(ns: &mut Namespace<'_, '_>) {
                 let _ = witness::settle(call.session);
                 return Err(error.into());
             }
-            call.session.prove(Fact::VolumeGone { volume: v.name })?;
+            call.session.prove(Fact::VolumeGone { volume: v.name.clone() })?;
             Ok(Dynamic::UNIT)
         },
     );
@@ -186,7 +188,7 @@ fn rename_and_clone(ns: &mut Namespace<'_, '_>) {
          Errors: `volume.in_use`, `volume.exists`, `volume.not_empty` (both hold something), `volume.cannot_move` \
          (back it up and restore it instead).",
         |call| {
-            let (v, name): (Volume, _) = (call.get("volume")?, call.string("name")?);
+            let (v, name): (Arc<Volume>, _) = (call.get("volume")?, call.string("name")?);
             let options = new_volume(&call.options("options", NEW_VOLUME)?)?;
             let (from, to) = (&v.mount_point, mount_point_of(&v, &name));
             call.effect(format!("docker volume create {name}; mv -T {from} {to}; docker volume rm {}", v.name))?;
@@ -198,9 +200,9 @@ fn rename_and_clone(ns: &mut Namespace<'_, '_>) {
             }
             let moved = call.world().volumes.rename(&v.name, &name, &options)?;
             if is_there || !has_moved {
-                call.session.prove(Fact::VolumeMoved { from: v.name, to: name })?;
+                call.session.prove(Fact::VolumeMoved { from: v.name.clone(), to: name })?;
             }
-            Ok(Dynamic::from(moved))
+            Ok(values::handle(moved))
         },
     );
     ns.effect(
@@ -212,13 +214,13 @@ fn rename_and_clone(ns: &mut Namespace<'_, '_>) {
          is not on this machine; BusyBox's `cp` drops extended attributes and fractions of seconds).\n\n\
          Errors: `volume.in_use`, `volume.exists`, `volume.changed`, `volume.cannot_clone`, `host.disk_full`.",
         |call| {
-            let (v, name): (Volume, _) = (call.get("volume")?, call.string("name")?);
+            let (v, name): (Arc<Volume>, _) = (call.get("volume")?, call.string("name")?);
             let options = new_volume(&call.options("options", NEW_VOLUME)?)?;
             let (from, to) = (&v.mount_point, mount_point_of(&v, &name));
             call.effect(format!("docker volume create {name}; cp -a --reflink=auto {from}/. {to}/"))?;
             let cloned = call.world().volumes.clone_to(&v.name, &name, &options)?;
-            call.session.prove(Fact::VolumeCloned { from: v.name, to: cloned.name.clone() })?;
-            Ok(Dynamic::from(cloned))
+            call.session.prove(Fact::VolumeCloned { from: v.name.clone(), to: cloned.name.clone() })?;
+            Ok(values::handle(cloned))
         },
     );
 }
@@ -244,16 +246,16 @@ fn keep(ns: &mut Namespace<'_, '_>) {
          when left out).\n\n\
          Errors: `docker.conflict`, `docker.image_missing`.",
         |call| {
-            let v: Volume = call.get("volume")?;
+            let v: Arc<Volume> = call.get("volume")?;
             let image = call.options("options", &["image"])?.string("image")?;
             let (name, shown) = (&v.name, image.as_deref().unwrap_or("IMAGE"));
             call.effect(format!("docker container create --name {name}-keeper -v {name}:/pgscript-volume {shown}"))?;
             let keeper: Container = call.world().volumes.keep(name, image.as_deref())?;
-            Ok(Dynamic::from(keeper))
+            Ok(values::handle(keeper))
         },
     );
     ns.effect("unkeep(volume: Volume)", "Removes the volume's keeper; nothing happens without one.", |call| {
-        let v: Volume = call.get("volume")?;
+        let v: Arc<Volume> = call.get("volume")?;
         call.effect(format!("docker container rm {}-keeper", v.name))?;
         call.world().volumes.unkeep(&v.name)?;
         Ok(Dynamic::UNIT)
@@ -276,14 +278,14 @@ fn backups(ns: &mut Namespace<'_, '_>) {
         backup,
     );
     ns.function("open(path: string) -> Backup", "The backup in a file, with what its manifest says.", |call| {
-        Ok(Dynamic::from(call.world().volumes.open(&call.path("path")?)?))
+        Ok(values::handle(call.world().volumes.open(&call.path("path")?)?))
     });
     ns.function(
         "verify(backup: Backup)",
         "Reads a backup to its end: checksum, decompression, every entry, counts against the manifest.\n\n\
          Errors: `backup.damaged`, `backup.cut_off`.",
         |call| {
-            let backup: Backup = call.get("backup")?;
+            let backup: Arc<Backup> = call.get("backup")?;
             call.world().volumes.verify(&backup)?;
             call.session.prove(Fact::BackupVerified { path: guards::absolute(&backup.path) })?;
             Ok(Dynamic::UNIT)
@@ -295,7 +297,7 @@ fn backups(ns: &mut Namespace<'_, '_>) {
          (auto, mount_point, endpoint), image (one the site has, where a helper container is needed).\n\n\
          Errors: `volume.not_empty`, `volume.in_use`, `backup.damaged`.",
         |call| {
-            let (backup, v): (Backup, Volume) = (call.get("backup")?, call.get("volume")?);
+            let (backup, v): (Arc<Backup>, Arc<Volume>) = (call.get("backup")?, call.get("volume")?);
             let options = backup_options(&call.options("options", ACCESS)?)?;
             call.effect(format!("zstd -dc {} | tar -C {} -xp", backup.path.display(), v.mount_point))?;
             // Where it can't be looked at beforehand (an engine elsewhere, no image named) the restore itself refuses
@@ -305,15 +307,15 @@ fn backups(ns: &mut Namespace<'_, '_>) {
                 call.session.prove(Fact::VolumeCreated { volume: v.name.clone() })?;
             }
             call.world().volumes.restore(&backup, &v.name, &options)?;
-            let (path, sha256) = (guards::absolute(&backup.path), backup.manifest.sha256);
-            call.session.prove(Fact::VolumeRestored { volume: v.name, path, sha256 })?;
+            let (path, sha256) = (guards::absolute(&backup.path), backup.manifest.sha256.clone());
+            call.session.prove(Fact::VolumeRestored { volume: v.name.clone(), path, sha256 })?;
             Ok(Dynamic::UNIT)
         },
     );
 }
 
 fn backup(call: &mut Call<'_>) -> ScriptResult {
-    let (v, path): (Volume, _) = (call.get("volume")?, call.path("path")?);
+    let (v, path): (Arc<Volume>, _) = (call.get("volume")?, call.path("path")?);
     let (options, session) = (backup_options(&call.options("options", BACKUP)?)?, call.session);
     witness::settle(session)?;
     if options.replace {
@@ -328,9 +330,9 @@ fn backup(call: &mut Call<'_>) -> ScriptResult {
     }
     let backup = call.world().volumes.backup(&v.name, &path, &options)?;
     let sha256 = backup.manifest.sha256.clone();
-    session.prove(Fact::BackupTaken { volume: v.name, path: guards::absolute(&backup.path), sha256 })?;
+    session.prove(Fact::BackupTaken { volume: v.name.clone(), path: guards::absolute(&backup.path), sha256 })?;
     holders.iter().try_for_each(|container| witness::remember(session, container))?;
-    Ok(Dynamic::from(backup))
+    Ok(values::handle(backup))
 }
 
 fn backup_options(o: &Options) -> Result<BackupOptions> {

@@ -1,5 +1,7 @@
 //! `psql::save_write_counts` and `psql::writes_since`: whether somebody has written to a server that is held.
 
+use std::sync::Arc;
+
 use rhai::{Array, Dynamic, Map};
 
 use super::call::Call;
@@ -15,7 +17,7 @@ pub fn functions(ns: &mut Namespace<'_, '_>) {
         "Keeps in a private JSON file what the server has counted of writes to each table, catalog and sequence, for \
          `psql::writes_since`; gives #{ next_xid, at }. Options: overwrite.\n\nErrors: `host.exists`.",
         |call| {
-            let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
+            let (s, path): (Arc<Server>, _) = (call.get("server")?, call.path("path")?);
             let overwrite = call.options("options", &["overwrite"])?.bool("overwrite")?.unwrap_or(false);
             let counts = call.world().postgres.write_counts(&s)?;
             content::keep(call, &path, &counts, overwrite)?;
@@ -39,7 +41,7 @@ fn described(counts: &WriteCounts) -> Map {
 }
 
 fn writes_since(call: &mut Call<'_>) -> ScriptResult {
-    let (s, path): (Server, _) = (call.get("server")?, call.path("path")?);
+    let (s, path): (Arc<Server>, _) = (call.get("server")?, call.path("path")?);
     let before: WriteCounts = serde_json::from_slice(&call.world().host.read(&path)?).map_err(|e| {
         Error::failed("host.not_json", format!("{} does not hold a server's counts of writes: {e}", path.display()))
     })?;
