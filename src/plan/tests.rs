@@ -108,7 +108,11 @@ fn a_plan_tells_the_copies_the_outage_and_what_is_kept() {
     assert!(plan.questions.is_empty());
     let short = text::short(&plan, 80);
     assert!(short.contains("outage: about") && short.lines().all(|line| line.len() <= 80), "{short}");
-    assert!(text::full(&plan, 80).contains("+ docker stop -t 60 primero-application-1"));
+    let text = text::full(&plan, 80);
+    let outer = plan.steps.iter().filter(|step| !step.path.contains(" / ")).count();
+    for line in ["    + docker stop -t 60 primero-application-1", &format!("{outer:>3}. gather statistics")] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
 }
 
 #[test]

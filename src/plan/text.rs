@@ -20,8 +20,12 @@ pub fn short(plan: &Plan, columns: usize) -> String {
 pub fn full(plan: &Plan, columns: usize) -> String {
     let mut text = String::new();
     let mut copies: Option<&[String]> = None;
-    for (number, step) in plan.steps.iter().enumerate() {
-        text += &head(number + 1, step, columns);
+    let mut number = 0;
+    for step in &plan.steps {
+        // As a run counts them: those within others have no number of their own.
+        let is_within = step.path.contains(" / ");
+        number += usize::from(!is_within);
+        text += &head(Some(number).filter(|_| !is_within), step, columns);
         for effect in &step.effects {
             text += &folded(&format!("    + {}", effect.command), columns);
             for line in about(effect, &mut copies) {
@@ -43,10 +47,11 @@ pub fn full(plan: &Plan, columns: usize) -> String {
     text
 }
 
-fn head(number: usize, step: &Step, columns: usize) -> String {
+fn head(number: Option<usize>, step: &Step, columns: usize) -> String {
+    let number = number.map(|number| format!("{number}.")).unwrap_or_default();
     let seconds = if step.seconds >= 0.1 { format!(", {}", human::seconds(step.seconds)) } else { String::new() };
     let indent = "  ".repeat(step.path.matches(" / ").count());
-    folded(&format!("{number:>3}. {indent}{}{seconds}", step.path.rsplit(" / ").next().unwrap_or_default()), columns)
+    folded(&format!("{number:>4} {indent}{}{seconds}", step.path.rsplit(" / ").next().unwrap_or_default()), columns)
 }
 
 /// What there is to say of an effect beside its command; the copies only where they are others than before.

@@ -66,7 +66,12 @@ pub fn capture(world: &World, names: &BTreeSet<String>) -> Result<Captured> {
     }
     engine::images(world, &mut captured.state, &concerned, &looks, names)?;
     for container in &concerned {
-        let container = engine::container(container, &world.containers.logs(&container.id, engine::LOG_LINES)?);
+        let log = match engine.logs(&container.id, engine::LOG_LINES) {
+            // Somebody else's, which is gone by now.
+            Err(error) if error.code == "docker.not_found" && !meant.contains(&container.id) => continue,
+            log => log?,
+        };
+        let container = engine::container(container, &log);
         captured.state.containers.insert(container.id.clone(), container);
     }
     for (id, look) in &looks {
