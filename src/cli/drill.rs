@@ -33,6 +33,12 @@ pub struct Drill {
     /// Version of the server in the simulated deployment.
     #[arg(long, value_name = "MAJOR", default_value_t = 13)]
     from: u32,
+    /// A script that was run before, undisturbed: `cleanup.rhai` is drilled `--after upgrade.rhai`.
+    #[arg(long, value_name = "SCRIPT")]
+    after: Option<String>,
+    /// A parameter of that script: NAME=VALUE; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", requires = "after")]
+    after_set: Vec<String>,
     /// Only what happens in steps whose names begin so.
     #[arg(long, value_name = "NAME", default_value = "")]
     step: String,
@@ -68,6 +74,15 @@ impl Drill {
             original,
             world,
             listener: Arc::new(Silent),
+            earlier: None,
+        };
+        let scene = match &self.after {
+            Some(script) => {
+                let mut given = Given::default();
+                self.after_set.iter().try_for_each(|text| given.add_set(text))?;
+                scene.after(global.places.script(script)?, given)?
+            }
+            None => scene,
         };
         if let Some(text) = &self.history {
             return replay(scene, text);
