@@ -15,14 +15,15 @@ demo: build
 	$(ENGINE) 13 17 -- $(STACK)/demo.sh target/release/pgscript $(STRATEGY)
 
 # All tests, on real containers; writes `faults_tested`, `preflight_checks` and other counts to target/figures.json.
+# Faults that tests plant are in the program that is tested, and asleep in all tests but theirs.
 test:
-	cargo test --locked --no-run
-	$(ENGINE) 13 15 17 18 -- tests/run.sh
+	cargo test --locked --features planted-faults --no-run
+	$(ENGINE) 13 15 17 18 -- tests/run.sh --features planted-faults
 
 # The same with the slow matrices.
 test-full:
-	cargo test --locked --features full-matrix --no-run
-	$(ENGINE) 13 15 17 18 -- tests/run.sh --features full-matrix
+	cargo test --locked --features full-matrix,planted-faults --no-run
+	$(ENGINE) 13 15 17 18 -- tests/run.sh --features full-matrix,planted-faults
 
 # The world is broken at random instants of an upgrade: `make chaos HISTORIES=100 SEED=1`. A seed repeats its choices;
 # what was said is in target/chaos/SEED. Writes `chaos_histories` and `chaos_faults` to target/figures.json.

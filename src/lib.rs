@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod event;
 pub mod plan;
+pub mod planted;
 pub mod practice;
 pub mod repl;
 pub mod run;

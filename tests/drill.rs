@@ -8,8 +8,11 @@ mod kills;
 mod site;
 
 use pgscript::practice::drill::Plan;
-use site::{edit, edited, finds, not_kept_up, stuck};
+use site::{Drill, edit, edited, finds, not_kept_up, stuck, upgrade};
 
+const TO: &str = site::UPGRADE[0];
+const DIR: &str = site::UPGRADE[1];
+const EVERY: Plan<'_> = Plan::EveryMoment { step: "" };
 const DUMP: &str = "strategy=dump";
 const COPY: &str = "strategy=pg_upgrade";
 const UPGRADE: &str = "scripts/upgrade.rhai";
@@ -25,19 +28,53 @@ const TWICE_ONE_IN: usize = 400;
 
 #[test]
 fn killed_at_every_instant_the_upgrade_by_a_dump_goes_forward_and_back() {
-    site::shipped("drill of the dump", DUMP, Plan::EveryMoment { step: "" });
+    site::shipped("drill of the dump", upgrade(&[TO, DIR, DUMP]), EVERY);
 }
 
 #[test]
 fn killed_at_every_instant_the_upgrade_by_a_copy_goes_forward_and_back() {
-    site::shipped("drill of the copy", COPY, Plan::EveryMoment { step: "" });
+    site::shipped("drill of the copy", upgrade(&[TO, DIR, COPY]), EVERY);
 }
 
 /// Kills, failures, power cuts and other people's clean-ups, two in a row.
 #[test]
 fn histories_at_random_come_to_a_good_end() {
-    site::shipped("histories of the dump", DUMP, Plan::Random { seed: 11, histories: 150 });
-    site::shipped("histories of the copy", COPY, Plan::Random { seed: 12, histories: 150 });
+    site::shipped("histories of the dump", upgrade(&[TO, DIR, DUMP]), Plan::Random { seed: 11, histories: 150 });
+    site::shipped("histories of the copy", upgrade(&[TO, DIR, COPY]), Plan::Random { seed: 12, histories: 150 });
+}
+
+#[test]
+fn killed_at_every_instant_a_preflight_leaves_nothing() {
+    let set = [TO, DIR];
+    site::shipped("drill of the preflight", Drill { script: "preflight.rhai", set: &set, after: None }, EVERY);
+}
+
+#[test]
+fn killed_at_every_instant_a_rehearsal_leaves_nothing() {
+    for strategy in [DUMP, COPY] {
+        let set = [TO, DIR, strategy];
+        site::shipped("drill of the rehearsal", Drill { script: "rehearse.rhai", set: &set, after: None }, EVERY);
+    }
+}
+
+/// Of an upgrade by a dump, which has more to remove.
+#[test]
+fn killed_at_every_instant_a_cleanup_removes_what_may_go() {
+    let earlier = upgrade(&[TO, DIR, DUMP]);
+    site::shipped("drill of the cleanup", Drill { script: "cleanup.rhai", set: &[], after: Some(&earlier) }, EVERY);
+}
+
+#[test]
+fn killed_at_every_instant_the_way_back_without_the_journal_brings_the_old_server() {
+    for strategy in [DUMP, COPY] {
+        let set = [TO, DIR, strategy];
+        let earlier = upgrade(&set);
+        site::shipped(
+            "drill of the rollback",
+            Drill { script: "rollback.rhai", set: &[], after: Some(&earlier) },
+            EVERY,
+        );
+    }
 }
 
 /// Others at each instant, and two kills in a row. One in so many is for every change; all of them take minutes.
@@ -45,15 +82,15 @@ fn histories_at_random_come_to_a_good_end() {
 fn whatever_others_do_the_upgrade_goes_forward_or_back() {
     let one_in = |few: usize| if cfg!(feature = "full-matrix") { 1 } else { few };
     let others = |few| Plan::Others { step: "", only: "", one_in: one_in(few) };
-    site::shipped("others in the dump", DUMP, others(OTHERS_ONE_IN));
-    site::shipped("others in the copy", COPY, others(OTHERS_ONE_IN + 4));
+    site::shipped("others in the dump", upgrade(&[TO, DIR, DUMP]), others(OTHERS_ONE_IN));
+    site::shipped("others in the copy", upgrade(&[TO, DIR, COPY]), others(OTHERS_ONE_IN + 4));
 }
 
 #[test]
 fn killed_twice_the_upgrade_goes_forward_or_back() {
     let one_in = if cfg!(feature = "full-matrix") { 1 } else { TWICE_ONE_IN };
-    site::shipped("two kills in the dump", DUMP, Plan::Twice { step: "", one_in });
-    site::shipped("two kills in the copy", COPY, Plan::Twice { step: "", one_in });
+    site::shipped("two kills in the dump", upgrade(&[TO, DIR, DUMP]), Plan::Twice { step: "", one_in });
+    site::shipped("two kills in the copy", upgrade(&[TO, DIR, COPY]), Plan::Twice { step: "", one_in });
 }
 
 /// The guard lets the volume go, because its backup was verified; there is nothing left to dump.

@@ -36,6 +36,12 @@ pub struct Drill {
     /// The deployment, as `pgscript plan --capture FILE` has kept it; else the simulated one of docs/testing.md.
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     world: Option<PathBuf>,
+    /// A script that was run before, undisturbed: `cleanup.rhai` is drilled `--after upgrade.rhai`.
+    #[arg(long, value_name = "SCRIPT")]
+    after: Option<String>,
+    /// A parameter of that script: NAME=VALUE; may be repeated.
+    #[arg(long, value_name = "NAME=VALUE", requires = "after")]
+    after_set: Vec<String>,
     /// Only what happens in steps whose names begin so.
     #[arg(long, value_name = "NAME", default_value = "")]
     step: String,
@@ -83,6 +89,15 @@ impl Drill {
             original,
             world,
             listener: Arc::new(Silent),
+            earlier: None,
+        };
+        let scene = match &self.after {
+            Some(script) => {
+                let mut given = Given::default();
+                self.after_set.iter().try_for_each(|text| given.add_set(text))?;
+                scene.after(global.places.script(script)?, given)?
+            }
+            None => scene,
         };
         if let Some(text) = &self.history {
             return replay(scene, text);

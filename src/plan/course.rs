@@ -172,6 +172,8 @@ impl Instants for Course {
         Ok(())
     }
 
+    fn written(&self, _: u64) {}
+
     fn synced(&self, _: u64) {}
 
     fn after(&self, _: u64) -> Result<()> {

@@ -49,6 +49,7 @@ pub fn make(setup: &Setup, source: &Source) -> Result<Planned> {
         given: setup.given.clone(),
         store: Store::new(Some(dir.path().to_owned())),
         listener: Arc::new(Silent),
+        earlier: 0,
     };
     let answers = Arc::new(Mutex::new(Vec::new()));
     let names = names(setup, &stage, source, &answers)?;

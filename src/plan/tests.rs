@@ -33,6 +33,7 @@ impl Site {
             given,
             store: Store::new(Some(dir.path().to_owned())),
             listener: Arc::new(Silent),
+            earlier: 0,
         };
         let sim = Sim::in_memory(world);
         let setup = life::setup(&stage, sim.clone(), Cancel::default(), Arc::new(OfEnvironment::default()));
@@ -151,6 +152,7 @@ fn what_the_simulation_does_not_know_the_real_server_answers_and_nothing_that_ac
         given: Given::default(),
         store: site.setup.store.clone(),
         listener: Arc::new(Silent),
+        earlier: 0,
     };
     let own = life::setup(&stage, sim, Cancel::default(), Arc::new(OfEnvironment::default())).world;
     let own = beside.world(own, captured.servers);

@@ -51,7 +51,7 @@ pub fn drill(scene: &Scene, jobs: usize, plan: Plan<'_>) -> Result<Drilled> {
     let moments = [of(&run, 0), of(&back, 1)];
     let counts = [moments[0].len(), moments[1].len()];
     let mut findings = undisturbed_run(scene, &theatre, &run);
-    if findings.is_empty() {
+    if findings.is_empty() && !back.has_no_way_back() {
         findings = undisturbed_back(scene, &mut theatre, &back, &moments[0])?;
     }
     if !findings.is_empty() {
@@ -76,7 +76,7 @@ pub fn drill(scene: &Scene, jobs: usize, plan: Plan<'_>) -> Result<Drilled> {
 
 /// What is wrong with a run although nothing has happened to it: where it fails, or since when it has been so.
 fn undisturbed_run(scene: &Scene, theatre: &Theatre<'_>, run: &Played) -> Vec<Finding> {
-    let owed = invariants::owed(&run.world, None);
+    let owed = invariants::owed_in_use(&run.world, scene.original);
     let is_so =
         |world: &State, broken: &Broken| history::in_use(scene, world, &owed).iter().any(|now| now.contains(broken));
     let found = wrong(scene, run, &End::Done, &owed).into_iter().map(|(broken, moment)| {

@@ -31,6 +31,10 @@ pub fn kind(broken: &Broken) -> String {
 /// Plays a history and gives what is broken in it. One in which going on fails is given another way back.
 pub fn judge(scene: &Scene, expected: &Expected, theatre: &mut Theatre<'_>, history: &History) -> Result<Vec<Finding>> {
     let played = theatre.play(history)?;
+    if played.has_no_way_back() && played.end != End::Done {
+        // Then it must be possible to go on.
+        return judge(scene, expected, theatre, &history.then(Aim::Resume, Vec::new()));
+    }
     // A life that nothing has happened to any more is one too many.
     let moment = disturbed(history, &played.moments);
     let mut broken: Vec<_> = played.broken.iter().map(|(_, _, broken)| broken.clone()).collect();

@@ -81,6 +81,15 @@ pub struct Scene {
     pub listener: Arc<dyn Listener>,
     /// Number of the cluster that the stack has at first.
     pub original: u64,
+    /// What has run before, and has left the world as it is.
+    pub earlier: Option<Earlier>,
+}
+
+/// A script that was run to its end before histories begin, and the world in which that was.
+pub struct Earlier {
+    pub source: Source,
+    pub given: Given,
+    pub world: State,
 }
 
 /// How a history was played.
@@ -93,6 +102,13 @@ pub struct Played {
     pub end: End,
     /// Why the last life did not come to what it was for, whatever became of the run then.
     pub failed: Option<Failed>,
+}
+
+impl Played {
+    /// Whether the last life was to put back what its script says can't be put back any more.
+    pub fn has_no_way_back(&self) -> bool {
+        self.failed.as_ref().is_some_and(|failed| failed.code == NO_ROLLBACK)
+    }
 }
 
 /// What failed; the step is empty outside of all.
@@ -150,17 +166,21 @@ impl From<Failed> for Broken {
     }
 }
 
+/// What a script says that can't be put back any more.
+pub const NO_ROLLBACK: &str = "run.no_rollback";
+
 /// Where the run stands after a life.
 pub fn end_of(stage: &Stage, ended: &Ended) -> Result<End> {
     if ended.is_killed {
         return Ok(End::Killed);
     }
     let failed = Failed::of(ended);
-    let state = match &ended.outcome {
-        Ok(_) if stage.store.runs()?.is_empty() => return Ok(End::Nothing),
-        Ok(driven) => driven.state,
+    let state = match (&ended.outcome, stage.own_run()?) {
+        (Ok(_), None) => return Ok(End::Nothing),
+        (Ok(driven), _) => driven.state,
+        (Err(error), Some(place)) if error.code == NO_ROLLBACK => place.sound_history()?.state(),
         // What did not even begin stands in no journal.
-        Err(_) => RunState::Failed,
+        (Err(_), _) => RunState::Failed,
     };
     Ok(match state {
         RunState::Done => End::Done,
@@ -180,14 +200,15 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// Of an undisturbed run, and of one that was then put back.
+    /// Of an undisturbed run, and of one that was then put back, or could not be.
     pub fn of(scene: &Scene, run: &Played, back: &Played) -> Self {
+        let put_back = if back.has_no_way_back() { &scene.world } else { &back.world };
         Self {
             original: Shape::of(&scene.world, scene.original),
             done: Shape::of(&run.world, scene.original),
-            put_back: Shape::of(&back.world, scene.original),
+            put_back: Shape::of(put_back, scene.original),
             own_done: invariants::own(&run.world),
-            own_put_back: invariants::own(&back.world),
+            own_put_back: invariants::own(put_back),
         }
     }
 
@@ -198,7 +219,7 @@ impl Expected {
         let (shapes, own, owed) = match played.end {
             End::Killed => return Vec::new(),
             End::Failed(ref failed) => return vec![failed.clone().into()],
-            End::Done => (vec![&self.done], &self.own_done, invariants::owed(world, None)),
+            End::Done => (vec![&self.done], &self.own_done, invariants::owed_in_use(world, scene.original)),
             End::Nothing | End::PutBack => {
                 let of_old = invariants::owed(world, Some(scene.original));
                 (vec![&self.original, &self.put_back], &self.own_put_back, of_old)

@@ -108,14 +108,15 @@ pub enum At {
     AfterLine { line: u64 },
 }
 
-/// A world as it was at a moment of a life, and how long the journal was.
+/// A world as it was at a moment of a life, and how long the journal was, in bytes.
 #[derive(Clone)]
 pub struct Snapshot {
     /// Number of the moment.
     pub moment: usize,
     pub world: State,
-    /// Bytes.
-    pub journal: u64,
+    pub written: u64,
+    /// Of these a power cut leaves so many.
+    pub synced: u64,
 }
 
 /// The course of one life: its moments, counted from 1, and what happens at some of them.
@@ -130,6 +131,8 @@ struct Counted {
     acts: Vec<(When, Act)>,
     /// Steps under way, the innermost one last.
     steps: Vec<String>,
+    /// Bytes of the journal, and those of them that a power cut leaves; `None` before there is one.
+    written: Option<u64>,
     synced: u64,
     broken: Vec<(usize, Broken)>,
     is_cut: bool,
@@ -146,6 +149,7 @@ impl Course {
                 moments: Vec::new(),
                 acts,
                 steps: Vec::new(),
+                written: None,
                 synced: 0,
                 broken: Vec::new(),
                 is_cut: false,
@@ -224,18 +228,18 @@ impl Course {
         killed()
     }
 
-    /// Bytes of the journal that a power cut has left; `None` where there was none.
+    /// Bytes of the journal that a power cut has left; `None` where there was none, of either.
     pub fn cut(&self) -> Option<u64> {
         let state = self.state();
-        state.is_cut.then_some(state.synced)
+        state.written.filter(|_| state.is_cut).map(|_| state.synced)
     }
 
     fn end_moment(&self, is_after: bool, deeds: &[Deed], world: &mut State) {
         deeds.iter().for_each(|deed| world.deed(deed));
         let mut state = self.state();
-        let (moment, journal) = (state.moments.len(), state.synced);
+        let (moment, written, synced) = (state.moments.len(), state.written.unwrap_or_default(), state.synced);
         if let Some(snapshots) = state.snapshots.as_mut().filter(|_| is_after) {
-            snapshots.push(Snapshot { moment, world: world.clone(), journal });
+            snapshots.push(Snapshot { moment, world: world.clone(), written, synced });
         }
     }
 }
@@ -277,6 +281,10 @@ impl Instants for Course {
             self.state().steps.pop();
         }
         Ok(())
+    }
+
+    fn written(&self, bytes: u64) {
+        self.state().written = Some(bytes);
     }
 
     fn synced(&self, bytes: u64) {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::world::container::{Attachment, LABEL_HELPER, LABEL_ONE_OFF, LABEL_SERVICE, LOCK, OF_A_PROCESS};
+use crate::world::container::{
+    Attachment, LABEL_HELPER, LABEL_ONE_OFF, LABEL_OWNER, LABEL_SERVICE, LOCK, OF_A_PROCESS,
+};
 use crate::world::sim::State;
 use crate::world::sim::cluster::{Cluster, RowId};
 use crate::world::sim::state::{Container, Content, Tree};
@@ -45,6 +47,13 @@ pub fn owed(world: &State, by: Option<u64>) -> BTreeSet<RowId> {
     world.acknowledged.iter().filter(|(_, row)| counts(row.cluster)).map(|(id, _)| *id).collect()
 }
 
+/// Rows that the server has to have which is in use in the end: of a run that goes back, or has gone nowhere, the old
+/// one, to which not everything was written.
+pub fn owed_in_use(world: &State, original: u64) -> BTreeSet<RowId> {
+    let is_old = running(world).any(|cluster| cluster.system_identifier == original);
+    owed(world, Some(original).filter(|_| is_old))
+}
+
 /// Whether somewhere is everything that each cluster has acknowledged: in something that a power cut would leave. Two
 /// clusters may have rows that the other one has not, when an old server is in use again.
 pub fn is_complete(world: &State) -> bool {
@@ -54,15 +63,16 @@ pub fn is_complete(world: &State) -> bool {
 
 /// Where all of these rows are, in something that a power cut would leave.
 pub fn complete_copies(world: &State, owed: &BTreeSet<RowId>) -> Vec<String> {
+    let has_rows = |cluster: &Cluster| owed.iter().all(|row| cluster.has_row(*row));
     let has_all = |tree: &Tree| {
         !tree.is_partial
             && !tree.is_unsynced
-            && tree.clusters.values().any(|cluster| !cluster.is_damaged && owed.is_subset(&cluster.rows().collect()))
+            && tree.clusters.values().any(|cluster| !cluster.is_damaged && has_rows(cluster))
     };
     let volumes = world.volumes.values().filter(|volume| has_all(&volume.tree)).map(|v| format!("volume {}", v.name));
     let files = world.files.iter().filter(|(_, file)| match &file.synced {
         Some(Content::Backup { tree, is_whole, .. }) => *is_whole && has_all(tree),
-        Some(Content::Dump { cluster, is_whole, .. }) => *is_whole && owed.is_subset(&cluster.rows().collect()),
+        Some(Content::Dump { cluster, is_whole, .. }) => *is_whole && has_rows(cluster),
         _ => false,
     });
     volumes.chain(files.map(|(path, _)| format!("file {}", path.display()))).collect()
@@ -70,8 +80,13 @@ pub fn complete_copies(world: &State, owed: &BTreeSet<RowId>) -> Vec<String> {
 
 /// The rows of all servers that run and are the stack's.
 pub fn running_rows(world: &State) -> impl Iterator<Item = RowId> {
+    running(world).flat_map(Cluster::rows)
+}
+
+/// The clusters of all servers that run and are the stack's.
+fn running(world: &State) -> impl Iterator<Item = &Cluster> {
     let servers = world.containers.values().filter(|c| c.state == "running" && is_the_stacks(c));
-    servers.filter_map(|c| world.cluster(&c.id)).flat_map(Cluster::rows)
+    servers.filter_map(|c| world.cluster(&c.id))
 }
 
 /// Containers of a stack that ran before and do not run now, that nobody keeps up as before, or that had a session with
@@ -174,10 +189,10 @@ pub fn left_behind(world: &State, kept: &BTreeSet<String>) -> Vec<String> {
     own(world).into_iter().filter(|what| !kept.contains(what)).collect()
 }
 
-/// Whatever has left it: the next process that speaks to the engine takes it away.
+/// Whatever has left it: the next process that speaks to the engine takes it away, because it says whose it was.
 fn goes_by_itself(container: &Container) -> bool {
     let purpose = container.labels.get(LABEL_HELPER).map(String::as_str).unwrap_or_default();
-    OF_A_PROCESS.contains(&purpose) || purpose == LOCK
+    container.labels.contains_key(LABEL_OWNER) && (OF_A_PROCESS.contains(&purpose) || purpose == LOCK)
 }
 
 /// Everything that the program has made for itself, and that does not go by itself.

@@ -26,6 +26,15 @@ pub struct Stage {
     pub given: Given,
     pub store: Store,
     pub listener: Arc<dyn Listener>,
+    /// How many runs the store has of before.
+    pub earlier: usize,
+}
+
+impl Stage {
+    /// The run that its lives are of; `None` as long as there is none.
+    pub fn own_run(&self) -> Result<Option<Place>> {
+        Ok(self.store.runs()?.into_iter().nth(self.earlier))
+    }
 }
 
 /// What the program is started for.
@@ -96,19 +105,16 @@ impl<'s> Life<'s> {
     }
 }
 
-/// Takes from the journal what nobody had synced.
+/// Takes from the journal of the newest run, which is that of the life, what nobody had synced.
 fn cut_journal(store: &Store, length: u64) -> Result<()> {
-    for place in store.runs()? {
-        let path = place.journal();
-        let cut = OpenOptions::new().write(true).open(&path).and_then(|journal| journal.set_len(length));
-        cut.map_err(|e| Error::io("cut", path.display(), &e))?;
-    }
-    Ok(())
+    let path = newest_run(store)?.journal();
+    let cut = OpenOptions::new().write(true).open(&path).and_then(|journal| journal.set_len(length));
+    cut.map_err(|e| Error::io("cut", path.display(), &e))
 }
 
 /// What the program has in a simulated world.
 pub fn setup(stage: &Stage, sim: Sim, cancel: Cancel, instants: Arc<dyn Instants>) -> Setup {
-    let Stage { places, given, store, listener } = stage;
+    let Stage { places, given, store, listener, .. } = stage;
     let (redactor, owner) = (Redactor::default(), Owner::default());
     owner.set("a process in a simulated world");
     // Helpers of an earlier life are nobody's any more, although all are of one process.

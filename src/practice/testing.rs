@@ -114,6 +114,7 @@ fn one(places: &Places, test: &Test) -> std::result::Result<(), Box<Report>> {
         given: Given::default(),
         store: Store::new(Some(dir.path().to_owned())),
         listener: said.clone() as Arc<dyn Listener>,
+        earlier: 0,
     };
     let sim = Sim::in_memory(State::default());
     let beside = Path::new(&test.file.id).parent().map(Path::to_owned).unwrap_or_default();

@@ -3,15 +3,19 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::history::{Aim, End, Failed, History, Planned, Played, Scene, end_of};
+use super::history::{Aim, Earlier, End, Failed, History, Planned, Played, Scene, end_of};
 use super::instants::{Act, Moment, Snapshot, When};
 use super::life::{Life, Stage, Way, newest_run};
+use crate::event::Silent;
 use crate::run::frozen;
 use crate::run::history::State as RunState;
 use crate::run::store::Store;
+use crate::script::parameters::Given;
+use crate::script::source::Source;
 use crate::world::sim::{Deed, State};
 use crate::world::{Error, Result};
 
@@ -25,6 +29,9 @@ pub struct Theatre<'s> {
     /// The texts of the scripts as the run has frozen them, and its journal to the end.
     kept: TempDir,
     known: Vec<Known>,
+    /// In which histories begin, and the runs that the store has then.
+    begins: State,
+    earlier: TempDir,
 }
 
 /// A life that was undisturbed, after those before it, to which something may have happened.
@@ -49,22 +56,57 @@ struct Beginning {
 /// A run, and its way back: what a theatre always knows.
 const UNDISTURBED: usize = 2;
 const JOURNAL: &str = "journal.jsonl";
+/// Nothing goes by such a journal any more.
+const DAMAGED: &str = "journal.damaged";
 
 impl<'s> Theatre<'s> {
     /// Runs the script, undisturbed, and, where it came to its end, puts it back. Gives with it both as they were
     /// played.
     pub fn new(scene: &'s Scene) -> Result<(Self, Played, Played)> {
-        let (dir, kept) = (store_dir()?, store_dir()?);
+        let mut theatre = Self::empty(scene)?;
+        let run = theatre.play_on(&History::undisturbed(), true)?;
+        let back = theatre.play_on(&History::undisturbed().then(Aim::Rollback, Vec::new()), run.end == End::Done)?;
+        Ok((theatre, run, back))
+    }
+
+    /// One in which nothing was played yet but what was before.
+    pub fn empty(scene: &'s Scene) -> Result<Self> {
+        let (dir, kept, before) = (store_dir()?, store_dir()?, store_dir()?);
         let stage = Stage {
             places: scene.places.clone(),
             given: scene.given.clone(),
             store: Store::new(Some(dir.path().to_owned())),
             listener: scene.listener.clone(),
+            earlier: 0,
         };
-        let mut theatre = Self { scene, stage, _dir: dir, kept, known: Vec::new() };
-        let run = theatre.play_on(&History::undisturbed(), true)?;
-        let back = theatre.play_on(&History::undisturbed().then(Aim::Rollback, Vec::new()), run.end == End::Done)?;
-        Ok((theatre, run, back))
+        let begins = scene.world.clone();
+        let mut theatre = Self { scene, stage, _dir: dir, kept, known: Vec::new(), begins, earlier: before };
+        if let Some(earlier) = &scene.earlier {
+            theatre.play_earlier(earlier)?;
+        }
+        Ok(theatre)
+    }
+
+    /// The world in which histories begin.
+    pub fn begins(&self) -> &State {
+        &self.begins
+    }
+
+    /// Runs what was before: in the store of this theatre, for what is left of it are paths of that.
+    fn play_earlier(&mut self, earlier: &Earlier) -> Result<()> {
+        let stage = Stage { given: earlier.given.clone(), listener: Arc::new(Silent), ..self.stage.clone() };
+        let ended = Life::new(&stage, earlier.world.clone(), Vec::new()).live(Way::Run(earlier.source.clone()))?;
+        let end = end_of(&stage, &ended)?;
+        if end != End::Done {
+            let message = format!("{}, which is to run before, ends {end:?}", earlier.source.name);
+            return Err(Error::usage("drill.not_done", message));
+        }
+        for place in self.stage.store.runs()? {
+            copy_tree(&place.dir, &self.earlier.path().join(&place.id))?;
+            self.stage.earlier += 1;
+        }
+        self.begins = ended.world;
+        Ok(())
     }
 
     /// Plays a history.
@@ -91,7 +133,7 @@ impl<'s> Theatre<'s> {
 
     /// The world at the end of that undisturbed life.
     pub fn world_after(&self, life: usize) -> State {
-        self.known.get(life).map_or_else(|| self.scene.world.clone(), |known| known.world.clone())
+        self.known.get(life).map_or_else(|| self.begins.clone(), |known| known.world.clone())
     }
 
     fn play_on(&mut self, history: &History, keeps: bool) -> Result<Played> {
@@ -99,7 +141,15 @@ impl<'s> Theatre<'s> {
         let Beginning { lives, mut world, mut moments } = self.begin(history)?;
         let (mut broken, mut end, mut failed) = (Vec::new(), End::Killed, None);
         for (number, planned) in history.0.iter().enumerate().skip(lives) {
-            let Some(way) = self.way(planned.aim)? else {
+            let way = match self.way(planned.aim) {
+                Err(error) if error.code == DAMAGED => {
+                    let damage = Failed { code: error.code, message: error.message, step: String::new() };
+                    (end, failed) = (End::Failed(damage.clone()), Some(damage));
+                    break;
+                }
+                way => way?,
+            };
+            let Some(way) = way else {
                 // A killed life may have come to its end all the same.
                 end = if end == End::Killed { self.standing()? } else { end };
                 break;
@@ -114,7 +164,9 @@ impl<'s> Theatre<'s> {
             (end, failed) = (end_of(&self.stage, &ended)?, Failed::of(&ended));
             world = ended.world;
             moments.push(ended.moments);
-            if keeps && planned.acts.is_empty() && end != End::Nothing {
+            // What was before is not as it was then: from the middle of a life nothing is begun.
+            let is_to_keep = keeps && self.stage.earlier == 0;
+            if is_to_keep && planned.acts.is_empty() && end != End::Nothing {
                 self.keep(&history.0[..=number], &moments, course.snapshots(), &world)?;
             }
         }
@@ -135,10 +187,7 @@ impl<'s> Theatre<'s> {
         if aim == Aim::Run {
             return Ok(Some(Way::Run(self.scene.source.clone())));
         }
-        if self.stage.store.runs()?.is_empty() {
-            return Ok(None);
-        }
-        let place = newest_run(&self.stage.store)?;
+        let Some(place) = self.stage.own_run()? else { return Ok(None) };
         let history = place.sound_history()?;
         let state = history.state();
         let goes_on = match aim {
@@ -154,10 +203,8 @@ impl<'s> Theatre<'s> {
 
     /// Where the run stands that nobody takes up.
     fn standing(&self) -> Result<End> {
-        if self.stage.store.runs()?.is_empty() {
-            return Ok(End::Nothing);
-        }
-        Ok(match newest_run(&self.stage.store)?.sound_history()?.state() {
+        let Some(place) = self.stage.own_run()? else { return Ok(End::Nothing) };
+        Ok(match place.sound_history()?.state() {
             RunState::Done => End::Done,
             RunState::RolledBack => End::PutBack,
             _ => End::Nothing,
@@ -168,7 +215,7 @@ impl<'s> Theatre<'s> {
         for place in self.stage.store.runs()? {
             fs::remove_dir_all(&place.dir).map_err(|e| Error::io("remove", place.dir.display(), &e))?;
         }
-        Ok(())
+        if self.stage.earlier > 0 { copy_tree(self.earlier.path(), self.stage.store.root()) } else { Ok(()) }
     }
 
     /// Keeps what a life was that nothing has happened to: the last of these.
@@ -199,7 +246,7 @@ impl<'s> Theatre<'s> {
             return beginning;
         }
         let Some(known) = by_length.into_iter().find(|known| history.0.starts_with(&known.lives)) else {
-            return Ok(Beginning { lives: 0, world: self.scene.world.clone(), moments: Vec::new() });
+            return Ok(Beginning { lives: 0, world: self.begins.clone(), moments: Vec::new() });
         };
         self.lay(&known.journal)?;
         Ok(Beginning { lives: known.lives.len(), world: known.world.clone(), moments: known.moments.clone() })
@@ -213,9 +260,11 @@ impl<'s> Theatre<'s> {
         let (number, deeds) = killed_at(&killed.acts)?;
         // At any other moment there is still what the last one has left. Before the run has a journal there is nothing
         // to begin with.
-        let is_it = |snapshot: &&Snapshot| snapshot.moment <= number && snapshot.journal > 0;
+        let is_it = |snapshot: &&Snapshot| snapshot.moment <= number && snapshot.written > 0;
         let snapshot = known.snapshots.iter().rfind(is_it)?;
-        let length = usize::try_from(snapshot.journal).unwrap_or(usize::MAX).min(known.journal.len());
+        let is_cut = deeds.last() == Some(&&Deed::PowerCut);
+        let length = if is_cut { snapshot.synced } else { snapshot.written };
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(known.journal.len());
         let (mut world, mut moments) = (snapshot.world.clone(), known.moments.clone());
         deeds.into_iter().for_each(|deed| world.deed(deed));
         if let Some(last) = moments.last_mut() {
@@ -261,6 +310,34 @@ fn killed_at(acts: &[(When, Act)]) -> Option<(usize, Vec<&Deed>)> {
         _ => return None,
     }
     Some((*number, deeds))
+}
+
+impl Scene {
+    /// The same scene after another script has run in it.
+    ///
+    /// Errors: `drill.not_done` where that one does not come to its end.
+    pub fn after(self, source: Source, given: Given) -> Result<Self> {
+        let earlier = Earlier { source, given, world: self.world.clone() };
+        let scene = Self { earlier: Some(earlier), ..self };
+        let world = Theatre::empty(&scene)?.begins().clone();
+        Ok(Self { world, ..scene })
+    }
+}
+
+/// Copies what is in a directory into another one, which may be there.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let failed = |e: std::io::Error| Error::io("copy", from.display(), &e);
+    fs::create_dir_all(to).map_err(failed)?;
+    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (path, copy) = (entry.path(), to.join(entry.file_name()));
+        match path.is_dir() {
+            true => copy_tree(&path, &copy)?,
+            false => fs::copy(&path, &copy).map(|_| ()).map_err(failed)?,
+        }
+    }
+    Ok(())
 }
 
 /// On a file system in memory, where there is one: nothing of it is to outlive anything.

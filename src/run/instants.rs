@@ -11,6 +11,8 @@ use crate::world::Result;
 pub trait Instants: Send + Sync {
     /// What line `number` says has happened, but nothing of the line is written.
     fn before(&self, number: u64, entry: &Entry) -> Result<()>;
+    /// The journal has so many bytes: a kill leaves them.
+    fn written(&self, bytes: u64);
     /// The journal is on the disk up to so many bytes: a power cut leaves them.
     fn synced(&self, bytes: u64);
     /// The line is on disk, and nothing has happened since.
@@ -32,6 +34,8 @@ impl Instants for OfEnvironment {
         self.0.iter().for_each(|stop| stop.before(number));
         Ok(())
     }
+
+    fn written(&self, _: u64) {}
 
     fn synced(&self, _: u64) {}
 

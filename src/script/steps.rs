@@ -15,6 +15,7 @@ use super::record::{self, Entry, Past, Reason, undo_of};
 use super::session::Session;
 use super::{errors, handles};
 use crate::event::Event;
+use crate::planted::{Fault, is_planted};
 use crate::world::{Error, Kind, Result};
 
 /// Where a run stands: the steps under way, and how to put back those that were begun.
@@ -219,8 +220,12 @@ impl Steps {
     /// Hands out what is to be put back, last begun first; from now on effects belong to that.
     fn start_undoing(&mut self) -> Vec<Undo> {
         self.under_way.clear();
-        let undo = std::mem::take(&mut self.undo);
-        undo.into_iter().rev().filter(|undo| undo.changed).collect()
+        let mut undo = std::mem::take(&mut self.undo);
+        undo.retain(|undo| undo.changed);
+        if !is_planted(Fault::UndoOrder) {
+            undo.reverse();
+        }
+        undo
     }
 
     fn begin(&mut self, name: &str, commit: bool) -> String {

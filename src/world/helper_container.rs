@@ -6,6 +6,7 @@ use super::container::{ContainerSpec, LABEL_HELPER, LABEL_OWNER, LABEL_PROJECT, 
 use super::error::Result;
 use super::owner::{Doorkeeper, Owner};
 use super::process::Process;
+use crate::planted::{Fault, is_planted};
 
 pub fn is_helper(spec: &ContainerSpec) -> bool {
     spec.labels.as_ref().is_some_and(|labels| labels.contains_key(LABEL_HELPER))
@@ -18,8 +19,10 @@ pub fn labelled(mut spec: ContainerSpec, owner: &Owner, declared: &[String]) -> 
     let labels = spec.labels.get_or_insert_default();
     let process =
         owner.process().map_or_else(|| Process::own().map(|own| own.to_label()), |own| Ok(own.to_string()))?;
-    labels.insert(LABEL_OWNER.to_owned(), process);
-    labels.extend(owner.name().map(|owner| (LABEL_RUN.to_owned(), owner.to_string())));
+    if !is_planted(Fault::LabelOfHelpers) {
+        labels.insert(LABEL_OWNER.to_owned(), process);
+        labels.extend(owner.name().map(|owner| (LABEL_RUN.to_owned(), owner.to_string())));
+    }
     for destination in declared {
         if !spec.tmpfs.contains_key(destination) && spec.mounts.iter().all(|m| m.destination != *destination) {
             let (name, source, destination) = (String::new(), String::new(), destination.clone());

@@ -1,12 +1,12 @@
 //! A site that has edited the shipped script or its modules, and what a drill of it finds.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use pgscript::event::Silent;
-use pgscript::practice::drill::{Drilled, Plan, drill};
+use pgscript::practice::drill::{Drilled, Plan, drill as play};
 use pgscript::practice::{Broken, Scene};
 use pgscript::script::loader::Places;
 use pgscript::script::parameters::Given;
@@ -14,6 +14,9 @@ use pgscript::world::sim::{self, State};
 use tempfile::TempDir;
 
 use crate::kills;
+
+/// What the upgrade of the reference deployment wants to know, beside its strategy.
+pub const UPGRADE: [&str; 2] = ["to=17", "ansible_dir=/srv/primero/ansible"];
 
 /// A text of a shipped file, and what the site has made of it.
 #[derive(Clone)]
@@ -28,10 +31,23 @@ pub fn edit(file: &'static str, shipped: &str, edited: &str) -> Edit {
     Edit { file, shipped: shipped.to_owned(), edited: edited.to_owned() }
 }
 
-/// Drills the shipped upgrade: nothing is found. Adds the count to the file in which `tests/run.sh` adds up.
+/// A script with its parameters, and what was run before it.
+#[derive(Clone, Copy)]
+pub struct Drill<'d> {
+    pub script: &'d str,
+    pub set: &'d [&'d str],
+    pub after: Option<&'d Drill<'d>>,
+}
+
+/// The upgrade of the reference deployment.
+pub const fn upgrade<'d>(set: &'d [&'d str]) -> Drill<'d> {
+    Drill { script: "upgrade.rhai", set, after: None }
+}
+
+/// Drills a shipped script: nothing is found. Adds the count to the file in which `tests/run.sh` adds up.
 #[track_caller]
-pub fn shipped(what: &str, strategy: &str, plan: Plan<'_>) {
-    let Drilled { histories, findings, .. } = drilled(&[], &[strategy], plan);
+pub fn shipped(what: &str, drill: Drill<'_>, plan: Plan<'_>) {
+    let Drilled { histories, findings, .. } = drilled(sim::reference(13), &[], drill, plan);
     kills::count(what, histories - findings.len(), histories);
     assert!(findings.is_empty(), "{findings:#?}");
 }
@@ -39,44 +55,51 @@ pub fn shipped(what: &str, strategy: &str, plan: Plan<'_>) {
 /// Drills the upgrade of a site with these edits; only what begins with `step` is disturbed.
 #[track_caller]
 pub fn edited(edits: &[Edit], set: &[&str], step: &str) -> Drilled {
-    drilled(edits, set, Plan::EveryMoment { step })
+    drilled_in(sim::reference(13), edits, set, Plan::EveryMoment { step })
 }
 
-#[track_caller]
-fn drilled(edits: &[Edit], set: &[&str], plan: Plan<'_>) -> Drilled {
-    drilled_in(sim::reference(13), edits, set, plan)
-}
-
-/// The same on a deployment of its own.
+/// Drills the upgrade of a site with these edits, on a deployment of its own.
 #[track_caller]
 pub fn drilled_in(world: State, edits: &[Edit], set: &[&str], plan: Plan<'_>) -> Drilled {
+    let set: Vec<_> = UPGRADE.iter().chain(set).copied().collect();
+    drilled(world, edits, upgrade(&set), plan)
+}
+
+#[track_caller]
+fn drilled(world: State, edits: &[Edit], drill: Drill<'_>, plan: Plan<'_>) -> Drilled {
     let site = TempDir::new().unwrap();
-    let script = write(&site, edits);
+    write(&site, edits);
     let original = world.clusters().next().unwrap().system_identifier;
-    let mut given = Given::default();
-    for text in ["to=17", "ansible_dir=/srv/primero/ansible"].iter().chain(set) {
-        given.add_set(text).unwrap();
-    }
-    let places = Places::new(Some(site.path().to_owned())).unwrap();
+    let places = Places::new(Some(site.path().to_owned())).unwrap().read_once();
     let scene = Scene {
-        source: places.script(&script.to_string_lossy()).unwrap(),
-        places: places.read_once(),
-        given,
+        source: places.script(drill.script).unwrap(),
+        given: given(drill.set),
+        places: places.clone(),
         original,
         world,
         listener: Arc::new(Silent),
+        earlier: None,
+    };
+    let scene = match drill.after {
+        Some(earlier) => scene.after(places.script(earlier.script).unwrap(), given(earlier.set)).unwrap(),
+        None => scene,
     };
     let began = Instant::now();
-    let drilled = drill(&scene, 2, plan).unwrap();
+    let drilled = play(&scene, 2, plan).unwrap();
     println!("{} histories in {:.1} s", drilled.histories, began.elapsed().as_secs_f64());
     drilled.findings.iter().for_each(|finding| println!("{finding:?}"));
     drilled
 }
 
-/// Writes what was edited into the site's directory, the script in any case; gives the script's path.
-fn write(site: &TempDir, edits: &[Edit]) -> PathBuf {
-    let script = "scripts/upgrade.rhai";
-    let mut texts = BTreeMap::from([(script, text_of(script))]);
+fn given(set: &[&str]) -> Given {
+    let mut given = Given::default();
+    set.iter().for_each(|text| given.add_set(text).unwrap());
+    given
+}
+
+/// Writes what was edited into the site's directory.
+fn write(site: &TempDir, edits: &[Edit]) {
+    let mut texts = BTreeMap::new();
     for Edit { file, shipped, edited } in edits {
         let text = texts.entry(file).or_insert_with(|| text_of(file));
         let times = text.matches(shipped).count();
@@ -86,7 +109,6 @@ fn write(site: &TempDir, edits: &[Edit]) -> PathBuf {
     for (file, text) in texts {
         std::fs::write(site.path().join(Path::new(file).file_name().unwrap()), text).unwrap();
     }
-    site.path().join("upgrade.rhai")
 }
 
 fn text_of(file: &str) -> String {

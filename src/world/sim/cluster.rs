@@ -189,6 +189,12 @@ impl Cluster {
         self.databases.values().flat_map(|database| database.tables.values()).flat_map(|table| &table.rows).copied()
     }
 
+    /// Whether a row is in any database.
+    pub fn has_row(&self, row: RowId) -> bool {
+        let mut tables = self.databases.values().flat_map(|database| database.tables.values());
+        tables.any(|table| table.rows.contains(&row))
+    }
+
     /// A server has started on it.
     pub fn open(&mut self) {
         if !self.is_clean() {

@@ -12,7 +12,6 @@ use crate::world::sim::cluster::{Auth, Database, Password, Role};
 pub const TABLE: &[Recogniser] = &[
     (&["AS has_break", "AS kind, datname::text AS name"], names),
     (&["FROM pg_stat_database WHERE checksum_failures > 0"], none),
-    (&["pg_read_binary_file", "AS was_visible"], none),
     (&["SELECT EXISTS (SELECT FROM ONLY "], is_filled),
     (&["WITH RECURSIVE reads AS (", "relkind = 'm'"], none),
     (&["rolpassword LIKE 'md5%' AND rolcanlogin AND EXISTS (SELECT FROM pg_hba_file_rules"], shut_out_roles),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::activity::none;
 use super::{Asked, Recogniser, row, rows, words};
 use crate::world::error::Result;
 use crate::world::postgres::Row;
@@ -10,6 +11,7 @@ use crate::world::sim::state::ImageKind;
 
 /// The more telling ones come first.
 pub const TABLE: &[Recogniser] = &[
+    (&["pg_read_binary_file", "AS was_visible"], none),
     (&["FROM pg_control_system()"], system_identifier),
     (&["lower(name) AS name FROM pg_settings"], known_settings),
     (&["pg_stat_file(setting", "hba_file"], files),
