@@ -119,11 +119,13 @@ write_files() {
     printf '%s=%s\n' name "$name" project "$project" volume "$volume" engine "$engine" \
         database_service "$database_service" >"$dir/stack.conf"
     printf '%s\n' "$dir" >"$STACK_STATE/stacks/$name"
-    # Application and worker go on calling it `postgres`.
     sed -e "s/@PROJECT@/$project/g" -e "s/@VOLUME@/$volume/g" \
+        "$STACK_HOME/deploy/docker-compose.yml" >"$dir/docker-compose.yml"
+    # Application and worker go on calling it `postgres`.
+    [ "$database_service" = postgres ] || sed -i \
         -e "s/depends_on: \[postgres\]/depends_on: [$database_service]/" \
         -e "s/^  postgres:\$/  $database_service:\n    networks: {default: {aliases: [postgres]}}/" \
-        "$STACK_HOME/deploy/docker-compose.yml" >"$dir/docker-compose.yml"
+        "$dir/docker-compose.yml"
     {
         echo "POSTGRES_USER=primero"
         echo "POSTGRES_DB=primero_production"
