@@ -26,7 +26,7 @@ impl Exit {
         (Self::Usage, "the command line, a parameter or the script's name is wrong; nothing was started"),
         (
             Self::Refused,
-            "a guard or a preflight check refused, a `drill` found a broken promise, or the world is not that of a plan",
+            "a guard or a preflight check refused, a `drill` found a broken promise, or a plan is of another world",
         ),
         (Self::Cancelled, "cancelled by the operator"),
         (Self::Unavailable, "something outside could not be reached: Docker, Ansible, a host"),

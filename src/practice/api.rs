@@ -170,8 +170,8 @@ fn worlds(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
         ns,
         play,
         "captured(file: string)",
-        "Puts in place of whatever there was the deployment that `pgscript plan --capture FILE` has kept; the path goes \
-         by the directory of the test.",
+        "Puts in place of whatever there was the deployment that `pgscript plan --capture FILE` has kept; the path \
+         goes by the directory of the test.",
         |play, call| {
             let world = State::of_file(&play.0.dir.join(call.string("file")?))?;
             play.arrange(|state| *state = world)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use pgscript::world::sim::planned::{Happening, Planned};
+use pgscript::world::sim::deeds::{Happening, Planned};
 use pgscript::world::sim::state::{Container, Content, Fault};
 use pgscript::world::sim::{Deed, Sim, State};
 

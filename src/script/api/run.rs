@@ -32,8 +32,8 @@ pub fn register(registrar: &mut Registrar<'_>) {
         );
         ns.function(
             "is_going_back() -> bool",
-            "Whether the script is only read for what puts its steps back. What it refuses then outside of steps, after \
-             a step that had begun, would stand in the way back.",
+            "Whether the script is only read for what puts its steps back. What it refuses then outside of steps, \
+             after a step that had begun, would stand in the way back.",
             |call| Ok(call.session.steps().is_going_back().into()),
         );
         ns.function(

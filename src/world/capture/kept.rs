@@ -57,8 +57,8 @@ fn leave_out_others(state: &mut State) {
     state.images.retain(is_used);
 }
 
-/// What was found to be secret: each is replaced by another word, the same one wherever it stands, so that whoever could
-/// log in still can.
+/// What was found to be secret: each is replaced by another word, the same one wherever it stands, so that whoever
+/// could log in still can.
 struct Secrets(Vec<String>);
 
 impl Secrets {

@@ -149,7 +149,8 @@ impl Image {
     /// `Config` of an image's inspect answer.
     pub fn config(&self) -> Value {
         let volumes: Map<_, _> = self.shown.volumes.iter().map(|path| (path.clone(), json!({}))).collect();
-        json!({"Env": self.shown.env, "Entrypoint": self.shown.entrypoint, "Cmd": self.shown.command, "Volumes": volumes})
+        let shown = &self.shown;
+        json!({"Env": shown.env, "Entrypoint": shown.entrypoint, "Cmd": shown.command, "Volumes": volumes})
     }
 }
 

@@ -1,56 +1,14 @@
 //! What other people do to an engine, and what happens to its machine.
 
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use super::State;
 use super::cluster::Database;
+use super::deeds::Deed;
 use super::life::{KILLED, published};
 use super::networks::PREDEFINED;
 use super::state::{Container, Content, Tree};
 use super::volumes::is_anonymous;
-
-/// Something that somebody else does, or that happens. What it is about goes by name, and need not be there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "deed", content = "of", rename_all = "snake_case")]
-pub enum Deed {
-    /// `docker container prune`: what is created or exited goes.
-    PruneContainers,
-    /// `docker volume prune`: what no container mounts goes; from engine 23 on only what nobody has named.
-    PruneVolumes,
-    /// `docker network prune`: networks in which nobody runs go.
-    PruneNetworks,
-    /// `docker compose up -d`, with the database's image of that major; without one as it was deployed last.
-    ComposeUp {
-        project: String,
-        version: Option<u32>,
-    },
-    StartContainer(String),
-    StopContainer(String),
-    /// `docker rm -f`
-    RemoveContainer(String),
-    /// `docker exec … psql -c 'INSERT …'` in a server's container: a row, of which somebody is told that it is kept.
-    Insert(String),
-    /// A row that a program of the host writes to the server through a port that its container publishes.
-    InsertThroughPort(String),
-    /// A container's process is killed, as where memory is scarce.
-    Kill(String),
-    /// A container's process ends with an error, now and a moment after each start.
-    CrashLoop(String),
-    /// What made a container's process end with an error is mended: it runs from its next start on.
-    Mend(String),
-    /// The engine is killed while it starts that container: it comes up again, and can't start that one any more.
-    HalfStart(String),
-    /// A byte of a file, or of what is below a directory, of the machine that pgscript runs on is another one.
-    DamageFile(PathBuf),
-    /// `rm -rf` on the machine that pgscript runs on.
-    RemoveFiles(PathBuf),
-    /// The engine is started again: what runs is killed, and comes back by its restart policy.
-    RestartEngine,
-    /// The machine goes down at once, and comes up again: what nobody has synced is lost.
-    PowerCut,
-}
 
 /// From this major on an engine's `volume prune` spares volumes that have a name.
 const SPARES_NAMED: u32 = 23;
@@ -205,6 +163,8 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::super::reference;
     use super::super::state::File;
     use super::*;

@@ -1,34 +1,8 @@
-//! What is to happen at a change of a world that a file keeps, written there beforehand: so the whole program can be
-//! killed or interrupted at an instant that is known, by whoever has made the file.
-
-use serde::{Deserialize, Serialize};
+//! What is planned in a world comes to pass, to the world and to the process that works in it.
 
 use super::State;
-use super::people::Deed;
+use super::deeds::{Happening, Planned};
 use crate::world::{Error, Result};
-
-/// Something that happens once, at the first change that begins so.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Planned {
-    /// As a [`Fault`](super::state::Fault) names it.
-    pub change: String,
-    /// After the change has succeeded; otherwise before it.
-    pub is_after: bool,
-    pub happening: Happening,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", content = "of", rename_all = "snake_case")]
-pub enum Happening {
-    /// Somebody else does this.
-    Deed(Deed),
-    /// The program gets `SIGKILL`, or what else ends a process at once.
-    Killed,
-    /// The operator types Ctrl-C.
-    Interrupted,
-    /// The program stands still, as after `kill -STOP`, until somebody lets it go on: meanwhile others work.
-    Halted,
-}
 
 /// What happens to the process itself, once the world is kept as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::bytes;
 use super::cluster::{Cluster, RowId};
 use super::compose::Stack;
-use super::planned::Planned;
+use super::deeds::Planned;
 use crate::world::container::{Attachment, EngineInfo, ExecEvent, Image as Shown, Mount, Network};
 
 /// All of it.

@@ -3,7 +3,7 @@
 //! to its end.
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::Effect;
 
 use super::{failed_in_the_deploy, removed};

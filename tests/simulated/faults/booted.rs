@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::Content;
 
 use crate::program::run;

@@ -1,6 +1,6 @@
 //! Ctrl-C in each step before the old server is put aside, in the middle of its work: everything comes back by itself.
 
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 
 use crate::site::Site;
 

@@ -1,7 +1,7 @@
 //! What goes away under a run while it works.
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 
 use crate::site::{SERVER, Site};
 

@@ -1,7 +1,7 @@
 //! A backup or a dump that does not come to its end, or not to its place.
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::{Content, File};
 
 use crate::site::{SERVER, Site, VOLUME};

@@ -3,7 +3,7 @@
 //! then.
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 
 use super::removed;
 use crate::site::Site;

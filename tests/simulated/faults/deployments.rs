@@ -1,7 +1,7 @@
 //! What people's deployments have that once ended a night: each is upgraded, or refused before the outage.
 
 use pgscript::world::container::{ContainerSpec, Mount};
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::{Content, File};
 use pgscript::world::sim::{State, reference};
 use serde_json::json;

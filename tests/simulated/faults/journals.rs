@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 
 use crate::program::run;
 use crate::site::{Site, VOLUME};

@@ -1,7 +1,7 @@
 //! What an upgrade keeps beside the new server: what a rollback says before it uses it, and when it ends.
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 
 use crate::program::{at_terminal, run};
 use crate::site::{SERVER, Site, VOLUME};

@@ -1,6 +1,6 @@
 //! Nothing of pgscript's own is left, and nothing left is in the way: locks and helpers of processes that are gone.
 
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::Container;
 use pgscript::world::sim::with_images;
 

@@ -2,7 +2,7 @@
 //! engine.
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 
 use crate::program::{Run, Watched, run};
 use crate::site::Site;

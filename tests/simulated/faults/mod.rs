@@ -24,7 +24,7 @@ mod strategies;
 mod wayback;
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 
 use crate::program::Run;
 use crate::site::Site;

@@ -1,7 +1,7 @@
 //! The engine's daemon restarts after pgscript was killed: what has `restart: always` still comes up in the middle.
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::State;
 
 use crate::program::run;

@@ -1,7 +1,7 @@
 //! The application in the middle of the procedure.
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 
 use crate::site::Site;
 

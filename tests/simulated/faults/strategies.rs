@@ -1,6 +1,6 @@
 //! The copy that follows and is upgraded: what breaks it.
 
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 
 use crate::program::{Watched, run};
 use crate::site::{SERVER, Site, VOLUME};

@@ -3,7 +3,7 @@
 
 use pgscript::world::container::ContainerSpec;
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::Fault;
 
 use super::{deploy, failed_in_the_deploy};

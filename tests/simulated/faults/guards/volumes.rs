@@ -1,7 +1,7 @@
 //! A volume goes only when its content is somewhere else.
 
 use pgscript::world::sim::Deed;
-use pgscript::world::sim::planned::Happening;
+use pgscript::world::sim::deeds::Happening;
 
 use super::{NAME, Scratch, path};
 
