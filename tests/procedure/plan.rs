@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::faults::before::Before;
 use crate::gate::Gate;
 use crate::stack::{Run, Stack, run};
 
@@ -103,7 +104,7 @@ fn requests(asked: &str) -> Vec<(&str, &str)> {
 fn a_plan_asks_and_changes_nothing() {
     let gate = Gate::opened();
     let mut stack = Stack::up(13);
-    let before = stack.docker(&["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}"]);
+    let before = Before::containers_of(&stack);
     stack.engine = Some(gate.url());
     gate.asked();
     plan_of(&stack, &stack.upgrade_command(15, &[]));
@@ -126,10 +127,7 @@ fn a_plan_asks_and_changes_nothing() {
         assert!(options.contains("default_transaction_read_only=on"), "{options}");
     }
     assert!(!asked.to_uppercase().contains("READ WRITE"), "a transaction writes");
-    let after = stack.docker(&["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}"]);
-    let own = |all: &str| all.lines().filter(|line| before.contains(*line)).count();
-    assert_eq!(own(&after), own(&before), "{before}\n{after}");
-    stack.no_helpers_left();
+    before.is_untouched(&stack);
     assert!(!stack.base.exists() || std::fs::read_dir(&stack.base).unwrap().count() == 0, "a run was begun");
 }
 
