@@ -128,8 +128,8 @@ step("one", || { host::write("one", "1"); #{ login: `user:${host::read("secret")
 #[test]
 fn a_value_that_can_not_be_journalled_names_the_step_and_the_place_in_it() {
     let values = [
-        ("|x| x", "value is Fn"),
-        ("#{ a: [1, #{ f: |x| x }] }", "value.a[1].f is Fn"),
+        ("|x| x", "value is function"),
+        ("#{ a: [1, #{ f: |x| x }] }", "value.a[1].f is function"),
         ("{ let e = (); try { fail(\"a\", \"b\") } catch (c) { e = c; } [#{ e: e }] }", "value[0].e is"),
         ("[1.0 / 0.0]", "value[0]: inf has no JSON form"),
         ("#{ \"$handle\": \"Volume\" }", "value has the key `$handle`"),
