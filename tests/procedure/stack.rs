@@ -309,11 +309,7 @@ impl Stack {
     /// are answered beforehand.
     #[track_caller]
     pub fn as_advised(&self, failed: &Run, verb: &str) -> Run {
-        let Some((_, line)) = failed.text.split_once(&format!(" pgscript {verb} ")) else {
-            panic!("no {verb} was advised:\n{}", failed.text);
-        };
-        let name = line.split_whitespace().next().unwrap_or_default();
-        run(&mut self.pgscript(&[verb, name, "--yes"]))
+        run(&mut self.pgscript(&[verb, failed.advised(verb), "--yes"]))
     }
 
     /// The one artefact directory that upgrades have left.

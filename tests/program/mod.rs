@@ -32,6 +32,15 @@ impl Run {
         }
         self
     }
+
+    /// The run that it told the operator to go on with: `pgscript resume RUN` or `pgscript rollback RUN`.
+    #[track_caller]
+    pub fn advised(&self, verb: &str) -> &str {
+        let Some((_, line)) = self.text.split_once(&format!(" pgscript {verb} ")) else {
+            panic!("no {verb} was advised:\n{}", self.text);
+        };
+        line.split_whitespace().next().unwrap_or_default()
+    }
 }
 
 /// In one line, without the time of day that each one begins with: where a table is folded depends on a stack's name.

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::Signal;
 
 use super::State;
-use super::planned::Blow;
+use super::planned;
 use crate::world::container::EngineInfo;
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{Binding, Row};
@@ -156,27 +157,27 @@ impl Sim {
     pub fn act<T>(&self, change: &str, act: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         self.check()?;
         let watch = self.0.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut blow = None;
+        let mut signal = None;
         let done = self.0.keep.enter(|state| {
             state.instants += 1;
             if let Some(watch) = &watch {
                 watch.before(change, state)?;
             }
-            blow = state.meet_planned(change, false);
-            if blow == Some(Blow::Killed) {
+            signal = state.meet_planned(change, false);
+            if signal == Some(Signal::KILL) {
                 return Err(killed());
             }
             state.pass(CHANGE);
             state.meet_fault(change)?;
             let done = act(state)?;
-            blow = blow.or(state.meet_planned(change, true));
+            signal = signal.or(state.meet_planned(change, true));
             if let Some(watch) = &watch {
                 watch.after(change, state)?;
             }
             Ok((done, true))
         });
         // The file has the world as it is now.
-        blow.map_or(Ok(()), Blow::fall)?;
+        signal.map_or(Ok(()), planned::strike)?;
         done
     }
 
