@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use program::output;
 // Not every test binary that has a stack uses all of the program.
 #[allow(unused_imports)]
-pub use program::{Run, Watched, at_terminal, looked::Looked, pgscript, run, sh, terminal};
+pub use program::{Run, Watched, at_terminal, guarded, looked::Looked, pgscript, run, sh, terminal};
 
 #[path = "../program/mod.rs"]
 mod program;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use terminal::Seat;
 
+pub mod guarded;
 pub mod looked;
 #[path = "../terminal/mod.rs"]
 pub mod terminal;

@@ -2,15 +2,7 @@
 
 use super::{Scratch, filled, has_volume};
 use crate::stack::docker;
-
-/// A container that mounts the volume writable, and ends at once.
-const HOLDER: &str = r#"
-let holder = docker::create(#{ name: name + "-holder", image: "pgscript-test/app:1", entrypoint: ["true"],
-    mounts: [#{ name: name, destination: "/data" }], network: NETWORK });
-let volume = volume::inspect(name);
-let backup = volume::backup(volume, dir + "/b.tar.zst");
-volume::verify(backup);
-"#;
+use crate::stack::guarded::HOLDER;
 
 #[test]
 fn a_start_behind_our_back_withdraws_the_proof() {

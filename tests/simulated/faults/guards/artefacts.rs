@@ -5,34 +5,13 @@ use std::path::{Path, PathBuf};
 use pgscript::world::sim::state::{Content, File};
 
 use super::{DIR, NAME, Scratch, path, said};
-
-const BACKUP: &str = r#"
-    let file = dir + "/kept/b.tar.zst";
-    host::create_private_dir(dir + "/kept");
-    let volume = volume::inspect(name);
-    volume::verify(volume::backup(volume, file));
-"#;
+use crate::program::guarded::{BACKUP, attacks_on_the_last_copy};
 
 #[test]
 fn the_last_copy_of_data_that_is_gone_is_neither_removed_nor_written_over() {
     let scratch = Scratch::filled();
-    let acts = [
-        "host::remove_file(file);",
-        "host::remove_file(file + \".json\");",
-        "host::remove_dir(dir + \"/kept\");",
-        "host::write(file, \"\", #{ overwrite: true });",
-        "host::write_json(file + \".json\", 1, #{ overwrite: true });",
-        // Another volume of that name: the file holds what the first one had.
-        "let again = volume::create(name); \
-         docker::run(#{ image: \"pgscript-test/app:1\", user: \"0\", entrypoint: [\"touch\", \"/data/x\"], \
-             mounts: [#{ name: name, destination: \"/data\" }] }); \
-         volume::backup(again, file, #{ replace: true });",
-    ];
-    // One run for all: each refusal can be caught, and changes nothing.
-    let tried = acts.map(|act| format!("try {{ {act} }} catch (e) {{ codes.push(e.code); }}")).join("\n");
     let same = "ui::say(`same: ${host::sha256(file) == host::read_json(file + \".json\").sha256}`);";
-    let script = format!("{BACKUP}\nvolume::remove(volume);\nlet codes = [];\n{tried}\n");
-    let script = format!("{script}ui::say(`codes: ${{codes}}`);\n{same}");
+    let script = format!("{}\n{same}", attacks_on_the_last_copy());
     scratch.step(&script, &[]).expect(0, &[&said(&["guard.last_copy"; 6]), "same: true"]);
 }
 

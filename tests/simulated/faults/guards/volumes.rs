@@ -4,6 +4,7 @@ use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 
 use super::{NAME, Scratch, path};
+use crate::program::guarded::HOLDER;
 
 #[test]
 fn an_edited_script_removes_no_volume_without_a_verified_backup() {
@@ -43,15 +44,6 @@ fn the_operator_may_name_the_volume_to_lose() {
     scratch.run(remove, &["--allow-data-loss", &format!("volume:{NAME}")]).expect(0, &[]);
     assert!(!scratch.has_volume(NAME));
 }
-
-/// A container that mounts the volume writable, and ends at once.
-const HOLDER: &str = r#"
-let holder = docker::create(#{ name: name + "-holder", image: "pgscript-test/app:1", entrypoint: ["true"],
-    mounts: [#{ name: name, destination: "/data" }], network: NETWORK });
-let volume = volume::inspect(name);
-let backup = volume::backup(volume, dir + "/b.tar.zst");
-volume::verify(backup);
-"#;
 
 #[test]
 fn a_start_that_others_could_reach_withdraws_the_proof() {
