@@ -15,6 +15,8 @@ shift
 
 trap '"$here/engine.sh" stop' EXIT
 "$here/engine.sh" ensure
+# Tests type `docker compose` as well.
+eval "$("$here/engine.sh" env)"
 "$here/images.sh" "${majors[@]}"
 
 things() { { docker ps -aq --no-trunc && docker volume ls -q && docker network ls -q --no-trunc; } | sort; }
