@@ -121,7 +121,7 @@ fn why(ended: &life::Ended, end: &End) -> (String, String) {
 }
 
 /// Declares everything. Without a play the functions are known, but can't be called.
-pub fn register(registrar: &mut Registrar<'_>, play: Option<&Play>) {
+pub fn register(registrar: &mut Registrar, play: Option<&Play>) {
     let play = play.cloned();
     registrar.namespace("sim", "The simulated world of a test; in a script there is no such thing.", |ns| {
         worlds(ns, &play);
@@ -134,7 +134,7 @@ pub fn register(registrar: &mut Registrar<'_>, play: Option<&Play>) {
 
 /// Declares a function whose body gets the play as well.
 fn declare(
-    ns: &mut Namespace<'_, '_>,
+    ns: &mut Namespace<'_>,
     play: &Option<Play>,
     declaration: &'static str,
     doc: &'static str,
@@ -153,7 +153,7 @@ fn typed<T: DeserializeOwned>(value: &Dynamic, what: &str) -> Result<T> {
     serde_json::from_value(plain).map_err(|e| Error::usage("sim.malformed", format!("{what}: {e}")))
 }
 
-fn worlds(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
+fn worlds(ns: &mut Namespace<'_>, play: &Option<Play>) {
     declare(
         ns,
         play,
@@ -234,7 +234,7 @@ fn worlds(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
     );
 }
 
-fn lives(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
+fn lives(ns: &mut Namespace<'_>, play: &Option<Play>) {
     declare(
         ns,
         play,
@@ -271,7 +271,7 @@ fn lives(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
     );
 }
 
-fn disturbances(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
+fn disturbances(ns: &mut Namespace<'_>, play: &Option<Play>) {
     declare(
         ns,
         play,
@@ -343,7 +343,7 @@ fn deed(call: &Call<'_>) -> Result<Deed> {
     serde_json::from_value(told).map_err(|e| Error::usage("sim.malformed", format!("{name}: {e}")))
 }
 
-fn looks(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
+fn looks(ns: &mut Namespace<'_>, play: &Option<Play>) {
     declare(
         ns,
         play,
@@ -378,7 +378,7 @@ fn looks(ns: &mut Namespace<'_, '_>, play: &Option<Play>) {
     );
 }
 
-fn asserts(ns: &mut Namespace<'_, '_>) {
+fn asserts(ns: &mut Namespace<'_>) {
     ns.function("assert(condition: bool, message: string = \"\")", "The test fails unless this holds.", |call| {
         if call.get::<bool>("condition")? {
             return Ok(Dynamic::UNIT);

@@ -58,24 +58,29 @@ pub fn owed_in_use(world: &State, original: u64) -> BTreeSet<RowId> {
 /// clusters may have rows that the other one has not, when an old server is in use again.
 pub fn is_complete(world: &State) -> bool {
     let clusters: BTreeSet<_> = world.acknowledged.values().map(|row| row.cluster).collect();
-    clusters.iter().all(|cluster| !complete_copies(world, &owed(world, Some(*cluster))).is_empty())
+    clusters.iter().all(|cluster| copies(world, &owed(world, Some(*cluster))).next().is_some())
 }
 
 /// Where all of these rows are, in something that a power cut would leave.
 pub fn complete_copies(world: &State, owed: &BTreeSet<RowId>) -> Vec<String> {
-    let has_rows = |cluster: &Cluster| owed.iter().all(|row| cluster.has_row(*row));
-    let has_all = |tree: &Tree| {
+    copies(world, owed).collect()
+}
+
+fn copies(world: &State, owed: &BTreeSet<RowId>) -> impl Iterator<Item = String> {
+    let has_rows = move |cluster: &Cluster| owed.iter().all(|row| cluster.has_row(*row));
+    let has_all = move |tree: &Tree| {
         !tree.is_partial
             && !tree.is_unsynced
             && tree.clusters.values().any(|cluster| !cluster.is_damaged && has_rows(cluster))
     };
-    let volumes = world.volumes.values().filter(|volume| has_all(&volume.tree)).map(|v| format!("volume {}", v.name));
-    let files = world.files.iter().filter(|(_, file)| match &file.synced {
+    let volumes =
+        world.volumes.values().filter(move |volume| has_all(&volume.tree)).map(|v| format!("volume {}", v.name));
+    let files = world.files.iter().filter(move |(_, file)| match &file.synced {
         Some(Content::Backup { tree, is_whole, .. }) => *is_whole && has_all(tree),
         Some(Content::Dump { cluster, is_whole, .. }) => *is_whole && has_rows(cluster),
         _ => false,
     });
-    volumes.chain(files.map(|(path, _)| format!("file {}", path.display()))).collect()
+    volumes.chain(files.map(|(path, _)| format!("file {}", path.display())))
 }
 
 /// The rows of all servers that run and are the stack's.

@@ -26,7 +26,7 @@ use crate::ui::wrap::fold;
 use crate::world::{Error, Result};
 
 /// Declares the namespace.
-pub fn register(registrar: &mut Registrar<'_>, shared: &Shared) {
+pub fn register(registrar: &mut Registrar, shared: &Shared) {
     registrar.namespace(
         "session",
         "The shell itself and the run it is in; in a script there is no such thing.",
@@ -41,7 +41,7 @@ pub fn register(registrar: &mut Registrar<'_>, shared: &Shared) {
 
 /// Declares a function whose body gets the session's state as well.
 fn declare(
-    ns: &mut Namespace<'_, '_>,
+    ns: &mut Namespace<'_>,
     shared: &Shared,
     declaration: &'static str,
     doc: &'static str,
@@ -51,7 +51,7 @@ fn declare(
     ns.function(declaration, doc, move |call| -> ScriptResult { Ok(body(&shared, call)?) });
 }
 
-fn looks(ns: &mut Namespace<'_, '_>, shared: &Shared) {
+fn looks(ns: &mut Namespace<'_>, shared: &Shared) {
     declare(
         ns,
         shared,
@@ -104,7 +104,7 @@ fn in_lines(text: &str) -> Dynamic {
     fold(text, style::columns()).into()
 }
 
-fn drives(ns: &mut Namespace<'_, '_>, shared: &Shared) {
+fn drives(ns: &mut Namespace<'_>, shared: &Shared) {
     declare(
         ns,
         shared,
@@ -177,7 +177,7 @@ fn one_step(shared: &Shared, decisions: Vec<(String, Decision)>) -> Result<Dynam
     Ok(Dynamic::UNIT)
 }
 
-fn decisions(ns: &mut Namespace<'_, '_>, shared: &Shared) {
+fn decisions(ns: &mut Namespace<'_>, shared: &Shared) {
     declare(
         ns,
         shared,
@@ -214,7 +214,7 @@ fn decide(shared: &Shared, step: &str, decision: Decision) -> Result<Dynamic> {
     Ok(Dynamic::UNIT)
 }
 
-fn others(ns: &mut Namespace<'_, '_>, shared: &Shared) {
+fn others(ns: &mut Namespace<'_>, shared: &Shared) {
     declare(
         ns,
         shared,

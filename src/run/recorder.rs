@@ -149,6 +149,13 @@ impl Recorder {
         self.state().open.as_ref().map(|open| open.place.clone())
     }
 
+    /// What the run's journal says, which need not be read while nobody else writes it.
+    fn written(&self) -> Option<History> {
+        let state = self.state();
+        let is_writing = state.open.as_ref().is_some_and(|open| matches!(open.writer, Writer::Writing { .. }));
+        is_writing.then(|| state.history.clone())
+    }
+
     /// From now on another recorder of this process writes the journal: this one must not.
     pub fn retire(&self) {
         if let Some(open) = &mut self.state().open {
@@ -580,14 +587,15 @@ impl Recorder {
         // Stacks that later runs have brought to an end.
         let mut ended = BTreeSet::new();
         for place in self.identity.store.runs()?.into_iter().rev() {
-            let (history, damage) = place.history()?;
+            let is_this = this.as_ref().is_some_and(|this| this.id == place.id);
+            let own = if is_this { self.written() } else { None };
+            let (history, damage) = own.map_or_else(|| place.history(), |own| Ok((own, None)))?;
             if !is_wanted(&history, &place) {
                 if damage.is_none() && history.state().is_over() {
                     ended.extend(history.locks);
                 }
                 continue;
             }
-            let is_this = this.as_ref().is_some_and(|this| this.id == place.id);
             let (state, driver) = (history.state(), place.driver());
             let shown = match (&driver, &damage) {
                 (Some(_), _) => "running",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Map, OptimizationLevel, Token};
 
-use super::api::{self, Reference, Registrar};
+use super::api::{self, Reference, Registrar, Vocabulary};
 use super::loader::{Loader, Once, Places};
 use super::session::Session;
 use super::source::{Source, Sources, definition};
@@ -38,7 +38,7 @@ pub struct Language {
 impl Language {
     /// Without a session scripts can be read and checked, not run.
     pub fn new(places: Places, listener: Arc<dyn Listener>, session: Option<Arc<Session>>) -> Self {
-        Self::with(places, listener, session, |_| {})
+        Self::speaking(api::vocabulary(), places, listener, session)
     }
 
     /// As [`Language::new`], with further functions, which `extend` declares.
@@ -46,12 +46,23 @@ impl Language {
         places: Places,
         listener: Arc<dyn Listener>,
         session: Option<Arc<Session>>,
-        extend: impl FnOnce(&mut Registrar<'_>),
+        extend: impl FnOnce(&mut Registrar),
     ) -> Self {
-        let mut engine = Engine::new();
+        Self::speaking(&api::vocabulary().extended(extend), places, listener, session)
+    }
+
+    fn speaking(
+        vocabulary: &Vocabulary,
+        places: Places,
+        listener: Arc<dyn Listener>,
+        session: Option<Arc<Session>>,
+    ) -> Self {
+        // The vocabulary has the standard package in it.
+        let mut engine = Engine::new_raw();
         limit(&mut engine);
         allow_default(&mut engine);
-        let reference = Arc::new(api::register_with(&mut engine, session.clone(), extend));
+        vocabulary.teach(&mut engine, session.as_ref());
+        let reference = vocabulary.reference.clone();
         errors_have_codes(&mut engine);
         let sources = Sources::default();
         let reserved = Arc::new(reference.global_names());

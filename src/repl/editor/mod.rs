@@ -283,7 +283,6 @@ fn is_gone(error: &ReadlineError) -> bool {
 mod testing {
     use std::cell::RefCell;
     use std::rc::Rc;
-    use std::sync::Arc;
 
     use super::known::Known;
     use super::*;
@@ -358,7 +357,7 @@ mod testing {
 
     pub fn known() -> (Known, Rc<Session>) {
         let session = Rc::new(Session::default());
-        let reference = Arc::new(api::register(&mut rhai::Engine::new(), None));
+        let reference = api::vocabulary().reference.clone();
         (Known { reference, surroundings: session.clone() }, session)
     }
 }

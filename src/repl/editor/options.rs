@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn every_option_that_a_docstring_lists_is_known() {
-        let reference = api::register(&mut rhai::Engine::new(), None);
+        let reference = &api::vocabulary().reference;
         let takes_map = |f: &&Function| f.signature.parameters.iter().any(|p| p.type_name == "Map");
         let found: Vec<_> = (reference.functions.iter().filter(takes_map))
             .map(|function| (function.path(), keys(&reference, function).join(" ")))

@@ -1,5 +1,3 @@
-use rhai::Engine;
-
 use super::*;
 use crate::script::api;
 
@@ -17,8 +15,8 @@ const COMMANDS: [Command; 6] = [
     Command { name: ".clear", arguments: "", help: "Clears the screen.", rhai: "" },
 ];
 
-fn reference() -> Reference {
-    api::register(&mut Engine::new(), None)
+fn reference() -> &'static Reference {
+    &api::vocabulary().reference
 }
 
 fn own() -> Vec<(String, String)> {

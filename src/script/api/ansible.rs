@@ -11,7 +11,7 @@ use crate::world::ansible::{PlaybookSpec, Site};
 use crate::world::{Error, Result};
 
 /// Declares the handle type and functions.
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     registrar.handle::<Site>("AnsibleSite");
     registrar.property::<Site>("AnsibleSite", "dir", "string", "Directory of the playbooks.", |s| {
         s.dir.display().to_string().into()

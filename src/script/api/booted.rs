@@ -24,7 +24,7 @@ const SHOWN: usize = 20;
 const JOBS: usize = 1;
 
 /// Declares the function of the namespace `psql`.
-pub fn of_server(ns: &mut Namespace<'_, '_>) {
+pub fn of_server(ns: &mut Namespace<'_>) {
     ns.function(
         "prove_backup(server: Server, backup: Backup, before: string) -> Map",
         "Proves that a backup can be started, and holds what was recorded before it was taken. `server` runs on a \
@@ -38,7 +38,7 @@ pub fn of_server(ns: &mut Namespace<'_, '_>) {
 }
 
 /// Declares the function of the namespace `volume`.
-pub fn of_volume(ns: &mut Namespace<'_, '_>) {
+pub fn of_volume(ns: &mut Namespace<'_>) {
     ns.function(
         "backup_not_started(volume: Volume) -> any",
         "Why `volume::remove` refuses a volume with the old data, which a finished run has put aside: no backup of it \

@@ -17,7 +17,7 @@ use crate::world::postgres::Server;
 use crate::world::{Error, Result};
 
 /// Declares the handle type.
-pub fn handle(registrar: &mut Registrar<'_>) {
+pub fn handle(registrar: &mut Registrar) {
     registrar.handle::<Content>("Content");
     let c = "Content";
     let doc = "The number initdb gave the cluster.";
@@ -37,7 +37,7 @@ pub fn handle(registrar: &mut Registrar<'_>) {
 }
 
 /// Declares the functions, in the namespace `psql`.
-pub fn functions(ns: &mut Namespace<'_, '_>) {
+pub fn functions(ns: &mut Namespace<'_>) {
     ns.function(
         "content(server: Server, options: Map = #{}) -> Content",
         "Everything a cluster holds, each database in one snapshot: objects with definitions, owners, rights, roles, \
@@ -185,7 +185,7 @@ fn written_since(call: &mut Call<'_>) -> ScriptResult {
     Ok(values::from_serde(&written.tables))
 }
 
-fn files(ns: &mut Namespace<'_, '_>) {
+fn files(ns: &mut Namespace<'_>) {
     ns.effect(
         "save_content(content: Content, path: string, options: Map = #{})",
         "Keeps a cluster's content as a private JSON file for a later procedure. Options: overwrite.\n\n\

@@ -25,7 +25,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const TELL_EACH: Duration = Duration::from_secs(10);
 
 /// Declares the handle types and functions.
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     handles(registrar);
     registrar.namespace("docker", "Containers, images and networks of the Docker engine.", |ns| {
         find(ns);
@@ -37,7 +37,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
     });
 }
 
-fn handles(r: &mut Registrar<'_>) {
+fn handles(r: &mut Registrar) {
     r.handle::<Container>("Container");
     let c = "Container";
     r.property::<Container>(c, "id", "string", "Full id.", |c| c.id.clone().into());
@@ -90,7 +90,7 @@ fn handles(r: &mut Registrar<'_>) {
     r.property::<Image>("Image", "volumes", "Array", "Paths declared with VOLUME.", |i| values::from_serde(&i.volumes));
 }
 
-fn find(ns: &mut Namespace<'_, '_>) {
+fn find(ns: &mut Namespace<'_>) {
     ns.function(
         "info() -> Map",
         "The engine: id, endpoint, named (what reaches it again as --docker), version, api_version, host, root_dir, \
@@ -185,7 +185,7 @@ fn service(call: &mut Call<'_>) -> ScriptResult {
     }
 }
 
-fn life(ns: &mut Namespace<'_, '_>) {
+fn life(ns: &mut Namespace<'_>) {
     ns.effect(
         "start(container: Container)",
         "Starts a container; a running one is left alone.\n\nErrors: `guard.fence` for the application of a database \
@@ -396,7 +396,7 @@ const SPEC: &[&str] = &[
     "cpu_shares",
 ];
 
-fn create(ns: &mut Namespace<'_, '_>) {
+fn create(ns: &mut Namespace<'_>) {
     ns.effect(
         "create(spec: Map) -> Container",
         "Creates a container without starting it: name, image, entrypoint, command (arrays), env (`KEY=value`), \
@@ -540,7 +540,7 @@ fn spec_text(spec: &ContainerSpec) -> String {
     words.join(" ")
 }
 
-fn inside(ns: &mut Namespace<'_, '_>) {
+fn inside(ns: &mut Namespace<'_>) {
     ns.effect(
         "exec(container: Container, argv: Array, options: Map = #{}) -> Map",
         "Runs a command in a running container, never with a terminal; argv, not a shell string. Options: env \
@@ -701,7 +701,7 @@ pub fn output(out: &Output) -> Dynamic {
     .into()
 }
 
-fn images(ns: &mut Namespace<'_, '_>) {
+fn images(ns: &mut Namespace<'_>) {
     ns.function("image(reference: string) -> any", "The image if the engine has it, else `()`.", |call| {
         Ok(call.world().containers.image(&call.string("reference")?)?.map_or(Dynamic::UNIT, values::handle))
     });
@@ -724,7 +724,7 @@ fn images(ns: &mut Namespace<'_, '_>) {
     );
 }
 
-fn networks(ns: &mut Namespace<'_, '_>) {
+fn networks(ns: &mut Namespace<'_>) {
     let describe = |n: &Network| values::from_serde(n);
     ns.function(
         "networks(project: string = \"\") -> Array",

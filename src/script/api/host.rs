@@ -10,7 +10,7 @@ use crate::world::host::{Command, Entry};
 use crate::world::{Error, Secret};
 
 /// Declares the functions.
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     registrar.namespace("host", "Files (private by default), space, commands and clock of this machine.", |ns| {
         look(ns);
         files(ns);
@@ -18,7 +18,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
     });
 }
 
-fn look(ns: &mut Namespace<'_, '_>) {
+fn look(ns: &mut Namespace<'_>) {
     ns.function("exists(path: string) -> bool", "Whether a file or directory exists.", |call| {
         Ok(call.world().host.entry(&call.path("path")?)?.is_some().into())
     });
@@ -71,7 +71,7 @@ fn entry(e: &Entry) -> Dynamic {
     .into()
 }
 
-fn files(ns: &mut Namespace<'_, '_>) {
+fn files(ns: &mut Namespace<'_>) {
     ns.effect(
         "create_private_dir(path: string)",
         "Creates a directory and missing parents as 0700; an existing one must be private and ours.\n\n\
@@ -167,7 +167,7 @@ fn clear_text(value: Dynamic) -> String {
     }
 }
 
-fn machine(ns: &mut Namespace<'_, '_>) {
+fn machine(ns: &mut Namespace<'_>) {
     ns.function(
         "program(name: string) -> any",
         "The program that `host::run` would start by this name, as an absolute path: a name with a slash is a path \

@@ -21,9 +21,10 @@ mod writes;
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
-use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, Module, NativeCallContext, RhaiFunc};
+use rhai::packages::{Package, StandardPackage};
+use rhai::{Dynamic, Engine, EvalAltResult, FuncRegistration, Module, NativeCallContext, RhaiFunc, Shared};
 
 use self::call::Call;
 use self::signature::Signature;
@@ -72,31 +73,59 @@ pub struct Reference {
     pub properties: Vec<Property>,
 }
 
-/// Registers everything with an engine. Without a session the functions are known, but can't be called.
-pub fn register(engine: &mut Engine, session: Option<Arc<Session>>) -> Reference {
-    register_with(engine, session, |_| {})
+/// Functions and handle types, ready to be given to engines: nothing of it belongs to one of them, or to a session.
+#[derive(Clone, Default)]
+pub struct Vocabulary {
+    global: Vec<Shared<Module>>,
+    namespaces: Vec<(&'static str, Shared<Module>)>,
+    pub reference: Arc<Reference>,
 }
 
-/// As [`register`], and what `extend` adds.
-pub fn register_with(
-    engine: &mut Engine,
-    session: Option<Arc<Session>>,
-    extend: impl FnOnce(&mut Registrar<'_>),
-) -> Reference {
-    let mut registrar = Registrar::new(engine, session);
-    script::register(&mut registrar);
-    docker::register(&mut registrar);
-    volume::register(&mut registrar);
-    pg_dump::register(&mut registrar);
-    pg_basebackup::register(&mut registrar);
-    pg_upgrade::register(&mut registrar);
-    psql::register(&mut registrar);
-    ansible::register(&mut registrar);
-    host::register(&mut registrar);
-    run::register(&mut registrar);
-    ui::register(&mut registrar);
-    extend(&mut registrar);
-    registrar.finish()
+/// Everything that any script may use; made once, which takes longer than a short script.
+pub fn vocabulary() -> &'static Vocabulary {
+    static ALL: OnceLock<Vocabulary> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut registrar = Registrar::default();
+        registrar.global.push(StandardPackage::new().as_shared_module());
+        script::register(&mut registrar);
+        docker::register(&mut registrar);
+        volume::register(&mut registrar);
+        pg_dump::register(&mut registrar);
+        pg_basebackup::register(&mut registrar);
+        pg_upgrade::register(&mut registrar);
+        psql::register(&mut registrar);
+        ansible::register(&mut registrar);
+        host::register(&mut registrar);
+        run::register(&mut registrar);
+        ui::register(&mut registrar);
+        registrar.finish()
+    })
+}
+
+impl Vocabulary {
+    /// With what `extend` adds.
+    pub fn extended(&self, extend: impl FnOnce(&mut Registrar)) -> Self {
+        let mut registrar = Registrar {
+            global: self.global.clone(),
+            namespaces: self.namespaces.clone(),
+            reference: Reference::clone(&self.reference),
+            ..Registrar::default()
+        };
+        extend(&mut registrar);
+        registrar.finish()
+    }
+
+    /// Makes it known to an engine. Without a session the functions are known, but can't be called.
+    pub fn teach(&self, engine: &mut Engine, session: Option<&Arc<Session>>) {
+        for module in &self.global {
+            engine.register_global_module(module.clone());
+        }
+        for (name, module) in &self.namespaces {
+            engine.register_static_module(*name, module.clone());
+        }
+        // Weak: a session's steps keep the state in which they were made, and with it this.
+        engine.set_default_tag(session.map_or(Dynamic::UNIT, |session| Dynamic::from(Arc::downgrade(session))));
+    }
 }
 
 impl Reference {
@@ -112,30 +141,27 @@ impl Reference {
     }
 }
 
-/// Registers functions and handle types with an engine and writes the reference while doing so.
-pub struct Registrar<'e> {
-    engine: &'e mut Engine,
-    session: Option<Arc<Session>>,
+/// Takes functions and handle types, and writes the reference while doing so.
+#[derive(Default)]
+pub struct Registrar {
+    global: Vec<Shared<Module>>,
+    namespaces: Vec<(&'static str, Shared<Module>)>,
     pub reference: Reference,
     handles: BTreeMap<&'static str, TypeId>,
-    /// Functions whose first parameter is a handle, callable as its methods.
-    methods: Module,
+    /// Handle types, their properties, and functions whose first parameter is a handle, callable as its methods.
+    types: Module,
 }
 
 /// A namespace under construction.
-pub struct Namespace<'r, 'e> {
-    registrar: &'r mut Registrar<'e>,
+pub struct Namespace<'r> {
+    registrar: &'r mut Registrar,
     name: &'static str,
     module: Module,
 }
 
-impl<'e> Registrar<'e> {
-    pub fn new(engine: &'e mut Engine, session: Option<Arc<Session>>) -> Self {
-        Self { engine, session, reference: Reference::default(), handles: BTreeMap::new(), methods: Module::new() }
-    }
-
+impl Registrar {
     /// Adds a namespace (`docker::…`); `fill` declares its functions. `""` is the global one.
-    pub fn namespace(&mut self, name: &'static str, doc: &'static str, fill: impl FnOnce(&mut Namespace<'_, 'e>)) {
+    pub fn namespace(&mut self, name: &'static str, doc: &'static str, fill: impl FnOnce(&mut Namespace<'_>)) {
         // Whoever adds to one leaves its description.
         if self.reference.namespaces.iter().all(|(known, _)| *known != name) {
             self.reference.namespaces.push((name, doc));
@@ -144,9 +170,9 @@ impl<'e> Registrar<'e> {
         fill(&mut namespace);
         let module = namespace.module;
         if name.is_empty() {
-            self.engine.register_global_module(module.into());
+            self.global.push(module.into());
         } else {
-            self.engine.register_static_module(name, module.into());
+            self.namespaces.push((name, module.into()));
         }
     }
 
@@ -158,14 +184,25 @@ impl<'e> Registrar<'e> {
 
     /// As [`Registrar::handle`], of a type that scripts hold as it is.
     pub fn value<T: Clone + Send + Sync + 'static>(&mut self, name: &'static str) {
-        self.engine.register_type_with_name::<T>(name);
+        self.types.set_custom_type::<T>(name);
         self.handles.insert(name, TypeId::of::<T>());
     }
 
-    /// Makes the methods known and gives the reference.
-    pub fn finish(self) -> Reference {
-        self.engine.register_global_module(self.methods.into());
-        self.reference
+    /// Adds a function that the engine itself calls, such as `to_string` of a handle type.
+    pub fn text<T: Clone + Send + Sync + 'static>(
+        &mut self,
+        name: &'static str,
+        of: impl Fn(&T) -> String + Send + Sync + 'static,
+    ) {
+        let of = move |value: &mut T| of(value);
+        FuncRegistration::new(name).in_global_namespace().set_into_module(&mut self.types, of);
+    }
+
+    /// Ends it.
+    pub fn finish(self) -> Vocabulary {
+        let Self { mut global, namespaces, reference, types, .. } = self;
+        global.push(types.into());
+        Vocabulary { global, namespaces, reference: reference.into() }
     }
 
     /// Adds a readable property of a handle type.
@@ -189,12 +226,13 @@ impl<'e> Registrar<'e> {
         doc: &'static str,
         get: impl Fn(&T) -> Dynamic + Send + Sync + 'static,
     ) {
-        self.engine.register_get(name, move |value: &mut T| get(value));
+        let get = move |value: &mut T| get(value);
+        FuncRegistration::new_getter(name).in_global_namespace().set_into_module(&mut self.types, get);
         self.reference.properties.push(Property { type_name, name, value_type, doc });
     }
 }
 
-impl Namespace<'_, '_> {
+impl Namespace<'_> {
     /// Declares a function: `"stop(container: Container, options: Map = #{})"`.
     ///
     /// Parameters with a default may be left out. Where the first parameter is a handle the function is also
@@ -238,7 +276,6 @@ impl Namespace<'_, '_> {
     where
         F: Fn(&mut Call<'_>) -> ScriptResult + Send + Sync + Clone + 'static,
     {
-        let session = self.registrar.session.clone();
         let path = match self.name {
             "" => signature.name.clone(),
             namespace => format!("{namespace}::{}", signature.name),
@@ -246,6 +283,7 @@ impl Namespace<'_, '_> {
         let declared = signature.clone();
         let call = move |context: Option<NativeCallContext<'_>>, arguments: &mut [&mut Dynamic]| -> ScriptResult {
             let Some(context) = context else { return Err(format!("{path} needs a call context").into()) };
+            let session = context.tag().and_then(|tag| tag.clone().try_cast::<Weak<Session>>()?.upgrade());
             let Some(session) = &session else { return Err(format!("{path} can't be called here").into()) };
             let values = owned(arguments);
             let position = context.call_position();
@@ -266,7 +304,7 @@ impl Namespace<'_, '_> {
         {
             types[0] = *handle;
             FuncRegistration::new(signature.name.as_str()).in_global_namespace().set_into_module_raw(
-                &mut self.registrar.methods,
+                &mut self.registrar.types,
                 &types,
                 native.clone(),
             );
@@ -321,8 +359,8 @@ mod tests {
 
     use super::*;
 
-    fn reference() -> Reference {
-        register(&mut Engine::new(), None)
+    fn reference() -> &'static Reference {
+        &vocabulary().reference
     }
 
     #[test]

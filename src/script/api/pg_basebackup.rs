@@ -15,7 +15,7 @@ use crate::world::postgres::Server;
 use crate::world::{Error, Result};
 
 /// Declares the handle type and functions.
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     registrar.handle::<ClusterCopy>("ClusterCopy");
     let c = "ClusterCopy";
     registrar.property::<ClusterCopy>(c, "volume", "string", "The volume it is in.", |c| c.volume.clone().into());
@@ -37,7 +37,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
     );
 }
 
-fn functions(ns: &mut Namespace<'_, '_>) {
+fn functions(ns: &mut Namespace<'_>) {
     ns.function(
         "check(server: Server)",
         "Proves that the server lets itself be copied and followed: opens a session for replication from its own \

@@ -16,7 +16,7 @@ const OPTIONS: &[&str] = &["format", "client", "jobs", "compress", "databases", 
 const TRANSFER: &[&str] = &["format", "client", "jobs", "compress", "databases"];
 
 /// Declares the handle type and functions.
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     registrar.handle::<Dump>("Dump");
     let d = "Dump";
     registrar.property::<Dump>(d, "path", "string", "File or directory.", |d| d.path.display().to_string().into());
@@ -38,7 +38,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
     });
 }
 
-fn dumps(ns: &mut Namespace<'_, '_>) {
+fn dumps(ns: &mut Namespace<'_>) {
     ns.effect(
         "cluster(server: Server, path: string, options: Map = #{}) -> Dump",
         "Dumps the whole cluster into a new private path, without a terminal. Options: format (`directory`: globals \
@@ -152,7 +152,7 @@ fn jobs(o: &Options) -> Result<u32> {
     Ok(o.int("jobs")?.map_or(2, |j| j.clamp(1, 64) as u32))
 }
 
-fn restores(ns: &mut Namespace<'_, '_>) {
+fn restores(ns: &mut Namespace<'_>) {
     ns.effect(
         "restore(dump: Dump, server: Server, options: Map = #{}) -> Map",
         "Restores a dump into a cluster in which nobody else is connected. Databases that the dump holds replace those \
@@ -188,7 +188,7 @@ fn restores(ns: &mut Namespace<'_, '_>) {
 }
 
 /// What a throw-away server says to the schema of another.
-fn untaken(ns: &mut Namespace<'_, '_>) {
+fn untaken(ns: &mut Namespace<'_>) {
     ns.effect(
         "untaken(source: Server, target: Server, client: string) -> Array",
         "Restores the roles and the schemas of all databases of a server, without a row, into a throw-away server of \

@@ -15,7 +15,7 @@ use crate::world::postgres::Server;
 use crate::world::{Error, Result};
 
 /// Declares the functions.
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     registrar.namespace(
         "pg_upgrade",
         "A copy of a cluster, taken to a new major version by the old and the new image.",
@@ -23,7 +23,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
     );
 }
 
-fn functions(ns: &mut Namespace<'_, '_>) {
+fn functions(ns: &mut Namespace<'_>) {
     ns.effect(
         "programs(image: string, volume: Volume)",
         "Fills a volume with the programs of the old version's image, such that they run in a container of the new \

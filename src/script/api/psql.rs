@@ -15,7 +15,7 @@ use crate::world::postgres::{ANY_DATABASE, Binding, Row, Server, Statements, ima
 use crate::world::{Error, Result, Secret};
 
 /// Declares the handle type and functions.
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     registrar.handle::<Server>("Server");
     let s = "Server";
     registrar.property::<Server>(s, "container", "string", "Id of its container.", |s| s.container.clone().into());
@@ -38,7 +38,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
     });
 }
 
-fn server(ns: &mut Namespace<'_, '_>) {
+fn server(ns: &mut Namespace<'_>) {
     ns.function(
         "server(container: Container, options: Map = #{}) -> Server",
         "The server in a container. Options: user (the container's POSTGRES_USER, else `postgres`), database \
@@ -81,7 +81,7 @@ fn server(ns: &mut Namespace<'_, '_>) {
 
 const QUERY: &[&str] = &["database", "values"];
 
-fn questions(ns: &mut Namespace<'_, '_>) {
+fn questions(ns: &mut Namespace<'_>) {
     ns.function(
         "query(server: Server, sql: string, options: Map = #{}) -> Array",
         "The rows of one SELECT as maps. Options: database, values (a map; use `:'name'` for a literal and `:\"name\"` \
@@ -174,7 +174,7 @@ fn execute_all(call: &mut Call<'_>) -> ScriptResult {
     Ok(Dynamic::UNIT)
 }
 
-fn statements(ns: &mut Namespace<'_, '_>) {
+fn statements(ns: &mut Namespace<'_>) {
     ns.effect(
         "execute(server: Server, sql: string, options: Map = #{}) -> Array",
         "Runs statements one after another and stops at the first error; options as in `psql::query`. Gives the \
@@ -280,7 +280,7 @@ impl Write for Lines<'_, '_> {
     }
 }
 
-fn passwords(ns: &mut Namespace<'_, '_>) {
+fn passwords(ns: &mut Namespace<'_>) {
     ns.effect(
         "set_password(server: Server, role: string, password: Secret)",
         "Sets a role's password by a SCRAM-SHA-256 verifier computed here: the clear text never enters SQL, so no \

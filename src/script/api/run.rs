@@ -9,7 +9,7 @@ use crate::script::record::Verdict;
 use crate::script::verdict;
 use crate::world::postgres::{ANY_DATABASE, Server};
 
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     registrar.namespace("run", "The durable run this script is part of.", |ns| {
         ns.function("id() -> string", "The run's name, as `pgscript resume` takes it: `upgrade-7`.", |call| {
             Ok(call.session.record.place()?.0.into())

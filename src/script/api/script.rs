@@ -8,7 +8,7 @@ use crate::script::{parameters, steps};
 use crate::world::Error;
 
 /// Declares the functions that need no namespace, and the types every script meets.
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     registrar.value::<Error>("Error");
     registrar.value::<crate::world::Secret>("Secret");
     properties(registrar);
@@ -76,7 +76,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
     });
 }
 
-fn raising(namespace: &mut super::Namespace<'_, '_>) {
+fn raising(namespace: &mut super::Namespace<'_>) {
     namespace.function(
         "fail(code: string, message: string, hint: string = \"\")",
         "Raises an error that a script can catch: what was tried did not work. The run ends with exit code 1.",
@@ -96,17 +96,15 @@ fn raised(call: &super::call::Call<'_>, make: fn(String, String) -> Error) -> cr
 }
 
 /// How errors and secrets look in a text: the message, and dots.
-fn texts(registrar: &mut Registrar<'_>) {
+fn texts(registrar: &mut Registrar) {
     use crate::world::Secret;
-    registrar
-        .engine
-        .register_fn("to_string", |error: &mut Error| error.message.clone())
-        .register_fn("to_debug", |error: &mut Error| format!("Error({}: {})", error.code, error.message))
-        .register_fn("to_string", |secret: &mut Secret| secret.to_string())
-        .register_fn("to_debug", |secret: &mut Secret| secret.to_string());
+    registrar.text("to_string", |error: &Error| error.message.clone());
+    registrar.text("to_debug", |error: &Error| format!("Error({}: {})", error.code, error.message));
+    registrar.text("to_string", Secret::to_string);
+    registrar.text("to_debug", Secret::to_string);
 }
 
-fn properties(registrar: &mut Registrar<'_>) {
+fn properties(registrar: &mut Registrar) {
     registrar.value_property::<Error>(
         "Error",
         "code",

@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::script::record::Entry;
 use crate::world::{Error, Result};
 
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     registrar.namespace("ui", "Speaks to the operator.", |namespace| {
         namespace.function("say(text: string)", "Tells the operator something.", |call| {
             let text = call.value("text").to_string();

@@ -15,7 +15,7 @@ use crate::world::volume::{Access, Backup, BackupOptions, NewVolume};
 use crate::world::{Error, Result};
 
 /// Declares the handle types and functions.
-pub fn register(registrar: &mut Registrar<'_>) {
+pub fn register(registrar: &mut Registrar) {
     handles(registrar);
     registrar.namespace(
         "volume",
@@ -31,7 +31,7 @@ pub fn register(registrar: &mut Registrar<'_>) {
     );
 }
 
-fn handles(r: &mut Registrar<'_>) {
+fn handles(r: &mut Registrar) {
     r.handle::<Volume>("Volume");
     let v = "Volume";
     r.property::<Volume>(v, "name", "string", "Name.", |v| v.name.clone().into());
@@ -59,7 +59,7 @@ fn handles(r: &mut Registrar<'_>) {
     });
 }
 
-fn look(ns: &mut Namespace<'_, '_>) {
+fn look(ns: &mut Namespace<'_>) {
     ns.function(
         "list(project: string = \"\") -> Array",
         "Volumes with the Compose label of a project, or all.",
@@ -126,7 +126,7 @@ fn existing(call: &Call<'_>, name: &str) -> Result<Volume> {
     call.world().containers.volume(name)?.ok_or_else(missing)
 }
 
-fn change(ns: &mut Namespace<'_, '_>) {
+fn change(ns: &mut Namespace<'_>) {
     ns.effect(
         "create(name: string, options: Map = #{}) -> Volume",
         "Creates a volume; options: driver (local), labels, options (of the driver), or `like: volume` for those \
@@ -176,7 +176,7 @@ fn change(ns: &mut Namespace<'_, '_>) {
     );
 }
 
-fn rename_and_clone(ns: &mut Namespace<'_, '_>) {
+fn rename_and_clone(ns: &mut Namespace<'_>) {
     ns.effect(
         "move(volume: Volume, name: string, options: Map = #{}) -> Volume",
         "Keeps the volume's content under another name, without copying it: makes volume `name`, renames the content \
@@ -236,7 +236,7 @@ fn mount_point_of(sibling: &Volume, name: &str) -> String {
     sibling.mount_point.replace(&format!("/{}/", sibling.name), &format!("/{name}/"))
 }
 
-fn keep(ns: &mut Namespace<'_, '_>) {
+fn keep(ns: &mut Namespace<'_>) {
     ns.effect(
         "keep(volume: Volume, options: Map = #{}) -> Container",
         "Makes the container `<volume>-keeper`, which mounts the volume and is never started: `docker volume prune` \
@@ -265,7 +265,7 @@ fn keep(ns: &mut Namespace<'_, '_>) {
 const ACCESS: &[&str] = &["access", "level", "image"];
 const BACKUP: &[&str] = &["access", "level", "image", "replace"];
 
-fn backups(ns: &mut Namespace<'_, '_>) {
+fn backups(ns: &mut Namespace<'_>) {
     ns.effect(
         "backup(volume: Volume, path: string, options: Map = #{}) -> Backup",
         "Writes the volume's content to a new private file: a tar compressed with zstd on all cores, with a checksum \

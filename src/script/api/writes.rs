@@ -11,7 +11,7 @@ use crate::world::postgres::Server;
 use crate::world::writes::{self, WriteCounts};
 
 /// Declares the functions, in the namespace `psql`.
-pub fn functions(ns: &mut Namespace<'_, '_>) {
+pub fn functions(ns: &mut Namespace<'_>) {
     ns.effect(
         "save_write_counts(server: Server, path: string, options: Map = #{}) -> Map",
         "Keeps in a private JSON file what the server has counted of writes to each table, catalog and sequence, for \

@@ -1,5 +1,6 @@
 //! The objects that a database or cluster consists of, as facts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -16,8 +17,11 @@ pub type Name = Vec<String>;
 /// What an object is like, each by the name of the fact; what is nothing in particular is left out.
 pub type Facts = Map<String, Value>;
 
-/// Objects by their kind. A database may have very many, so those of each kind are kept compressed, and one kind at a
-/// time is unpacked.
+/// Bytes of JSON from which on compressing takes less than it gives.
+const WORTH_PACKING: usize = 4096;
+
+/// Objects by their kind. A database may have very many, so those of each kind are kept compressed where they are not
+/// few, and one kind at a time is unpacked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Objects(BTreeMap<String, Packed>);
@@ -34,7 +38,10 @@ impl Objects {
         }
         let pairs: Vec<_> = objects.iter().collect();
         let text = serde_json::to_vec(&pairs).map_err(|e| unreadable(kind, &e))?;
-        let packed = zstd::encode_all(&*text, 3).map_err(|e| unreadable(kind, &e))?;
+        let packed = match text.len() < WORTH_PACKING {
+            true => text,
+            false => zstd::encode_all(&*text, 3).map_err(|e| unreadable(kind, &e))?,
+        };
         self.0.insert(kind.to_owned(), Packed(packed));
         Ok(())
     }
@@ -42,9 +49,17 @@ impl Objects {
     /// All objects of a kind.
     pub fn of(&self, kind: &str) -> Result<BTreeMap<Name, Facts>> {
         let Some(Packed(packed)) = self.0.get(kind) else { return Ok(BTreeMap::new()) };
-        let decoder = zstd::Decoder::new(&**packed).map_err(|e| unreadable(kind, &e))?;
-        let pairs: Vec<(Name, Facts)> = serde_json::from_reader(decoder).map_err(|e| unreadable(kind, &e))?;
+        let text = match packed.starts_with(b"[") {
+            true => Cow::Borrowed(packed),
+            false => Cow::Owned(zstd::decode_all(&**packed).map_err(|e| unreadable(kind, &e))?),
+        };
+        let pairs: Vec<(Name, Facts)> = serde_json::from_slice(&text).map_err(|e| unreadable(kind, &e))?;
         Ok(pairs.into_iter().collect())
+    }
+
+    /// Whether the objects of a kind are known to be the very same, without a look at each.
+    pub fn are_same(&self, other: &Self, kind: &str) -> bool {
+        self.0.get(kind) == other.0.get(kind)
     }
 
     pub fn kinds(&self) -> impl Iterator<Item = &String> {
@@ -56,6 +71,7 @@ fn unreadable(kind: &str, why: &dyn fmt::Display) -> Error {
     Error::failed("psql.failed", format!("what a cluster holds (kind {kind}) cannot be kept or read: {why}"))
 }
 
+/// A JSON array, as it is or compressed by zstd.
 #[derive(Clone, PartialEq, Eq)]
 struct Packed(Vec<u8>);
 
@@ -89,10 +105,14 @@ mod tests {
         let mut objects = Objects::default();
         objects.put("table", &tables).unwrap();
         objects.put("view", &BTreeMap::new()).unwrap();
+        let many: BTreeMap<_, _> = (0..500).map(|number| (vec![number.to_string()], Facts::new())).collect();
+        objects.put("sequence", &many).unwrap();
         let back: Objects = serde_json::from_str(&serde_json::to_string(&objects).unwrap()).unwrap();
         assert_eq!(back, objects);
         assert_eq!(back.of("table").unwrap(), tables);
+        assert_eq!(back.of("sequence").unwrap(), many);
         assert!(back.of("view").unwrap().is_empty());
-        assert_eq!(back.kinds().collect::<Vec<_>>(), ["table"]);
+        assert_eq!(back.kinds().collect::<Vec<_>>(), ["sequence", "table"]);
+        assert!(back.are_same(&objects, "table") && !back.are_same(&Objects::default(), "table"));
     }
 }

@@ -44,7 +44,8 @@ impl Round<'_> {
         let mut gone = Gone::default();
         let level = self.found.level;
         let is_told = |kind: &&str| *kind != OF_CONTENT || level == Level::Content;
-        for kind in first.into_iter().chain(kinds).filter(is_told) {
+        let may_differ = |kind: &&str| !old.are_same(now, kind);
+        for kind in first.into_iter().chain(kinds).filter(is_told).filter(may_differ) {
             let now = self.plainly(now.of(kind)?);
             let old = match OF_FILES.contains(&kind) && database.is_empty() {
                 true => self.settings(kind, old)?,
