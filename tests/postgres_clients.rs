@@ -481,6 +481,7 @@ fn directory_13_to_17() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn directory_15_to_17_with_the_servers_own_client() {
     round_trip(15, Format::Directory, "dump", None);
 }
@@ -491,6 +492,7 @@ fn plain_13_to_17() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn plain_15_to_17_compressed() {
     round_trip(15, Format::Plain, "dump.sql.zst", None);
 }

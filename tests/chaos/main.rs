@@ -2,7 +2,8 @@
 //! people. Then somebody goes on or back as the program advises, and in the end everything is looked at from outside.
 //!
 //! `make chaos HISTORIES=N SEED=S` plays N histories from seed S on, two at a time; a seed repeats its choices. Without
-//! these variables it is a dozen of fixed ones. What was said is in `target/chaos/SEED`.
+//! these variables it is a few fixed ones, for what others do at every instant is tried in the simulated world. What was
+//! said is in `target/chaos/SEED`.
 
 mod breaking;
 mod dice;
@@ -29,8 +30,11 @@ use history::{Outcome, Story};
 use plan::Plan;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Those of `make test`. Each has found a fault, or breaks what nothing else of them breaks.
-const FIXED: [u64; 12] = [0, 3, 4, 7, 8, 13, 17, 20, 22, 29, 33, 44];
+/// Each has found a fault, or breaks what nothing else of them breaks. The first ones break what is real alone: the
+/// power is cut, the disk is full, the daemon and the database are killed.
+const FIXED: [u64; 12] = [0, 4, 29, 33, 3, 7, 8, 13, 17, 20, 22, 44];
+/// So many of these are tried.
+const TRIED: usize = if cfg!(feature = "full-matrix") { FIXED.len() } else { 4 };
 const SIDE_BY_SIDE: usize = 2;
 
 #[test]
@@ -91,7 +95,7 @@ fn histories_of_a_broken_world_end_with_all_data_and_nothing_left() {
 fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match number("PGSCRIPT_TEST_HISTORIES") {
-        None => FIXED.to_vec(),
+        None => FIXED[..TRIED].to_vec(),
         Some(histories) => {
             let first = number("PGSCRIPT_TEST_SEED").unwrap_or(1);
             (first..first + histories).collect()

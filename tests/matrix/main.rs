@@ -35,7 +35,7 @@ enum Then {
 /// Without the feature every so many instants of an upgrade are tried, all of them with it.
 const EVERY: usize = if cfg!(feature = "full-matrix") { 1 } else { 64 };
 /// The same of a rehearsal, which nobody's data depends on.
-const EVERY_REHEARSED: usize = if cfg!(feature = "full-matrix") { 1 } else { 192 };
+const EVERY_REHEARSED: usize = if cfg!(feature = "full-matrix") { 1 } else { 512 };
 /// Stacks that work side by side.
 const SIDE_BY_SIDE: usize = 2;
 

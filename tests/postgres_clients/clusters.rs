@@ -210,11 +210,13 @@ fn a_copy_of_13_becomes_17_by_links() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_copy_of_15_becomes_17_by_a_copy() {
     upgraded(15, 17, Transfer::Copy);
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_copy_of_13_becomes_18_by_moved_files() {
     upgraded(13, 18, Transfer::Swap);
 }

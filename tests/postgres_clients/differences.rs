@@ -161,6 +161,7 @@ fn comparison_blind_from_13_to_17() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn comparison_blind_from_15_to_17() {
     comparison_blind(15, 17);
 }

@@ -86,6 +86,7 @@ fn from_13_to_15_by_a_dump_the_run_has_the_effects_of_its_plan_in_their_order() 
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn from_13_to_15_by_a_copy_the_run_has_the_effects_of_its_plan_in_their_order() {
     is_what_the_run_does("strategy=pg_upgrade");
 }
@@ -132,6 +133,7 @@ fn a_plan_asks_and_changes_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_kept_plan_is_run_only_while_the_world_is_as_it_was() {
     let stack = Stack::up(13);
     let file = stack.dir.join("plan.json").display().to_string();

@@ -77,6 +77,7 @@ fn fails(stack: &Stack, before: &Before, strategy: &str, said: &[&str]) -> Run {
 
 /// What only the rows tell: found days before, where today it would be found in the outage.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn generated_recomputed_search_path_and_data_breaks_rule() {
     let stack = Stack::with(15, &["--seed", "none"]);
     stack.deploy_by_command();
@@ -137,6 +138,7 @@ fn huge_value() {
 
 /// Rows whose page was lost are missed by nobody else: for PostgreSQL a page of zeros is an empty one.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn damaged_page() {
     let stack = Stack::with(15, &["--seed", "none"]);
     stack.deploy_by_command();

@@ -190,7 +190,7 @@ mod tests {
         let reference = &api::vocabulary().reference;
         let takes_map = |f: &&Function| f.signature.parameters.iter().any(|p| p.type_name == "Map");
         let found: Vec<_> = (reference.functions.iter().filter(takes_map))
-            .map(|function| (function.path(), keys(&reference, function).join(" ")))
+            .map(|function| (function.path(), keys(reference, function).join(" ")))
             .collect();
         let expected: Vec<_> = KEYS.iter().map(|(path, keys)| ((*path).to_owned(), (*keys).to_owned())).collect();
         assert_eq!(found, expected);

@@ -27,7 +27,7 @@ fn own() -> Vec<(String, String)> {
 }
 
 fn in_style(topic: &str, style: Style) -> Result<String> {
-    help(Some(topic).filter(|topic| !topic.is_empty()), &reference(), &COMMANDS, &own(), style)
+    help(Some(topic).filter(|topic| !topic.is_empty()), reference(), &COMMANDS, &own(), style)
 }
 
 fn on(topic: &str) -> String {
@@ -296,11 +296,11 @@ fn topics_have_everything_and_each_of_them_a_page() {
 fn everything_can_be_asked_for_by_the_name_that_lists_show() {
     let (reference, modules, builtins) = (reference(), modules::all(), builtins::all());
     let own = own();
-    let subjects = subject::all(&reference, &COMMANDS, &own, &modules, &builtins);
+    let subjects = subject::all(reference, &COMMANDS, &own, &modules, &builtins);
     let help = |style: Style| Help {
-        reference: &reference,
+        reference,
         commands: &COMMANDS,
-        subjects: subject::all(&reference, &COMMANDS, &own, &modules, &builtins),
+        subjects: subject::all(reference, &COMMANDS, &own, &modules, &builtins),
         style,
     };
     for style in [Style::plain(true), Style { width: 40, ..Style::plain(false) }] {

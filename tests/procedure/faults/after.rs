@@ -224,6 +224,7 @@ fn wrong_deploy_image() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn the_new_server_is_killed_during_the_restore() {
     let mut site = Site::up();
     site.stack.sql("primero_production", SLOW_TO_RESTORE);

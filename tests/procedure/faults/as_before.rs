@@ -76,6 +76,7 @@ fn start_stranger(stack: &Stack) -> String {
 
 /// The deploy is `up -d` without `--force-recreate`: what it leaves alone keeps the `no` of the fence.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn restart_policy_lost_static_address_and_sidecar_network() {
     let stack = Stack::with(13, &["--seed", "none"]);
     let stranger = start_stranger(&stack);

@@ -25,6 +25,7 @@ fn put_back_after(moments: &[&str]) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn in_the_step_dump_the_cluster() {
     put_back_after(&["6 dump the cluster", "$ pg_dumpall"]);
 }

@@ -63,6 +63,7 @@ fn silent_in_dump_keyword_name_and_stale_matview() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn silent_in_dump_keyword_name_and_stale_matview_by_a_copy() {
     silent_keyword_stale("strategy=pg_upgrade");
 }

@@ -41,6 +41,7 @@ fn the_engine_is_killed_during_the_dump() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn the_engine_is_killed_during_the_restore() {
     let engine = Engine::start(&[]);
     let site = engine.site();
@@ -82,6 +83,7 @@ fn a_container_that_the_engine_was_killed_at_starting_is_made_again() {
 
 /// It comes back on the full disk, too, and goes on once there is room.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn disk_full_under_the_volume() {
     let engine = Engine::start(&["--disk=1500"]);
     let site = engine.site();
@@ -103,6 +105,7 @@ fn disk_full_under_the_volume() {
 /// The power goes while the new cluster is filled or upgraded, soon after its first start: what was not synced is lost,
 /// a rule for the application among it, perhaps. The run goes on all the same.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn half_made_cluster() {
     let engine = Engine::start(&["--disk=1500"]);
     let site = engine.site();

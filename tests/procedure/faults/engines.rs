@@ -66,6 +66,7 @@ fn users_are_remapped_as_docker_does_by_default() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn users_are_remapped_as_in_the_field() {
     let (engine, site) = remapped("field");
     drop(site);
@@ -73,6 +74,7 @@ fn users_are_remapped_as_in_the_field() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn the_engine_restarts_while_the_application_is_fenced() {
     let engine = Engine::start(&[]);
     let site = engine.site();

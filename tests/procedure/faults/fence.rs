@@ -44,6 +44,7 @@ fn wait_until(condition: impl Fn() -> bool) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn published_port_reaches_nobody_while_the_server_is_held_for_a_dump() {
     acknowledged_writes_are_kept("dump", CONTENT_BEFORE);
 }
@@ -121,6 +122,7 @@ fn written_meanwhile(stack: &Stack, script: &std::path::Path, sql: &str) -> Run 
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn write_during_dump_puts_everything_back_and_is_named() {
     let stack = Stack::up(13);
     stack.sql("primero_production", "CREATE TABLE cronlog (id bigserial PRIMARY KEY, at timestamptz DEFAULT now())");

@@ -45,6 +45,7 @@ impl Remote {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn remote_no_way_back_is_none_any_more() {
     let Some(remote) = Remote::up() else { return };
     let stack = &remote.site.stack;

@@ -21,6 +21,7 @@ fn no_slot(site: &Site) {
 /// Killed in the middle, a copy is of no more use; the run goes on all the same, and back. Other instants:
 /// `tests/simulated`.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn killed_while_the_copy_is_upgraded() {
     let site = Site::up();
     upgrade_by_copy(&site, "$ pg_upgrade --link").kill();
@@ -71,6 +72,7 @@ fn a_server_that_nobody_may_follow_is_refused_as_a_strategy_or_dumped() {
 
 /// Nobody reads the rows of a copy: a page that can't be read is what it was, and no reason to stay down.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn damaged_page() {
     let stack = Stack::up(13);
     stack.sql(

@@ -28,6 +28,7 @@ fn foreign_deploy(site: &Site) {
 
 /// A server that restarts again and again, and one that does not stop when it is asked to.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn crash_loop_blocks_rollback() {
     let restarts = "[postgres, -c, no_such_setting=1]";
     for command in variations(&["[sh, -c, \"trap '' INT TERM; while :; do sleep 1; done\"]", restarts]) {
