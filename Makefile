@@ -28,7 +28,7 @@ test-full:
 # The world is broken at random instants of an upgrade: `make chaos HISTORIES=100 SEED=1`. A seed repeats its choices;
 # what was said is in target/chaos/SEED. Writes `chaos_histories` and `chaos_faults` to target/figures.json.
 chaos:
-	cargo test --locked --test chaos --no-run
+	cargo test --locked --test all --no-run
 	$(ENGINE) 13 15 17 -- tests/chaos/run.sh "$(HISTORIES)" "$(SEED)"
 
 lint: $(TOOLS)/bin/cargo-deny

@@ -7,15 +7,10 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use gate::Gate;
+use crate::gate::Gate;
+use crate::terminal::{Seat, Signal, Terminal};
 use rustix::termios::Termios;
 use serde_json::Value;
-use terminal::{Seat, Signal, Terminal};
-
-#[path = "gate/mod.rs"]
-mod gate;
-#[path = "terminal/mod.rs"]
-mod terminal;
 
 const IMAGE: &str = "pgscript-test/postgres:17";
 const LABEL: &str = "pgscript.test";

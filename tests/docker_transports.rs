@@ -9,21 +9,14 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use engine::Engine;
+use crate::engine::Engine;
+use crate::ssh::{ALIAS, Ssh, free_port, ready, run};
+use crate::terminal::Seat;
 use pgscript::event::{Event, Listener};
 use pgscript::world::container::{ExecSpec, Streams};
 use pgscript::world::live::{self, Context};
 use pgscript::world::{Cancel, Error, Owner, Redactor};
-use ssh::{ALIAS, Ssh, free_port, ready, run};
 use tempfile::TempDir;
-use terminal::Seat;
-
-#[path = "engine/mod.rs"]
-mod engine;
-#[path = "ssh/mod.rs"]
-mod ssh;
-#[path = "terminal/mod.rs"]
-mod terminal;
 
 const IMAGE: &str = "pgscript-test/postgres:17";
 const TARGET: &str = "PGSCRIPT_TRANSPORTS_TARGET";

@@ -1,10 +1,8 @@
 //! A drill finds what is wrong with a script, in the step where it is; and nothing is wrong with the shipped ones.
 
-#[path = "drill/cures.rs"]
 mod cures;
-#[path = "kills/mod.rs"]
-mod kills;
-#[path = "drill/site.rs"]
+#[cfg(feature = "planted-faults")]
+mod planted;
 mod site;
 
 use pgscript::practice::drill::Plan;

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-#[path = "language/ejected.rs"]
 mod ejected;
 
 /// A directory with scripts, and a site's directory beside it.

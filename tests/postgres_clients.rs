@@ -1,15 +1,10 @@
 //! Client programs of the live world against real servers. Without an engine or the images these tests fail: they are
 //! about PostgreSQL, and nothing stands in for it. See `tests/stack/README.md` for how both come about.
 
-#[path = "postgres_clients/clusters.rs"]
 mod clusters;
-#[path = "postgres_clients/content.rs"]
 mod content;
-#[path = "postgres_clients/differences.rs"]
 mod differences;
-#[path = "postgres_clients/replace.rs"]
 mod replace;
-#[path = "postgres_clients/sessions.rs"]
 mod sessions;
 
 use std::fs;

@@ -1,13 +1,10 @@
 //! The terminal that other tests sit at is one: what they rely on, held against programs of this machine.
 
-#[path = "terminal/mod.rs"]
-mod terminal;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::time::Duration;
 
-use terminal::{Seat, Signal, Terminal};
+use crate::terminal::{Seat, Signal, Terminal};
 
 fn seat(script: &str) -> Seat {
     let mut command = Command::new("sh");

@@ -25,7 +25,7 @@ read -ra kill_figures < <(count)
 # Empty where a filter leaves out the test that writes it.
 read -ra chaos_figures <"$chaos" || true
 echo "${kill_figures[@]}" "${chaos_figures[@]}"
-passed() { grep -cE "^test $1::.* \.\.\. ok\$" "$log" || true; }
+passed() { grep -cE "^test [a-z_]+::$1::.* \.\.\. ok\$" "$log" || true; }
 tests/figures.py seeded_differences_found="$(awk '{ found += $1 } END { print found + 0 }' "$differences")" \
     preflight_checks="$(awk '{ count = $1 } END { print count + 0 }' "$checks")" \
     faults_tested="$(passed faults)" recovery_stories_passed="$(passed recovery)" \

@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::plan::{Action, Break, Plan};
-use crate::process::Process;
-use crate::site::Site;
+use crate::chaos::plan::{Action, Break, Plan};
+use crate::chaos::process::Process;
+use crate::chaos::site::Site;
 use crate::stack::sh;
 
 /// What lasts until somebody mends it.

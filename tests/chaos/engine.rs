@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::second;
+use crate::engine as second;
 use crate::stack::sh;
 
 /// Enough for the images, three clusters, a backup and a dump.

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::breaking::{self, Broken};
-use crate::engine::Engine;
-use crate::outside;
-use crate::plan::{Action, Break, Plan};
-use crate::process::{self, Ended};
-use crate::site::{PATIENCE, Site};
+use crate::chaos::breaking::{self, Broken};
+use crate::chaos::engine::Engine;
+use crate::chaos::outside;
+use crate::chaos::plan::{Action, Break, Plan};
+use crate::chaos::process::{self, Ended};
+use crate::chaos::site::{PATIENCE, Site};
 
 /// More than this many commands nobody types to get out.
 const ATTEMPTS: usize = 8;

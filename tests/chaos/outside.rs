@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::site::{DATABASE, Site};
+use crate::chaos::site::{DATABASE, Site};
 
 const SERVICES: [&str; 4] = ["postgres", "application", "worker", "nginx"];
 

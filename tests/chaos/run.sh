@@ -12,7 +12,7 @@ trap 'rm -f "$count"' EXIT
 code=0
 # Started in the background, or by nohup, all of this would ignore the Ctrl-C that ends it.
 PGSCRIPT_TEST_CHAOS="$count" env --default-signal=INT \
-    cargo test --locked --test chaos -- --nocapture || code=$?
+    cargo test --locked --test all -- chaos:: --nocapture || code=$?
 read -ra figures <"$count"
 tests/figures.py "${figures[@]}"
 exit "$code"

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::engine::Engine;
-use crate::outside::Before;
-use crate::plan::{Action, Plan};
-use crate::process::{Ended, Process};
+use crate::chaos::engine::Engine;
+use crate::chaos::outside::Before;
+use crate::chaos::plan::{Action, Plan};
+use crate::chaos::process::{Ended, Process};
 use crate::stack::{Stack, sh};
 
 pub const DATABASE: &str = "primero_production";

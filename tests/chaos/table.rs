@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::{Outcome, Story};
-use crate::plan::Action;
+use crate::chaos::history::{Outcome, Story};
+use crate::chaos::plan::Action;
 
 const COLUMNS: [(Outcome, &str); 5] = [
     (Outcome::Finished, "finished"),

@@ -5,7 +5,7 @@ use pgscript::world::content::Level;
 use pgscript::world::postgres::Server;
 use pgscript::world::volume::{BackupOptions, NewVolume};
 
-use crate::site::{Site, code, postgres};
+use crate::contract::site::{Site, code, postgres};
 
 fn options() -> BackupOptions {
     BackupOptions { image: Some(postgres(15)), ..BackupOptions::default() }

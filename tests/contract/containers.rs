@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pgscript::world::container::{ContainerFilter, ContainerSpec, LABEL_PROJECT, LABEL_SERVICE};
 
-use crate::site::{APP, Site, argv, code, mount, postgres};
+use crate::contract::site::{APP, Site, argv, code, mount, postgres};
 
 pub fn the_life_of_a_container(site: &Site) {
     let engine = &site.world.containers;

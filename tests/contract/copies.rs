@@ -6,7 +6,7 @@ use pgscript::world::cluster::{CopyOptions, Stopped, Transfer, UpgradeOptions};
 use pgscript::world::content::{Beside, Level, compare};
 use pgscript::world::control::lsn;
 
-use crate::site::{DATA, Site, code, postgres};
+use crate::contract::site::{DATA, Site, code, postgres};
 
 fn options(site: &Site) -> CopyOptions {
     CopyOptions { name: site.named("follows"), max_rate: None, cpu_shares: None }

@@ -1,6 +1,6 @@
 //! Files of the machine that pgscript runs on.
 
-use crate::site::{Site, code};
+use crate::contract::site::{Site, code};
 
 pub fn files_are_private_and_never_written_over(site: &Site) {
     let (host, path) = (&site.world.host, site.dir.join("a/b"));

@@ -3,7 +3,7 @@
 use pgscript::world::container::{ContainerSpec, EndpointOptions, NetworkSpec};
 use serde_json::json;
 
-use crate::site::{Site, code};
+use crate::contract::site::{Site, code};
 
 pub fn networks_are_joined_and_left(site: &Site) {
     let engine = &site.world.containers;

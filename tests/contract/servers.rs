@@ -8,7 +8,7 @@ use pgscript::world::content::{Beside, Level, compare};
 use pgscript::world::postgres::{DumpOptions, Format, RestoreOptions, Server};
 use pgscript::world::writes::writes_between;
 
-use crate::site::{DATA, PASSWORD, Site, code, mount, postgres};
+use crate::contract::site::{DATA, PASSWORD, Site, code, mount, postgres};
 
 pub fn a_first_start_makes_a_cluster(site: &Site) {
     let volume = site.volume("data");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pgscript::world::container::ContainerSpec;
 
-use crate::site::{Site, argv, code, mount};
+use crate::contract::site::{Site, argv, code, mount};
 
 pub fn a_volume_in_use_stays(site: &Site) {
     let (engine, volume) = (&site.world.containers, site.volume("data"));

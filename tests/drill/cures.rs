@@ -7,8 +7,8 @@ use pgscript::practice::drill::Plan;
 use pgscript::world::sim::compose::Service;
 use pgscript::world::sim::{self, State};
 
-use crate::site::{Edit, drilled_in, edit, finds, not_kept_up, stuck};
-use crate::{DUMP, NEW_SERVER, STACK, UPGRADE, WAYBACK};
+use crate::drill::site::{Edit, drilled_in, edit, finds, not_kept_up, stuck};
+use crate::drill::{DUMP, NEW_SERVER, STACK, UPGRADE, WAYBACK};
 
 /// One thing that others do, at each instant of a step; of the histories one in so many.
 fn at(step: &'static str, only: &'static str, one_in: usize) -> Plan<'static> {

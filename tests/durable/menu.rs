@@ -1,7 +1,7 @@
 //! A run that fails in front of an operator: what is offered, and what each choice does.
 
-use super::terminal::{Seat, Terminal};
 use super::*;
+use crate::terminal::{Seat, Terminal};
 
 const SCRIPT: &str = r#"
 step("one", || host::write("one", "1"), #{ undo: || host::remove_file("one") });

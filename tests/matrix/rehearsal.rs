@@ -4,9 +4,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::before::Before;
+use crate::kills;
+use crate::matrix::site;
+use crate::procedure::faults::before::Before;
 use crate::stack::{Stack, run};
-use crate::{kills, site};
 
 pub struct Rehearsed {
     stack: Stack,

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::faults::before::Before;
 use crate::gate::Gate;
+use crate::procedure::faults::before::Before;
 use crate::stack::{Run, Stack, run};
 
 /// A plan as the last line of `--format json` gives it.

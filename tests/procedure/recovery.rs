@@ -4,9 +4,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::faults::after::Site;
-use crate::stack::terminal::{Seat, Shell};
+use crate::procedure::faults::after::Site;
 use crate::stack::{ANSIBLE, Stack, Watched};
+use crate::terminal::{Seat, Shell};
 
 /// Long enough for a restore on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);

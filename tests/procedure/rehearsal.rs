@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::faults::before::Before;
+use crate::procedure::faults::before::Before;
 use crate::stack::{Run, Stack, run};
 
 /// A rehearsal with these settings.

@@ -11,8 +11,8 @@ use pgscript::world::live::{self, Context};
 use pgscript::world::postgres::Server;
 use pgscript::world::{Cancel, Owner, Redactor, World};
 
-use crate::engine::{ENGINE, IMAGE, LABEL, Things, docker};
 use crate::gate::Gate;
+use crate::repl::engine::{ENGINE, IMAGE, LABEL, Things, docker};
 
 /// Creating them takes its time.
 const MANY: usize = if cfg!(feature = "full-matrix") { 200 } else { 24 };

@@ -87,7 +87,7 @@ fn what_only_looks_leaves_nothing_behind_and_what_acts_is_kept() {
 
 #[test]
 fn inputs_that_only_look_are_journalled_where_there_is_a_journal() {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     let before = place.untouched();
     type_in(&nowhere(), &[], "20 + 22\n").expect(0, &["42"]);
     type_in(&place, &["--run", "1"], "first + 1\n.next\nnothing\n").expect(1, &["43", "two"]);

@@ -3,8 +3,8 @@
 use pgscript::repl::save::{Saved, script};
 use pgscript::script::loader::Places;
 
-use super::place::Place;
-use super::terminal::{Seat, Shell};
+use crate::place::Place;
+use crate::terminal::{Seat, Shell};
 
 fn plain(text: &str) -> Saved {
     Saved { text: text.into(), ..Saved::default() }

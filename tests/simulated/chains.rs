@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::kills::chain::{self, Upgrade};
 use crate::kills::{self, Ended};
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 struct Killed {
     site: Site,

@@ -12,7 +12,7 @@ use pgscript::world::sim::state::Container;
 use pgscript::world::sim::{self, State};
 
 use crate::program::{Run, run};
-use crate::world::World;
+use crate::simulated::world::World;
 
 pub const SERVER: &str = "primero-postgres-1";
 pub const VOLUME: &str = "primero_database";

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use pgscript::world::volume::LABEL_CLONED_FROM;
 
-use crate::bench::*;
+use crate::volume_move::bench::*;
 
 #[test]
 fn a_clone_is_the_same_and_independent() {

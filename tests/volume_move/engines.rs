@@ -4,8 +4,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::bench::*;
 use crate::engine;
+use crate::volume_move::bench::*;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

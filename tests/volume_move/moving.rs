@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pgscript::world::volume::{LABEL_MOVED_FROM, NewVolume};
 
-use crate::bench::*;
+use crate::volume_move::bench::*;
 
 #[test]
 fn the_very_same_files_are_under_the_new_name() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::bench::*;
+use crate::volume_move::bench::*;
 
 #[test]
 fn a_script_moves_clones_keeps_and_backs_up_again() {

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::after::Site;
 use crate::engine;
+use crate::procedure::upgrades::private;
 use crate::stack::Watched;
-use crate::upgrades::private;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::after::{Site, files};
 use super::engines::Engine;
+use crate::procedure::upgrades::private;
 use crate::stack::sh;
-use crate::upgrades::private;
 
 /// An upgraded stack.
 fn upgraded(site: &Site, args: &[&str]) {

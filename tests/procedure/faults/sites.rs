@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use crate::procedure::upgrades::private;
 use crate::stack::{Stack, run};
-use crate::upgrades::private;
 
 #[test]
 fn compose_v1_names() {

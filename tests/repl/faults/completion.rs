@@ -57,7 +57,7 @@ fn what_the_session_has_defined_is_completed() {
 
 #[test]
 fn steps_and_variables_of_the_run_are_completed() {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     let mut shell = Shell::open(seat(&place, &["--run", "1"]), "main-1 (failed)> ").0;
     completes(&mut shell, ".und", ".undo ");
     completes(&mut shell, ".undo o", ".undo one");

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::engine::{ENGINE, IMAGE, LABEL, Things, docker};
 use crate::place::wait_until;
+use crate::repl::engine::{ENGINE, IMAGE, LABEL, Things, docker};
 use crate::terminal::Signal;
 
 use super::*;
@@ -32,7 +32,7 @@ fn by_hand(place: &Place) -> String {
 
 #[test]
 fn killed_while_a_command_runs_another_shell_opens_and_knows_of_it() {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     let (mut shell, pid) = while_a_command_runs(&place);
     shell.terminal.signal(Signal::KILL);
     assert_eq!(shell.terminal.wait(), 128 + 9);
@@ -53,7 +53,7 @@ fn killed_while_a_command_runs_another_shell_opens_and_knows_of_it() {
 
 #[test]
 fn terminated_at_the_prompt_it_gives_the_terminal_back_as_it_was() {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     for typed in ["", "let begun = [1,"] {
         let mut terminal = seat(&place, &["--run", "1"]).start();
         let before = terminal.modes();
@@ -76,7 +76,7 @@ fn terminated_at_the_prompt_it_gives_the_terminal_back_as_it_was() {
 
 #[test]
 fn terminated_while_a_command_runs_it_cancels_that_and_leaves() {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     let (mut shell, pid) = while_a_command_runs(&place);
     shell.terminal.signal(Signal::TERM).expect("error[cancelled]").expect("main-1 is failed: pgscript resume");
     assert_eq!(shell.terminal.wait(), 4);
@@ -87,7 +87,7 @@ fn terminated_while_a_command_runs_it_cancels_that_and_leaves() {
 
 #[test]
 fn a_window_that_is_closed_leaves_nothing_running() {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     let (mut shell, pid) = while_a_command_runs(&place);
     shell.terminal.hang_up();
     shell.terminal.wait();
@@ -102,7 +102,7 @@ fn a_window_that_is_closed_leaves_nothing_running() {
 
 #[test]
 fn terminated_in_the_shell_of_a_failed_run_the_run_ends_too() {
-    let place = Place::new(crate::SCRIPT);
+    let place = Place::new(crate::repl::SCRIPT);
     let mut terminal = Seat::new(&place.command(&["run", "../main.rhai"])).start();
     let before = terminal.modes();
     terminal.expect("what now? ").type_line("shell").expect(FAILED);

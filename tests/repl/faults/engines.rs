@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::{IMAGE, LABEL, Things, docker};
 use crate::gate::Gate;
 use crate::place::wait_until;
+use crate::repl::engine::{IMAGE, LABEL, Things, docker};
 
 use super::*;
 
@@ -90,7 +90,7 @@ fn an_engine_that_goes_away_in_the_middle_of_a_command() {
     gate.open();
     shell.enter("c.exec([\"echo\", \"forty\" + \"-two\"]).stdout", &["forty-two"]);
     shell.leave();
-    let inputs = crate::acted(&place, "repl-1");
+    let inputs = crate::repl::acted(&place, "repl-1");
     let states: Vec<_> = inputs.iter().map(|input| input["state"].as_str().unwrap()).collect();
     assert!(states[0].starts_with("failed: ") && states[1..] == ["done", "done"], "{states:?}");
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::{ENGINE, IMAGE, LABEL, Things, docker};
 use crate::place::wait_until;
+use crate::repl::engine::{ENGINE, IMAGE, LABEL, Things, docker};
 use crate::terminal::Signal;
 
 use super::*;
@@ -86,7 +86,7 @@ fn ten_times_ctrl_c_do_not_leave() {
 
 #[test]
 fn ten_times_ctrl_c_do_not_leave_a_shell_that_a_failed_run_has_opened() {
-    let place = Place::new(crate::SCRIPT);
+    let place = Place::new(crate::repl::SCRIPT);
     let mut terminal = Seat::new(&place.command(&["run", "../main.rhai"])).start();
     terminal.expect("what now? ").type_line("shell").expect("main-1 (failed)> ");
     let mut shell = Shell::at(terminal, "main-1 (failed)> ");
@@ -102,7 +102,7 @@ fn ten_times_ctrl_c_do_not_leave_a_shell_that_a_failed_run_has_opened() {
 
 #[test]
 fn leaving_says_what_is_unfinished() {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     let (shell, greeting) = Shell::open(seat(&place, &[]), PROMPT);
     assert!(greeting.contains("main-1 is unfinished: .run main-1 goes there"), "{greeting}");
     let words = shell.leave();
@@ -135,7 +135,7 @@ fn a_command_is_interrupted_and_its_process_gone() {
     // The journal is sound: it goes on.
     shell.enter("host::write(\"made\", \"x\")", &["$ write made"]);
     shell.leave();
-    let inputs = crate::acted(&place, "repl-1");
+    let inputs = crate::repl::acted(&place, "repl-1");
     let inputs: Vec<_> = inputs.iter().map(|input| (&input["text"], &input["state"])).collect();
     assert_eq!(
         inputs,
@@ -161,7 +161,7 @@ fn a_command_in_a_container_is_interrupted_and_its_process_gone() {
     wait_until("its end", || !sleeps());
     shell.enter("c.exec([\"echo\", \"forty\" + \"-two\"]).stdout", &["forty-two"]);
     shell.leave();
-    assert_eq!(crate::acted(&place, "repl-1")[0]["state"], "failed: cancelled by the operator");
+    assert_eq!(crate::repl::acted(&place, "repl-1")[0]["state"], "failed: cancelled by the operator");
 }
 
 #[test]

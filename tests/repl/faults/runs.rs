@@ -64,7 +64,7 @@ fn a_run_whose_driver_is_killed_can_be_taken() {
 
 #[test]
 fn a_run_that_is_not_there_leaves_the_session_where_it_is() {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     let mut shell = open(&place);
     shell.enter("let kept = 42;", &[]);
     shell.enter(".run upgrade-9", &["error[run.not_found]", "no run upgrade-9"]);
@@ -73,12 +73,12 @@ fn a_run_that_is_not_there_leaves_the_session_where_it_is() {
     shell.enter(".run upgrade-9", &["error[run.not_found]"]);
     shell.enter("host::write(\"mended\", \"x\"); kept", &["$ write mended", "42\n"]);
     shell.leave();
-    assert_eq!(crate::acted(&place, "main-1")[0]["state"], "done");
+    assert_eq!(crate::repl::acted(&place, "main-1")[0]["state"], "done");
 }
 
 #[test]
 fn a_damaged_journal_is_looked_at_and_never_gone_on_with() {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     let journal = place.run_dir(1).join("journal.jsonl");
     let sound = fs::read_to_string(&journal).unwrap();
     let damaged = sound.replacen("\"step\":\"two\"", "\"step\":\"tvo\"", 1);
@@ -103,7 +103,7 @@ fn a_damaged_journal_is_looked_at_and_never_gone_on_with() {
 
 #[test]
 fn a_journal_that_is_cut_off_loses_its_last_line_only() {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     let journal = place.run_dir(1).join("journal.jsonl");
     let sound = fs::read_to_string(&journal).unwrap();
     fs::write(&journal, format!("{sound}{{\"n\":99,\"at\":\"20")).unwrap();

@@ -31,7 +31,7 @@ const INPUTS: [&str; 19] = [
 
 /// A failed run, and a file with what a parameter's value is.
 fn place() -> Place {
-    let place = crate::failed();
+    let place = crate::repl::failed();
     place.write("secret", &format!("it says {SECRET} somewhere"));
     place
 }

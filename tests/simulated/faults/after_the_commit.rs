@@ -8,7 +8,7 @@ use pgscript::world::sim::state::Effect;
 
 use super::{failed_in_the_deploy, removed};
 use crate::program::{Run, Watched};
-use crate::site::{SERVER, Site};
+use crate::simulated::site::{SERVER, Site};
 
 /// Typing what the failed run said brings everything back.
 #[track_caller]

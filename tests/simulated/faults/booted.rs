@@ -8,7 +8,7 @@ use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::Content;
 
 use crate::program::run;
-use crate::site::{Site, VOLUME};
+use crate::simulated::site::{Site, VOLUME};
 
 /// What the upgrade says when it has started the backup, and what `status` says from then on.
 const STARTED: &str = "volume.tar.zst was started: it holds what was recorded";

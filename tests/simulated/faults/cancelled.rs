@@ -2,7 +2,7 @@
 
 use pgscript::world::sim::deeds::Happening;
 
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 /// Interrupts at that change, and everything is as it was.
 #[track_caller]

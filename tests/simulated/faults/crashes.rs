@@ -3,7 +3,7 @@
 use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 
-use crate::site::{SERVER, Site};
+use crate::simulated::site::{SERVER, Site};
 
 fn killed() -> Happening {
     Happening::Deed(Deed::Kill(SERVER.into()))

@@ -4,7 +4,7 @@ use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::{Content, File};
 
-use crate::site::{SERVER, Site, VOLUME};
+use crate::simulated::site::{SERVER, Site, VOLUME};
 
 #[test]
 fn disk_full_during_the_backup() {

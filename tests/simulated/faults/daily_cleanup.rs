@@ -6,7 +6,7 @@ use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 
 use super::removed;
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 /// So that nothing of the stack runs while the volume is backed up.
 const BACKUP: [&str; 2] = ["--set", "backup=before"];

@@ -7,7 +7,7 @@ use pgscript::world::sim::{State, reference};
 use serde_json::json;
 
 use crate::program::{Run, run};
-use crate::site::{Site, VOLUME};
+use crate::simulated::site::{Site, VOLUME};
 
 const BOTH: [&str; 2] = ["strategy=dump", "strategy=pg_upgrade"];
 const VARIABLE: &str = "primero_postgres_version";

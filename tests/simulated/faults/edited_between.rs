@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::program::{Run, run};
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 /// A stack whose upgrade has failed after the commit, because of a mistake in the site's copy of the script.
 struct Night {

@@ -2,7 +2,7 @@
 //! where it shows only in the middle.
 
 use crate::program::{pgscript, run};
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 /// `check` finds it, and a run does nothing.
 #[track_caller]

@@ -5,7 +5,7 @@ use std::process::Command;
 use pgscript::world::sim::{State, with_images};
 
 use crate::program::{Run, run};
-use crate::world::World;
+use crate::simulated::world::World;
 
 /// Makes a volume; fails until there is a file `go`.
 const SCRIPT: &str = r#"

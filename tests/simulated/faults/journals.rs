@@ -6,7 +6,7 @@ use std::process::Command;
 use pgscript::world::sim::deeds::Happening;
 
 use crate::program::run;
-use crate::site::{Site, VOLUME};
+use crate::simulated::site::{Site, VOLUME};
 
 /// So many tenths of a journal of an upgrade name the dump.
 const LATE: usize = 8;

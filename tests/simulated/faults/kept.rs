@@ -4,7 +4,7 @@ use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 
 use crate::program::{at_terminal, run};
-use crate::site::{SERVER, Site, VOLUME};
+use crate::simulated::site::{SERVER, Site, VOLUME};
 
 fn upgraded(arguments: &[&str]) -> Site {
     let site = Site::up();

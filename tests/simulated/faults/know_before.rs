@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::program::looked::Looked;
 use crate::program::run;
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 /// These checks alone, and what they need.
 fn command(site: &Site, checks: &str, further: &[&str]) -> Command {
@@ -43,7 +43,7 @@ fn a_site_adds_a_check_and_does_without_one() {
 #[test]
 fn first_finding_only() {
     let site = Site::up();
-    site.arrange(|state| state.volumes.get_mut(crate::site::VOLUME).unwrap().labels.clear());
+    site.arrange(|state| state.volumes.get_mut(crate::simulated::site::VOLUME).unwrap().labels.clear());
     let wrong = ["backup=no", "keep_volume=no", "deploy=command", "deploy_command=not-there"];
     let wrong: Vec<_> = wrong.iter().flat_map(|set| ["--set", set]).collect();
     let before = site.containers();

@@ -5,7 +5,7 @@ use pgscript::world::sim::state::Container;
 use pgscript::world::sim::with_images;
 
 use crate::program::{Run, Watched, run};
-use crate::world::World;
+use crate::simulated::world::World;
 
 /// The lock of a stack that needs no containers.
 const LOCK: &str = "pgscript-lock-own";

@@ -5,7 +5,7 @@ use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 
 use crate::program::{Run, Watched, run};
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 const LOCK: &str = "pgscript-lock-primero";
 

@@ -27,7 +27,7 @@ use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 
 use crate::program::Run;
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 /// Somebody types the site's own deploy.
 fn deploy(major: u32) -> Happening {

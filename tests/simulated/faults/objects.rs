@@ -3,7 +3,7 @@
 use pgscript::world::sim::State;
 
 use crate::program::run;
-use crate::site::{Site, VOLUME};
+use crate::simulated::site::{Site, VOLUME};
 
 #[track_caller]
 fn refused(change: impl FnOnce(&mut State), said: &str) {

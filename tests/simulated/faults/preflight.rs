@@ -3,7 +3,7 @@
 use pgscript::world::sim::Deed;
 
 use crate::program::run;
-use crate::site::{SERVER, Site};
+use crate::simulated::site::{SERVER, Site};
 
 const NOTHING: &str = "nothing was changed";
 

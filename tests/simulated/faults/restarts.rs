@@ -5,7 +5,7 @@ use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::State;
 
 use crate::program::run;
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 /// All services have the policy.
 fn site() -> Site {

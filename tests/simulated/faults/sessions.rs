@@ -3,7 +3,7 @@
 use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 const APPLICATION: &str = "primero-application-1";
 

@@ -3,7 +3,7 @@
 use pgscript::world::sim::deeds::Happening;
 
 use crate::program::{Watched, run};
-use crate::site::{SERVER, Site, VOLUME};
+use crate::simulated::site::{SERVER, Site, VOLUME};
 
 const COPY: [&str; 2] = ["--set", "strategy=pg_upgrade"];
 

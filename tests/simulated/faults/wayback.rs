@@ -8,7 +8,7 @@ use pgscript::world::sim::state::Fault;
 
 use super::{deploy, failed_in_the_deploy};
 use crate::program::{Run, Watched, run};
-use crate::site::{SERVER, Site};
+use crate::simulated::site::{SERVER, Site};
 
 /// By itself, or by what it says is to be typed.
 #[track_caller]

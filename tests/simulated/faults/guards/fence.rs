@@ -4,7 +4,7 @@ use pgscript::world::container::{ContainerSpec, NetworkSpec};
 
 use super::{APP, NAME, Scratch, said, short_lived, spec, start};
 use crate::program::run;
-use crate::site::Site;
+use crate::simulated::site::Site;
 
 /// Takes the old server away, with everything that this needs; `application` is a container of the same project.
 const PUT_ASIDE: &str = r#"

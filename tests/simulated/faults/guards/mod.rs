@@ -13,7 +13,7 @@ use pgscript::world::sim::cluster::Table;
 use pgscript::world::sim::with_images;
 
 use crate::program::Run;
-use crate::world::World;
+use crate::simulated::world::World;
 
 /// What scripts of these tests get as `name`: that of the volume, the server and the Compose project.
 const NAME: &str = "own";

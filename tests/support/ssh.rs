@@ -1,9 +1,6 @@
 //! A throw-away SSH server in front of this machine's engine, on loopback. Needs root and Debian's `openssh-server`,
 //! which is installed when missing.
 
-// No test binary uses all of it.
-#![allow(dead_code)]
-
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;

@@ -1,19 +1,14 @@
 //! pgscript as a program: started, watched, at a terminal; and what it said.
 
-// No test binary uses all of it.
-#![allow(dead_code)]
-
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use terminal::Seat;
+use crate::terminal::Seat;
 
 pub mod guarded;
 pub mod looked;
-#[path = "../terminal/mod.rs"]
-pub mod terminal;
 
 /// How a run of pgscript ended.
 pub struct Run {

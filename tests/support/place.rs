@@ -1,8 +1,5 @@
 //! A place to try the program in without an engine: scripts, what they change, a site's directory, a run store.
 
-// Each test program uses what it needs of it.
-#![allow(dead_code)]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;

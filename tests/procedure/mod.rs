@@ -5,15 +5,8 @@
 //! or of the one function that it is about (`tests/postgres_clients`, `tests/docker_engine`, `tests/volume_move`).
 
 mod adapting;
-#[path = "../engine/mod.rs"]
-mod engine;
-mod faults;
-#[path = "../gate/mod.rs"]
-mod gate;
+pub mod faults;
 mod plan;
 mod recovery;
 mod rehearsal;
-#[path = "../ssh/mod.rs"]
-mod ssh;
-mod stack;
 mod upgrades;

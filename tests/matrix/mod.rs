@@ -5,23 +5,15 @@
 //! The hook `PGSCRIPT_KILL_AT` ends the process exactly before or after a line of the journal: right after an effect
 //! was announced (nothing has happened), and right before it is confirmed (it has happened, and nobody knows).
 
-#[path = "../procedure/faults/before.rs"]
-#[allow(dead_code)]
-mod before;
 mod instants;
-#[path = "../kills/mod.rs"]
-mod kills;
 mod rehearsal;
 mod site;
-#[path = "../procedure/stack.rs"]
-#[allow(dead_code)]
-mod stack;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::kills::chain::{self, Upgrade};
 use instants::{Instant, instants};
-use kills::chain::{self, Upgrade};
 use rehearsal::Rehearsed;
 use site::Site;
 
@@ -117,7 +109,7 @@ fn matrix<S: Send>(
         }
     });
     let failures = failures.into_inner().unwrap();
-    kills::count(name, cells.len() - failures.len(), cells.len());
+    crate::kills::count(name, cells.len() - failures.len(), cells.len());
     assert!(failures.is_empty(), "{} of {} cells failed:\n{}", failures.len(), cells.len(), failures.join("\n\n"));
 }
 
@@ -171,7 +163,7 @@ fn chain_of_resumes(name: &str, strategy: &'static str) {
     site.is_upgraded();
     site.roll_back();
     site.is_as_before();
-    kills::count(name, kills, kills);
+    crate::kills::count(name, kills, kills);
 }
 
 #[test]
@@ -181,5 +173,5 @@ fn killed_again_and_again_while_it_is_rolled_back_the_old_server_returns() {
     site.upgrade();
     let kills = chain::of_rollbacks(&site);
     site.is_as_before();
-    kills::count("chain of rollbacks", kills, kills);
+    crate::kills::count("chain of rollbacks", kills, kills);
 }

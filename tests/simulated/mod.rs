@@ -3,9 +3,6 @@
 
 mod chains;
 mod faults;
-#[path = "../kills/mod.rs"]
-mod kills;
-#[path = "../program/mod.rs"]
-mod program;
+mod plan;
 mod site;
 mod world;

@@ -1,8 +1,5 @@
 //! A second Docker engine, made by `tests/stack/engine.sh`; gone with the value.
 
-// No test binary uses all of it.
-#![allow(dead_code)]
-
 use std::process::{Command, Stdio};
 
 pub struct Engine {

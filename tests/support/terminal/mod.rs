@@ -1,10 +1,7 @@
 //! A person at a terminal: a program on a pseudo terminal of its own, what is typed to it, and what is seen of it.
 //!
-//! Test binaries take it in with `#[path = "terminal/mod.rs"] mod terminal;`. What the program writes can be waited for
-//! as text ([`Terminal::read`], without escape sequences) and looked at as a screen ([`Terminal::screen`]).
-
-// No test binary uses all of it.
-#![allow(dead_code, unused_imports)]
+//! What the program writes can be waited for as text ([`Terminal::read`], without escape sequences) and looked at as a
+//! screen ([`Terminal::screen`]).
 
 mod shell;
 mod shown;

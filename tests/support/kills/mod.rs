@@ -1,9 +1,4 @@
 //! Runs that are killed by the hook `PGSCRIPT_KILL_AT`, exactly before or after a line of the journal; and how often.
-//!
-//! Test binaries take it in with `#[path = "kills/mod.rs"] mod kills;`.
-
-// No test binary uses all of it.
-#![allow(dead_code)]
 
 pub mod chain;
 

@@ -4,20 +4,14 @@
 mod by_hand;
 mod engine;
 mod faults;
-#[path = "../gate/mod.rs"]
-mod gate;
 mod names;
 mod piped;
-#[path = "../place/mod.rs"]
-mod place;
 mod saved;
-#[path = "../terminal/mod.rs"]
-mod terminal;
 mod walks;
 
 use std::io::Write;
 
-use place::{Place, Ran, ran};
+use crate::place::{Place, Ran, ran};
 
 /// One step done, one failed half way, one to come; each can be put back.
 const SCRIPT: &str = r#"

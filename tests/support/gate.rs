@@ -1,10 +1,5 @@
 //! A socket in front of the engine: what is asked there is written down; it can be taken away, fall silent, and answer
 //! in the place of the engine.
-//!
-//! Test binaries take it in with `#[path = "gate/mod.rs"] mod gate;`.
-
-// No test binary uses all of it.
-#![allow(dead_code)]
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -7,18 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use program::output;
-// Not every test binary that has a stack uses all of the program.
-#[allow(unused_imports)]
-pub use program::{Run, Watched, at_terminal, guarded, looked::Looked, pgscript, run, sh, terminal};
-
-#[path = "../program/mod.rs"]
-mod program;
+use crate::program::output;
+pub use crate::program::{Run, Watched, guarded, looked::Looked, pgscript, run, sh};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 /// One of every kind of object, in several databases; a dump of it takes its time and room.
-// Others than the tests of the procedure take little data.
-#[allow(dead_code)]
 pub const SMALL: &[&str] = &["--seed", "small"];
 /// Of an upgrade whose deploy is Ansible's where [`Stack::deploy_by_command`] was said.
 pub const ANSIBLE: [&str; 2] = ["--set", "deploy=ansible"];

@@ -4,8 +4,6 @@
 
 mod bench;
 mod cloning;
-#[path = "../engine/mod.rs"]
-mod engine;
 mod engines;
 mod moving;
 mod scripts;

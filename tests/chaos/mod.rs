@@ -12,12 +12,7 @@ mod history;
 mod outside;
 mod plan;
 mod process;
-#[path = "../engine/mod.rs"]
-mod second;
 mod site;
-#[path = "../procedure/stack.rs"]
-#[allow(dead_code)]
-mod stack;
 mod table;
 
 use std::io::Write;
@@ -39,7 +34,6 @@ const SIDE_BY_SIDE: usize = 2;
 
 #[test]
 fn what_was_not_synced_is_lost_in_a_power_cut() {
-    end_well_when_interrupted();
     let engine = Engine::start();
     let (synced, not_synced) = (engine.disk.join("synced"), engine.disk.join("not synced"));
     std::fs::write(&synced, "there").unwrap();
@@ -54,13 +48,6 @@ fn what_was_not_synced_is_lost_in_a_power_cut() {
 
 #[test]
 fn histories_of_a_broken_world_end_with_all_data_and_nothing_left() {
-    end_well_when_interrupted();
-    // What fails in a history is told with its seed.
-    std::panic::set_hook(Box::new(|panic| {
-        if std::thread::current().name().is_some() {
-            eprintln!("{panic}");
-        }
-    }));
     let seeds = seeds();
     let next = AtomicUsize::new(0);
     let stories = Mutex::new(Vec::new());
@@ -97,6 +84,7 @@ fn seeds() -> Vec<u64> {
     match number("PGSCRIPT_TEST_HISTORIES") {
         None => FIXED[..TRIED].to_vec(),
         Some(histories) => {
+            have_the_process();
             let first = number("PGSCRIPT_TEST_SEED").unwrap_or(1);
             (first..first + histories).collect()
         }
@@ -126,8 +114,14 @@ fn count(histories: usize, faults: usize) {
     }
 }
 
-/// Ctrl-C ends the histories where they are, and takes along their engines, mounts and stacks.
-fn end_well_when_interrupted() {
+/// Where nothing but histories is played: what fails in one is told with its seed, and Ctrl-C ends them where they are,
+/// and takes along their engines, mounts and stacks.
+fn have_the_process() {
+    std::panic::set_hook(Box::new(|panic| {
+        if std::thread::current().name().is_some() {
+            eprintln!("{panic}");
+        }
+    }));
     std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -1,0 +1,10 @@
+//! What tests of several subjects have in common.
+
+pub mod engine;
+pub mod gate;
+pub mod kills;
+pub mod place;
+pub mod program;
+pub mod ssh;
+pub mod stack;
+pub mod terminal;
