@@ -47,7 +47,7 @@ pub fn make(setup: &Setup, source: &Source) -> Result<Planned> {
     let mut stage = Stage {
         places: setup.places.read_once(),
         given: setup.given.clone(),
-        store: Store::new(Some(dir.path().to_owned())),
+        store: Store::of_practice(dir.path().to_owned()),
         listener: Arc::new(Silent),
         earlier: 0,
     };

@@ -31,7 +31,7 @@ impl Site {
         let stage = Stage {
             places: Places::new(None).unwrap().read_once(),
             given,
-            store: Store::new(Some(dir.path().to_owned())),
+            store: Store::of_practice(dir.path().to_owned()),
             listener: Arc::new(Silent),
             earlier: 0,
         };

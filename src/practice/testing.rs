@@ -112,7 +112,7 @@ fn one(places: &Places, test: &Test) -> std::result::Result<(), Box<Report>> {
     let stage = Stage {
         places: places.clone(),
         given: Given::default(),
-        store: Store::new(Some(dir.path().to_owned())),
+        store: Store::of_practice(dir.path().to_owned()),
         listener: said.clone() as Arc<dyn Listener>,
         earlier: 0,
     };
@@ -120,7 +120,7 @@ fn one(places: &Places, test: &Test) -> std::result::Result<(), Box<Report>> {
     let beside = Path::new(&test.file.id).parent().map(Path::to_owned).unwrap_or_default();
     let play = Play::new(sim.clone(), stage.clone(), said, beside);
     // What is done by the test itself is no run of its world's store.
-    let own = Stage { store: Store::new(Some(dir.path().join("test"))), ..stage };
+    let own = Stage { store: Store::of_practice(dir.path().join("test")), ..stage };
     let setup = life::setup(&own, sim, Cancel::default(), Arc::new(OfEnvironment::new()));
     let desk = session::open(&setup, None, None).map_err(unplaced)?;
     desk.begin(&test.name);

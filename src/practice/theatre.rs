@@ -75,7 +75,7 @@ impl<'s> Theatre<'s> {
         let stage = Stage {
             places: scene.places.clone(),
             given: scene.given.clone(),
-            store: Store::new(Some(dir.path().to_owned())),
+            store: Store::of_practice(dir.path().to_owned()),
             listener: scene.listener.clone(),
             earlier: 0,
         };

@@ -31,6 +31,7 @@ const DEFAULT: &str = "/var/lib/pgscript";
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    is_practice: bool,
 }
 
 /// A run on disk.
@@ -41,6 +42,8 @@ pub struct Place {
     /// Counts from 1 in a store, whatever the clock says.
     pub number: u64,
     pub dir: PathBuf,
+    /// See [`Store::of_practice`].
+    is_practice: bool,
 }
 
 /// Who drives a run, as the lock file says.
@@ -63,7 +66,12 @@ pub struct Held {
 impl Store {
     /// `root` as the operator named it; else the default of this user.
     pub fn new(root: Option<PathBuf>) -> Self {
-        Self { root: root.unwrap_or_else(default_root) }
+        Self { root: root.unwrap_or_else(default_root), is_practice: false }
+    }
+
+    /// Of runs in simulated worlds, which start no processes: another child of this process keeps none of them busy.
+    pub fn of_practice(root: PathBuf) -> Self {
+        Self { root, is_practice: true }
     }
 
     pub fn root(&self) -> &Path {
@@ -77,7 +85,7 @@ impl Store {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(Error::io("list", self.root.display(), &e).hint(self.hint())),
         };
-        let mut runs: Vec<_> = entries.flatten().filter_map(|entry| Place::of(&entry.path())).collect();
+        let mut runs: Vec<_> = entries.flatten().filter_map(|entry| self.place(&entry.path())).collect();
         runs.sort_by_key(|run| run.number);
         Ok(runs)
     }
@@ -113,7 +121,7 @@ impl Store {
                 // Another process may have taken the number under another script's name meanwhile.
                 Ok(()) if self.runs()?.iter().filter(|run| run.number == number).count() == 1 => {
                     sync(&self.root)?;
-                    let place = Place::of(&dir);
+                    let place = self.place(&dir);
                     return place
                         .ok_or_else(|| Error::failed("run.bad_name", format!("{} names no run", dir.display())));
                 }
@@ -122,6 +130,12 @@ impl Store {
                 Err(e) => return Err(Error::io("create", dir.display(), &e).hint(self.hint())),
             }
         }
+    }
+
+    fn place(&self, dir: &Path) -> Option<Place> {
+        let id = dir.file_name()?.to_str()?.to_owned();
+        let number = id.rsplit_once('-')?.1.parse().ok()?;
+        dir.is_dir().then(|| Place { id, number, dir: dir.to_owned(), is_practice: self.is_practice })
     }
 
     fn create_root(&self) -> Result<()> {
@@ -166,12 +180,6 @@ fn default_root() -> PathBuf {
 }
 
 impl Place {
-    fn of(dir: &Path) -> Option<Self> {
-        let id = dir.file_name()?.to_str()?.to_owned();
-        let number = id.rsplit_once('-')?.1.parse().ok()?;
-        dir.is_dir().then(|| Self { id, number, dir: dir.to_owned() })
-    }
-
     /// Removes the definitions of containers, which hold passwords: nobody will replay this run any more.
     pub fn remove_definitions(&self) -> Result<()> {
         let path = self.dir.join(DEFINITIONS);
@@ -255,7 +263,9 @@ impl Place {
         let text = serde_json::to_string(&driver).unwrap_or_default();
         rustix::io::pwrite(&file, text.as_bytes(), 0).map_err(|e| failed(e.into()))?;
         // Children inherit it: the run is not free before they have ended too.
-        fcntl_setfd(&file, FdFlags::empty()).map_err(|e| failed(e.into()))?;
+        if !self.is_practice {
+            fcntl_setfd(&file, FdFlags::empty()).map_err(|e| failed(e.into()))?;
+        }
         Ok(Held { _file: Arc::new(file) })
     }
 
