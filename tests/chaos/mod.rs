@@ -2,8 +2,8 @@
 //! people. Then somebody goes on or back as the program advises, and in the end everything is looked at from outside.
 //!
 //! `make chaos HISTORIES=N SEED=S` plays N histories from seed S on, two at a time; a seed repeats its choices. Without
-//! these variables it is a few fixed ones, for what others do at every instant is tried in the simulated world. What was
-//! said is in `target/chaos/SEED`.
+//! these variables it is a few fixed ones, for what others do at every instant is tried in the simulated world. What
+//! was said is in `target/chaos/SEED`.
 
 mod breaking;
 mod dice;

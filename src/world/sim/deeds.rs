@@ -1,6 +1,6 @@
-//! What may happen to a world beside the program's own changes, as plain data: what other people do, and what is planned
-//! for a change. A world in a file has it written there beforehand, so that the whole program can be killed, interrupted
-//! or halted at an instant that is known.
+//! What may happen to a world beside the program's own changes, as plain data: what other people do, and what is
+//! planned for a change. A world in a file has it written there beforehand, so that the whole program can be killed,
+//! interrupted or halted at an instant that is known.
 
 use std::path::PathBuf;
 
