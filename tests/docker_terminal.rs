@@ -7,10 +7,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::gate::Gate;
-use crate::terminal::{Seat, Signal, Terminal};
 use rustix::termios::Termios;
 use serde_json::Value;
+
+use crate::gate::Gate;
+use crate::terminal::{Seat, Signal, Terminal};
 
 const IMAGE: &str = "pgscript-test/postgres:17";
 const LABEL: &str = "pgscript.test";

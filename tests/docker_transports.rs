@@ -9,14 +9,15 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::engine::Engine;
-use crate::ssh::{ALIAS, Ssh, free_port, ready, run};
-use crate::terminal::Seat;
 use pgscript::event::{Event, Listener};
 use pgscript::world::container::{ExecSpec, Streams};
 use pgscript::world::live::{self, Context};
 use pgscript::world::{Cancel, Error, Owner, Redactor};
 use tempfile::TempDir;
+
+use crate::engine::Engine;
+use crate::ssh::{ALIAS, Ssh, free_port, ready, run};
+use crate::terminal::Seat;
 
 const IMAGE: &str = "pgscript-test/postgres:17";
 const TARGET: &str = "PGSCRIPT_TRANSPORTS_TARGET";

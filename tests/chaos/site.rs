@@ -105,12 +105,6 @@ impl<'a> Site<'a> {
     fn in_stack(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.stack.dir).env("DOCKER_HOST", &self.engine.host);
-        let inventory = fs::read_to_string(self.stack.dir.join("ansible/inventory.yml")).unwrap();
-        let config = inventory.lines().find_map(|line| line.trim().strip_prefix("docker_config:")).unwrap_or_default();
-        let config = config.trim().trim_matches('"');
-        if !config.is_empty() {
-            command.env("DOCKER_CONFIG", config);
-        }
         command
     }
 

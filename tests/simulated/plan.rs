@@ -5,7 +5,7 @@ use std::process::Command;
 use pgscript::world::sim;
 use serde_json::Value;
 
-use crate::program::pgscript;
+use crate::program::{Run, pgscript, run};
 use crate::simulated::world::World;
 use crate::terminal::Seat;
 
@@ -32,9 +32,8 @@ fn reference() -> World {
 }
 
 fn output(mut command: Command) -> (i32, String) {
-    let output = command.output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+    let Run { code, text } = run(&mut command);
+    (code, text)
 }
 
 #[test]

@@ -196,16 +196,13 @@ impl Stack {
     /// From now on upgrades deploy what the inventory says by a command, without Ansible, which takes a third of an
     /// upgrade's time; [`ANSIBLE`] among the arguments of one asks for it.
     pub fn deploy_by_command(&self) {
-        let inventory = std::fs::read_to_string(self.dir.join("ansible/inventory.yml")).unwrap();
-        let config = inventory.lines().find_map(|line| line.trim().strip_prefix("docker_config:")).unwrap_or_default();
         let text = format!(
-            "#!/bin/sh -e\ncd '{}'\nexport DOCKER_CONFIG={}\n\
+            "#!/bin/sh -e\ncd '{}'\n\
              major=$(sed -n 's/.*primero_postgres_version: \"\\([0-9]*\\)\".*/\\1/p' ansible/inventory.yml)\n\
              mount=/var/lib/postgresql/data; [ \"$major\" -lt 18 ] || mount=/var/lib/postgresql\n\
              printf 'PRIMERO_POSTGRES_VERSION=%s\\nPRIMERO_POSTGRES_MOUNT=%s\\n' \"$major\" \"$mount\" > .env\n\
              exec docker compose up -d --force-recreate --no-build\n",
             self.dir.display(),
-            config.trim(),
         );
         std::fs::write(self.deploy_script(), text).unwrap();
         std::fs::set_permissions(self.deploy_script(), std::fs::Permissions::from_mode(0o755)).unwrap();
