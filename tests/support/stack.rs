@@ -196,8 +196,11 @@ impl Stack {
     /// From now on upgrades deploy what the inventory says by a command, without Ansible, which takes a third of an
     /// upgrade's time; [`ANSIBLE`] among the arguments of one asks for it.
     pub fn deploy_by_command(&self) {
+        // A program on a terminal of its own has nothing of the tester's environment, where Compose's plugin is.
+        let config =
+            std::env::var("DOCKER_CONFIG").map_or(String::new(), |dir| format!("export DOCKER_CONFIG='{dir}'\n"));
         let text = format!(
-            "#!/bin/sh -e\ncd '{}'\n\
+            "#!/bin/sh -e\ncd '{}'\n{config}\
              major=$(sed -n 's/.*primero_postgres_version: \"\\([0-9]*\\)\".*/\\1/p' ansible/inventory.yml)\n\
              mount=/var/lib/postgresql/data; [ \"$major\" -lt 18 ] || mount=/var/lib/postgresql\n\
              printf 'PRIMERO_POSTGRES_VERSION=%s\\nPRIMERO_POSTGRES_MOUNT=%s\\n' \"$major\" \"$mount\" > .env\n\
