@@ -99,7 +99,7 @@ pub struct Seen {
 const CUT_OFF: &str = "cut off";
 
 /// A frightened operator gets the answer that the journal has, rather than wait for an engine that does not answer.
-const PATIENCE: Duration = Duration::from_millis(600);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Seen {
     /// What the engine shows, if it shows it soon; and what is there of the run's files.
@@ -317,10 +317,17 @@ impl Status {
 
     fn render_copies(&self, out: &mut String) {
         let there = self.copies.iter().filter(|copy| copy.is_complete && copy.is_there == Some(true)).count();
+        let is_looked_at = self.copies.iter().all(|copy| copy.is_there.is_some());
         let _ = match (self.is_safe, there) {
             _ if self.damage.is_some() && self.copies.is_empty() => writeln!(out, "\nThey name no copy of the data."),
             _ if self.damage.is_some() => writeln!(out, "\nCopies of the data that they name:"),
             (None, _) if self.copies.is_empty() => writeln!(out, "\nThis run keeps no copy of the data."),
+            (Some(true), _) if !is_looked_at => writeln!(
+                out,
+                "\nYour data is safe, in at least {there} complete {}; the engine did not answer, so these could not all \
+                 be looked at:",
+                if there == 1 { "copy" } else { "copies" },
+            ),
             (Some(true), 1) => writeln!(out, "\nYour data is safe. It is here:"),
             (Some(true), n) => writeln!(out, "\nYour data is safe, in {n} complete copies:"),
             (None, _) => writeln!(out, "\nThe engine did not answer, so these could not all be looked at:"),
@@ -384,5 +391,33 @@ impl Status {
             let at = human::moment(&last.at, jiff::Timestamp::now());
             let _ = writeln!(out, "  and {} that only looked, the last one {at}", looked.len());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::store::Store;
+
+    #[test]
+    fn what_an_engine_that_does_not_answer_could_not_show_is_not_said_to_be_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Store::of_practice(dir.path().join("runs")).create("upgrade").unwrap();
+        let moved = Fact::VolumeMoved { from: "db".into(), to: "db-kept".into() };
+        let backup = place.artefacts().join("volume.tar.zst");
+        let taken = Fact::BackupTaken { path: backup.clone(), volume: "db".into(), sha256: "7".into() };
+        let read = Fact::BackupVerified { path: backup.clone() };
+        let history = History { facts: vec![taken, read, moved], ..History::default() };
+        let said = |seen: Seen| Status::new(&place, &history, None, &seen).render();
+
+        let files = BTreeSet::from([backup]);
+        let volumes = Some(BTreeSet::from(["db-kept".to_owned()]));
+        let answered = said(Seen { volumes, files: files.clone(), ..Seen::default() });
+        assert!(answered.contains("Your data is safe, in 2 complete copies:"), "{answered}");
+        let silent = said(Seen { files, ..Seen::default() });
+        assert!(silent.contains("in at least 1 complete copy; the engine did not answer"), "{silent}");
+        assert!(silent.contains("db-kept: the original data itself  (not looked at)"), "{silent}");
+        let neither = said(Seen::default());
+        assert!(neither.contains("The engine did not answer, so these could not all be looked at:"), "{neither}");
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::stack::{Run, Stack, run};
+use crate::stack::{Run, Stack, answered, run};
 
 const PAGE: &str = include_str!("../../docs/adapting.md");
 /// Where the page has the site's scripts, its deployment, and what it calls the project.
@@ -89,7 +89,9 @@ impl Walk {
         for typed in text.split("$ ").skip(1) {
             let (line, said) = typed.split_once('\n').unwrap();
             let (line, code) = line.split_once("# exit code ").unwrap_or((line, "0"));
-            let done = self.shell(line).expect(code.parse().unwrap(), &[]);
+            let ask = || self.shell(line);
+            let done = if line.contains("status") { answered(ask) } else { ask() };
+            let done = done.expect(code.parse().unwrap(), &[]);
             in_order(&done.text, said, line);
         }
     }

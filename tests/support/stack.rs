@@ -31,6 +31,12 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stack").join(name)
 }
 
+/// What `status` says. It is asked again where the engine, which is busy with other tests, did not answer in time.
+pub fn answered(ask: impl Fn() -> Run) -> Run {
+    let mut looks = (0..5).map(|_| ask());
+    looks.find(|look| !look.text.contains("engine did not answer")).unwrap_or_else(&ask)
+}
+
 #[track_caller]
 pub fn docker(args: &[&str]) -> String {
     sh("docker", args).trim().to_owned()
@@ -281,12 +287,10 @@ impl Stack {
         self.status_of("upgrade-1").text
     }
 
-    /// Of any run. Asked again where the engine, which is busy with other tests, did not answer in time.
+    /// Of any run.
     #[track_caller]
     pub fn status_of(&self, run_name: &str) -> Run {
-        let mut looks = (0..5).map(|_| run(&mut self.pgscript(&["status", run_name])).expect(0, &[]));
-        let last = looks.find(|look| !look.text.contains("The engine did not answer"));
-        last.unwrap_or_else(|| run(&mut self.pgscript(&["status", run_name])))
+        answered(|| run(&mut self.pgscript(&["status", run_name]))).expect(0, &[])
     }
 
     /// The cleanup of the upgrade.
