@@ -343,8 +343,8 @@ fn an_engine_that_goes_away_gives_the_terminal_back_at_once() {
 }
 
 /// It takes the time after which an engine is given up.
-#[cfg(feature = "full-matrix")]
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn an_engine_that_falls_silent_is_given_up_after_a_while() {
     let stage = Stage::sleeper();
     let gate = Gate::opened();

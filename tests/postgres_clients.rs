@@ -471,6 +471,7 @@ fn assert_private(path: &Path) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn directory_13_to_17() {
     round_trip(13, Format::Directory, "dump", Some(17));
 }
@@ -482,6 +483,7 @@ fn directory_15_to_17_with_the_servers_own_client() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn plain_13_to_17() {
     round_trip(13, Format::Plain, "dump.sql", Some(17));
 }
@@ -493,6 +495,7 @@ fn plain_15_to_17_compressed() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn transfer_13_to_17_without_a_file() {
     let stage = Stage::new();
     let (from, into) = (stage.seeded(13), stage.server(17));
@@ -504,6 +507,7 @@ fn transfer_13_to_17_without_a_file() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_transfer_whose_target_ends_is_an_error() {
     let stage = Stage::new();
     let (from, into) = (stage.server(15), stage.server(17));
@@ -676,6 +680,7 @@ fn big_table(stage: &Stage, server: &Server) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_killed_dump_leaves_no_file() {
     let stage = Stage::new();
     let server = stage.server(15);
@@ -801,6 +806,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_full_disk_is_an_error_and_leaves_no_file() {
     let stage = Stage::new();
     let server = stage.server(15);

@@ -1,6 +1,7 @@
 //! pgscript is killed, as by `kill -9`, at every instant of the shipped upgrade, and then resumed, or rolled back.
 //! Whatever the instant, the data is complete, the application writes, and nobody has to decide anything. Killed at any
-//! instant of a rehearsal, nothing of it is left.
+//! instant of a rehearsal, nothing of it is left. `make test` tries the same instants in the simulated world
+//! (`tests/drill.rs`, `tests/simulated/chains.rs`).
 //!
 //! The hook `PGSCRIPT_KILL_AT` ends the process exactly before or after a line of the journal: right after an effect
 //! was announced (nothing has happened), and right before it is confirmed (it has happened, and nobody knows).
@@ -24,17 +25,12 @@ enum Then {
     Rollback,
 }
 
-/// Without the feature every so many instants of an upgrade are tried, all of them with it.
-const EVERY: usize = if cfg!(feature = "full-matrix") { 1 } else { 64 };
-/// The same of a rehearsal, which nobody's data depends on.
-const EVERY_REHEARSED: usize = if cfg!(feature = "full-matrix") { 1 } else { 512 };
 /// Stacks that work side by side.
 const SIDE_BY_SIDE: usize = 2;
 
 const DUMP: &str = "strategy=dump";
 const COPY: &str = "strategy=pg_upgrade";
 
-/// Every instant is tried in the simulated world: see tests/drill.rs.
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn killed_at_any_instant_the_upgrade_goes_forward_and_back() {
@@ -53,7 +49,7 @@ fn upgrades(name: &str, strategy: &'static str) {
     let all = instants(&site.journal());
     site.roll_back();
     site.clean_up();
-    matrix(name, &all, EVERY, site, || Site::up(strategy), upgraded);
+    matrix(name, &all, site, || Site::up(strategy), upgraded);
 }
 
 #[test]
@@ -63,6 +59,7 @@ fn killed_at_any_instant_the_rehearsal_leaves_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn killed_at_any_instant_the_rehearsal_of_a_copy_leaves_nothing() {
     rehearsals("matrix of the copy's rehearsal", COPY);
 }
@@ -70,24 +67,13 @@ fn killed_at_any_instant_the_rehearsal_of_a_copy_leaves_nothing() {
 fn rehearsals(name: &str, strategy: &'static str) {
     let site = Rehearsed::up(strategy);
     let all = instants(&site.journal());
-    matrix(name, &all, EVERY_REHEARSED, site, || Rehearsed::up(strategy), rehearsed);
+    matrix(name, &all, site, || Rehearsed::up(strategy), rehearsed);
 }
 
-/// Tries every so many of the instants on a site and on further ones that `up` makes; after a cell that failed on a new
-/// one.
-fn matrix<S: Send>(
-    name: &str,
-    all: &[Instant],
-    every: usize,
-    site: S,
-    up: impl Fn() -> S + Sync,
-    cell: fn(&S, &Instant, Then),
-) {
+/// Tries the instants on a site and on further ones that `up` makes; after a cell that failed on a new one.
+fn matrix<S: Send>(name: &str, all: &[Instant], site: S, up: impl Fn() -> S + Sync, cell: fn(&S, &Instant, Then)) {
     assert!(all.len() > 80, "only {} instants: is the journal complete?", all.len());
-    let cells: Vec<_> = (all.iter().enumerate())
-        .flat_map(|(i, instant)| [(2 * i, instant, Then::Resume), (2 * i + 1, instant, Then::Rollback)])
-        .filter(|(i, ..)| is_tried(*i, every))
-        .collect();
+    let cells: Vec<_> = all.iter().flat_map(|instant| [(instant, Then::Resume), (instant, Then::Rollback)]).collect();
     let next = AtomicUsize::new(0);
     let first = Mutex::new(Some(site));
     let failures = Mutex::new(Vec::new());
@@ -97,7 +83,7 @@ fn matrix<S: Send>(
             scope.spawn(|| {
                 let first = first.lock().unwrap().take();
                 let mut site = first.unwrap_or_else(&up);
-                while let Some((_, instant, then)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((instant, then)) = cells.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = site::caught(|| cell(&site, instant, *then));
                     println!("{then:?} after a kill {instant}: {}", if outcome.is_ok() { "ok" } else { "FAILED" });
                     if let Err(reason) = outcome {
@@ -111,11 +97,6 @@ fn matrix<S: Send>(
     let failures = failures.into_inner().unwrap();
     crate::kills::count(name, cells.len() - failures.len(), cells.len());
     assert!(failures.is_empty(), "{} of {} cells failed:\n{}", failures.len(), cells.len(), failures.join("\n\n"));
-}
-
-/// The cells of an instant have neighbouring numbers: some of either kind are tried.
-fn is_tried(cell: usize, every: usize) -> bool {
-    cell.is_multiple_of(every) || cell % every == every / 2 + 1
 }
 
 /// An upgrade that is killed, and what comes after; the site is as before at the end.
@@ -144,7 +125,6 @@ fn rehearsed(site: &Rehearsed, instant: &Instant, then: Then) {
     site.is_without_a_trace();
 }
 
-/// Tried in the simulated world: see tests/simulated/chains.rs.
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn killed_again_and_again_while_it_resumes_the_upgrade_comes_to_its_end() {

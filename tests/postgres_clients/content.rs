@@ -338,6 +338,7 @@ fn a_script_compares_keeps_and_asks_what_was_written() {
 
 /// More relations than a server can lock in one transaction: of tables with their indexes, of views, and of sequences.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn many_tables() {
     let stage = Stage::new();
     let server = stage.server(15);

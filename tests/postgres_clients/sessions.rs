@@ -107,6 +107,7 @@ impl Stage {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn search_path_superuser() {
     let stage = Stage::new();
     for (from, to) in [(13, 15), (17, 17)] {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::gate::Gate;
 use crate::procedure::faults::before::Before;
+use crate::procedure::upgrades::Held;
 use crate::stack::{Run, Stack, run};
 
 /// A plan as the last line of `--format json` gives it.
@@ -67,14 +68,17 @@ fn alike(command: &str) -> String {
 
 fn is_what_the_run_does(strategy: &str) {
     let stack = Stack::with(13, &["--seed", "gb:4"]);
+    let before = Held::by(&stack);
     let mut command = demonstrated(&stack, strategy);
     let plan = plan_of(&stack, &command);
     assert_eq!(plan["failure"], Value::Null);
     let steps: Vec<_> = plan["steps"].as_array().unwrap().iter().map(|step| step["path"].as_str().unwrap()).collect();
     assert!(steps.iter().any(|path| path.starts_with("start the backup")), "{steps:?}");
-    let done = run(&mut command).expect(0, &[]);
+    let done = run(&mut command);
+    let effects = effects(&stack);
+    let done = before.goes_on(13, 15, done);
     assert!(!done.text.contains("switched off"), "a check was left out:\n{}", done.text);
-    let (planned, done) = (commands(&plan), effects(&stack));
+    let (planned, done) = (commands(&plan), effects);
     let first = planned.iter().zip(&done).position(|(planned, done)| planned != done);
     let shown = first.map(|at| (&planned[at], &done[at]));
     assert_eq!((shown, planned.len()), (None, done.len()), "{planned:#?}\n{done:#?}");

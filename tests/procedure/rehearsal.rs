@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::procedure::faults::before::Before;
+use crate::procedure::upgrades::Held;
 use crate::stack::{Run, Stack, run};
 
 /// A rehearsal with these settings.
@@ -51,10 +52,13 @@ fn rehearsed_then_upgraded(strategy: &str) {
     }
     stack.sql("primero_production", "CREATE TABLE since_then (x int)");
     stack.inventory_version(17);
-    let done = stack.upgrade(17, &["--set", &set]).expect(0, &["is done", " ago, by rehearse-1; since then:"]);
-    assert!(done.text.contains("since then: 1 difference in"), "{}", done.text);
-    assert_eq!(stack.major(), "17");
-    stack.writes();
+    let held = Held::by(&stack);
+    // Only a copy that was upgraded has the files of before.
+    let level = if strategy == "dump" { "compare=auto" } else { "compare=files" };
+    let done = stack.upgrade(17, &["--set", &set, "--set", level]);
+    let done = held.goes_on(15, 17, done).expect(0, &["is done", " ago, by rehearse-1; since then: 1 difference in"]);
+    let unseen = "not looked at: rows of tables, nor how many there are";
+    assert_eq!(done.text.contains(unseen), strategy != "dump", "{}", done.text);
 }
 
 #[test]

@@ -209,17 +209,13 @@ impl Stack {
             "#!/bin/sh -e\ncd '{}'\n{config}\
              major=$(sed -n 's/.*primero_postgres_version: \"\\([0-9]*\\)\".*/\\1/p' ansible/inventory.yml)\n\
              mount=/var/lib/postgresql/data; [ \"$major\" -lt 18 ] || mount=/var/lib/postgresql\n\
-             printf 'PRIMERO_POSTGRES_VERSION=%s\\nPRIMERO_POSTGRES_MOUNT=%s\\n' \"$major\" \"$mount\" > .env\n\
+             sed -i -e \"s|^\\(PRIMERO_POSTGRES_VERSION=\\).*|\\1$major|\" \
+             -e \"s|^\\(PRIMERO_POSTGRES_MOUNT=\\).*|\\1$mount|\" .env\n\
              exec docker compose up -d --force-recreate --no-build\n",
             self.dir.display(),
         );
         std::fs::write(self.deploy_script(), text).unwrap();
         std::fs::set_permissions(self.deploy_script(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    /// See [`Stack::deploy_by_command`].
-    pub fn is_deployed_by_command(&self) -> bool {
-        self.deploy_script().exists()
     }
 
     fn deploy_script(&self) -> PathBuf {

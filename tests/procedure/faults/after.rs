@@ -258,6 +258,7 @@ fn run_sql(stack: &Stack, server: &str, sql: &str) -> String {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn wrong_password_of_the_application_after_the_deploy() {
     let site = Site::up();
     let mut run = Watched::start(site.stack.upgrade_command(17, &["--set", "application_wait=5"]));

@@ -52,6 +52,7 @@ fn cleanup_is_refused(site: &Site, because: &[&str]) {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn an_upgrade_starts_its_backup_and_leaves_nothing_of_that() {
     for strategy in variations(&["dump", "pg_upgrade"]) {
         let site = Site::up();

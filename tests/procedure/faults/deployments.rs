@@ -69,7 +69,11 @@ fn no_session_and_healthcheck_session() {
 #[test]
 fn auth_host_scram_and_socket_password() {
     let stack = stack_with("services: {}", &["--password", "pw", "--initdb-args", "--auth-host=scram-sha-256"]);
-    is_upgraded_by_both(&stack, &[]);
+    if cfg!(feature = "full-matrix") {
+        is_upgraded_by_both(&stack, &[]);
+    } else {
+        stack.inventory_version(17);
+    }
     let rules = "sed -i 's/^local \\(.*\\)trust/local \\1md5/' \"$PGDATA/pg_hba.conf\"";
     stack.docker(&["exec", &stack.container("postgres"), "sh", "-c", rules]);
     stack.docker(&[
@@ -125,7 +129,7 @@ fn background_writer() {
     run(&mut stack.checks(17, "schema", &[])).expect(0, &["ready"]);
     let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_cron launcher'";
     let anew = "starts no background workers (pg_cron launcher)";
-    for text in [anew, "$ pg_dumpall"] {
+    for text in variations(&["$ pg_dumpall", anew]) {
         let mut killed = Watched::start(stack.upgrade_command(17, &[]));
         killed.until(text);
         killed.kill();
@@ -166,6 +170,9 @@ fn slow_start() {
     std::thread::sleep(std::time::Duration::from_secs(25));
     stack.as_advised(&failed, "resume").expect(0, &["is done"]);
     assert_eq!(application(), started);
+    if !cfg!(feature = "full-matrix") {
+        return;
+    }
     run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
 
     stack.inventory_version_from(17, 13);

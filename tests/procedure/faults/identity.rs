@@ -71,6 +71,7 @@ impl Drop for Case {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn an_engine_that_has_got_another_id_is_the_run_s_once_the_operator_says_so() {
     let case = Case::new();
     let (other, id) = (case.other.host.clone(), case.id_of_other());

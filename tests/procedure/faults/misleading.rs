@@ -6,9 +6,9 @@ use super::before::Before;
 use crate::stack::{Run, Stack, run, sh};
 
 /// The database's container names 5432 and `primero_production`; its server listens on 5433, and the database is
-/// called `primero_live` by now. `service`: further lines of its compose file; `sql`: as the superuser.
-fn misled(service: &str, sql: &str) -> Stack {
-    let stack = Stack::up(13);
+/// called `primero_live` by now. `options`: of the stack; `service`: further lines of its compose file; `sql`: as the superuser.
+fn misled(options: &[&str], service: &str, sql: &str) -> Stack {
+    let stack = Stack::with(13, options);
     stack.deploy_by_command();
     for service in ["application", "worker"] {
         stack.docker(&["stop", &stack.container(service)]);
@@ -42,14 +42,18 @@ fn upgraded(stack: &Stack, strategy: &str) -> Run {
 }
 
 #[test]
-fn another_port_by_the_command_and_database_renamed_since() {
-    upgraded(&misled("    command: [postgres, -p, \"5433\"]\n", ""), "dump");
+fn another_port_by_the_command_database_renamed_since_and_compose_v1_names() {
+    let stack = misled(&["--names", "v1"], "    command: [postgres, -p, \"5433\"]\n", "");
+    let name = || stack.inspect("postgres", "{{.Name}}");
+    assert_eq!(name(), format!("/{}_postgres_1", stack.name));
+    upgraded(&stack, "dump").expect(0, &[&format!("{}_postgres_1", stack.name)]);
+    assert_eq!(name(), format!("/{}_postgres_1", stack.name));
 }
 
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn another_port_by_the_configuration_and_database_renamed_since() {
-    let stack = misled("", "ALTER SYSTEM SET port = 5433");
+    let stack = misled(&[], "", "ALTER SYSTEM SET port = 5433");
     upgraded(&stack, "pg_upgrade");
     stack.rollback().expect(0, &["is rolled back"]);
     assert_eq!(stack.major(), "13");

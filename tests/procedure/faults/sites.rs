@@ -1,23 +1,9 @@
-//! Deployments with other names, and one without Ansible: the whole way.
+//! A deployment with other names and without Ansible: the whole way.
 
 use std::os::unix::fs::PermissionsExt;
 
 use crate::procedure::upgrades::private;
 use crate::stack::{Stack, run};
-
-#[test]
-fn compose_v1_names() {
-    let stack = Stack::with(13, &["--names", "v1"]);
-    let before = stack.content();
-    assert_eq!(stack.inspect("postgres", "{{.Name}}"), format!("/{}_postgres_1", stack.name));
-    stack.inventory_version(17);
-    stack.upgrade(17, &[]).expect(0, &[&format!("{}_postgres_1", stack.name)]);
-    assert_eq!(stack.inspect("postgres", "{{.Name}}"), format!("/{}_postgres_1", stack.name));
-    assert_eq!(stack.major(), "17");
-    assert_eq!(stack.content(), before);
-    stack.writes();
-    stack.no_helpers_left();
-}
 
 /// Compose on the same machine, called by a script of the site.
 fn deploy_script(stack: &Stack) -> String {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::after::Site;
 use super::{SmallDisk, variations};
-use crate::stack::{Watched, sh};
+use crate::stack::sh;
 
 /// What a run that is over has kept goes, and its record with it.
 #[track_caller]
@@ -79,49 +79,6 @@ fn slow_way_back() {
     site.stack.rollback().expect(0, &["is rolled back"]);
     // Nothing of it is worth a minute's wait.
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
-    is_cleaned_up(&site);
-}
-
-/// An image without a shell, and a container of it: the newest on the engine, and none of the stack.
-struct Stranger {
-    image: String,
-    container: String,
-}
-
-impl Stranger {
-    fn new(site: &Site) -> Self {
-        let file = site.stack.dir.join("stranger.tar").display().to_string();
-        sh("tar", &["-cf", &file, "-C", &site.stack.dir.display().to_string(), "postgres.env"]);
-        let image = site.stack.docker(&["import", &file, &format!("pgscript-test/stranger-{}:1", site.stack.name)]);
-        let label = format!("pgscript.test.stack={}", site.stack.name);
-        let container = site.stack.docker(&["create", "--label", &label, &image, "/nothing"]);
-        Self { image, container }
-    }
-
-    /// As a tidying-up at night does.
-    fn remove(&self, site: &Site) {
-        site.stack.docker(&["rm", &self.container]);
-        site.stack.docker(&["image", "rm", "--force", &self.image]);
-    }
-}
-
-/// No helper is made of an image that is no business of the run's, and that may be gone the next moment.
-#[test]
-fn somebody_elses_image() {
-    let site = Site::up();
-    let stranger = Stranger::new(&site);
-    site.is_upgraded(site.stack.upgrade(17, &[]));
-    let helpers = site.stack.docker(&["ps", "-aq", "--filter", "label=pgscript.helper"]);
-    for helper in helpers.lines() {
-        // One of another stack may be gone by now.
-        let image = ["inspect", "--format", "{{.Image}}", helper];
-        let found = std::process::Command::new("docker").args(image).output().unwrap();
-        assert_ne!(String::from_utf8_lossy(&found.stdout).trim(), stranger.image);
-    }
-    let mut back = Watched::start(site.stack.pgscript(&["rollback", "--yes"]));
-    back.until("; mv -T ");
-    stranger.remove(&site);
-    back.end().expect(0, &["is rolled back"]);
     is_cleaned_up(&site);
 }
 

@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub fn wait(clients: &Clients, server: &Server, timeout: Duration) -> Result<ServerVersion> {
     let begun = Instant::now();
     loop {
-        let stage = match attempt(clients, server)? {
+        let stage = match attempt(clients, server, timeout.saturating_sub(begun.elapsed()))? {
             Attempt::Ready(version) => return Ok(version),
             Attempt::NotYet(stage) => stage,
         };
@@ -48,7 +48,10 @@ pub fn when_up<T>(clients: &Clients, server: &Server, mut ask: impl FnMut() -> R
         if !clients.containers.container(&server.container).is_ok_and(|container| container.is_running()) {
             return Err(error);
         }
-        pause(clients)?;
+        // Whatever comes of this, asking again tells.
+        if !matches!(listens(clients, server, SOCKET, LOOK), Ok(0)) {
+            pause(clients)?;
+        }
     }
 }
 
@@ -101,7 +104,7 @@ enum Attempt {
     NotYet(String),
 }
 
-fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
+fn attempt(clients: &Clients, server: &Server, left: Duration) -> Result<Attempt> {
     let container = clients.containers.container(&server.container)?;
     match container.state.as_str() {
         "running" => {}
@@ -116,7 +119,7 @@ fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
             container.exit_code
         )));
     }
-    match listens(clients, server) {
+    match listens(clients, server, LOOPBACK, left) {
         Ok(0) => {}
         Ok(1) => return Ok(Attempt::NotYet("it answers, but rejects connections (starting up)".into())),
         // So it also looks when the container has just ended, which the engine may not know yet.
@@ -142,13 +145,34 @@ fn attempt(clients: &Clients, server: &Server) -> Result<Attempt> {
 /// What no waiting changes.
 const HOPELESS: [&str; 4] = ["cancelled", "docker.unreachable", "postgres.login_refused", "postgres.not_superuser"];
 
-/// Exit code of `pg_isready`, which asks over TCP. Where nothing answers the server's own lock file is looked at for
-/// another port, by the same call, as every call takes its time.
-fn listens(clients: &Clients, server: &Server) -> Result<i64> {
-    let script = format!("pg_isready -q -h 127.0.0.1 -t 2; code=$?; [ $code -ne 2 ] || {SAY_PORT}; exit $code");
+const LOOPBACK: &str = "127.0.0.1";
+/// An empty host is the socket.
+const SOCKET: &str = "";
+
+/// Exit code of `pg_isready`, when it has been asked until the server answers there, or for so long: with a command of
+/// its own in the container for each question, waiting would cost the machine more than the server's start. Where
+/// nothing answers the server's own lock file is looked at for another port.
+fn listens(clients: &Clients, server: &Server, host: &str, left: Duration) -> Result<i64> {
+    let script = format!(
+        r#"
+        i=0
+        while :; do
+            pg_isready -q -h "$3" -t 2; code=$?
+            case $code in
+            1) ;;
+            2) port="$({SAY_PORT})"; [ "${{port:-$PGPORT}}" = "$PGPORT" ] || {{ echo "$port"; break; }} ;;
+            *) break ;;
+            esac
+            [ $i -lt "$2" ] && sleep 0.1 || break
+            i=$((i + 1))
+        done
+        exit $code"#
+    );
     let directory = clients.data_directory(&server.container)?;
+    let times = (left.min(LOOK).as_millis() / 100).to_string();
     // Where this user is trusted, pg_isready opens a whole session.
-    let ask = || Client::inside(clients, server).output(Call::new(&["sh", "-c", &script, "sh", &directory], ANY));
+    let argv = ["sh", "-c", &script, "sh", &directory, &times, host];
+    let ask = || Client::inside(clients, server).output(Call::new(&argv, ANY));
     let said = ask()?;
     match said.exit_code == 2 && clients.learn_port(&server.container, &said.stdout)? {
         true => Ok(ask()?.exit_code),
@@ -156,6 +180,8 @@ fn listens(clients: &Clients, server: &Server) -> Result<i64> {
     }
 }
 
+/// How long one look at a server that is starting takes: then its container is looked at again.
+const LOOK: Duration = Duration::from_secs(2);
 const ANY: Option<&str> = Some(ANY_DATABASE);
 
 /// Whether the container runs, and goes on running for as long as an engine under load takes to notice an end.

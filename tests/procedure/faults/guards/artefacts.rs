@@ -5,6 +5,7 @@ use crate::stack::guarded::attacks_on_the_last_copy;
 use crate::stack::sh;
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn the_last_copy_of_data_that_is_gone_is_neither_removed_nor_written_over() {
     let scratch = Scratch::new("last");
     filled(&scratch.name);

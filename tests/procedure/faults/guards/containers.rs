@@ -8,6 +8,7 @@ fn is_there(name: &str) -> bool {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_database_in_the_container_itself_is_not_removed_unless_the_operator_names_it() {
     let scratch = Scratch::new("inside");
     let name = &scratch.name;

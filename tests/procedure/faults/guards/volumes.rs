@@ -5,6 +5,7 @@ use crate::stack::docker;
 use crate::stack::guarded::HOLDER;
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_start_behind_our_back_withdraws_the_proof() {
     let behind = Scratch::new("behind");
     filled(&behind.name);
