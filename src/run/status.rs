@@ -324,8 +324,8 @@ impl Status {
             (None, _) if self.copies.is_empty() => writeln!(out, "\nThis run keeps no copy of the data."),
             (Some(true), _) if !is_looked_at => writeln!(
                 out,
-                "\nYour data is safe, in at least {there} complete {}; the engine did not answer, so these could not all \
-                 be looked at:",
+                "\nYour data is safe, in at least {there} complete {}; the engine did not answer, so these could not \
+                 all be looked at:",
                 if there == 1 { "copy" } else { "copies" },
             ),
             (Some(true), 1) => writeln!(out, "\nYour data is safe. It is here:"),

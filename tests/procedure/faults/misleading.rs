@@ -6,7 +6,8 @@ use super::before::Before;
 use crate::stack::{Run, Stack, run, sh};
 
 /// The database's container names 5432 and `primero_production`; its server listens on 5433, and the database is
-/// called `primero_live` by now. `options`: of the stack; `service`: further lines of its compose file; `sql`: as the superuser.
+/// called `primero_live` by now. `options`: of the stack; `service`: further lines of its compose file; `sql`: as the
+/// superuser.
 fn misled(options: &[&str], service: &str, sql: &str) -> Stack {
     let stack = Stack::with(13, options);
     stack.deploy_by_command();
