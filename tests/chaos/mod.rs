@@ -75,7 +75,9 @@ fn histories_of_a_broken_world_end_with_all_data_and_nothing_left() {
     let faults = stories.iter().filter(|story| story.outcome == Outcome::Fault).count();
     println!("chaos: {} histories, {faults} with a fault", stories.len());
     count(stories.len(), faults);
-    assert_eq!(faults, 0, "see target/chaos/SEED; `make chaos HISTORIES=1 SEED=…` plays one again");
+    let found: Vec<_> = stories.iter().flat_map(|story| &story.faults).map(String::as_str).collect();
+    let found = found.join("\n\n");
+    assert_eq!(faults, 0, "see target/chaos/SEED; `make chaos HISTORIES=1 SEED=…` plays one again\n{found}");
     assert_eq!(stories.len(), seeds.len(), "the driver was interrupted");
 }
 
