@@ -4,7 +4,7 @@ STACK := tests/stack
 ENGINE := $(STACK)/with-engine.sh
 TOOLS := target/tools
 
-.PHONY: build demo test test-full chaos lint deny scripts bench clean
+.PHONY: build demo test test-full test-programs chaos lint deny scripts bench clean
 
 build:
 	cargo build --release --locked
@@ -16,14 +16,18 @@ demo: build
 
 # All tests, on real containers; writes `faults_tested`, `preflight_checks` and other counts to target/figures.json.
 # Faults that tests plant are in the program that is tested, and asleep in all tests but theirs.
-test:
-	cargo test --locked --features planted-faults --no-run
-	$(ENGINE) 13 15 17 18 -- tests/run.sh --features planted-faults
+FEATURES := planted-faults
+test: test-programs
+	$(ENGINE) 13 15 17 18 -- tests/run.sh --features $(FEATURES)
 
 # The same with the slow matrices.
-test-full:
-	cargo test --locked --features full-matrix,planted-faults --no-run
-	$(ENGINE) 13 15 17 18 -- tests/run.sh --features full-matrix,planted-faults
+test-full: FEATURES := full-matrix,planted-faults
+test-full: test
+
+# What `tests/run.sh` runs, built.
+test-programs:
+	cargo test --locked --features $(FEATURES) --profile dev --lib --no-run
+	cargo test --locked --features $(FEATURES) --test all --no-run
 
 # The world is broken at random instants of an upgrade: `make chaos HISTORIES=100 SEED=1`. A seed repeats its choices;
 # what was said is in target/chaos/SEED. Writes `chaos_histories` and `chaos_faults` to target/figures.json.

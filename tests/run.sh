@@ -17,8 +17,12 @@ code=0
 # Started in the background, or by nohup, all of this would ignore the Ctrl-C that tests type, and a hang-up.
 export PGSCRIPT_TEST_KILLS="$kills" PGSCRIPT_TEST_CHAOS="$chaos" PGSCRIPT_TEST_DIFFERENCES="$differences" \
     PGSCRIPT_TEST_CHECKS="$checks"
-env --default-signal=INT,HUP \
-    cargo test --locked --no-fail-fast "$@" -- --test-threads="${PGSCRIPT_TEST_THREADS:-4}" 2>&1 | tee "$log" || code=$?
+run() {
+    env --default-signal=INT,HUP cargo test --locked "$@" -- --test-threads="${PGSCRIPT_TEST_THREADS:-4}" 2>&1 \
+        | tee -a "$log" || code=$?
+}
+run "$@" --profile dev --lib
+run "$@" --test all
 sed 's/^\([0-9]*\) \([0-9]*\) \(.*\)/kills: \3: \1 survived of \2/' "$kills"
 [ "$code" -eq 0 ] || exit "$code"
 read -ra kill_figures < <(count)

@@ -1,5 +1,6 @@
 //! What tests of several subjects have in common.
 
+pub mod asked;
 pub mod engine;
 pub mod gate;
 pub mod kills;

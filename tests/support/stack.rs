@@ -1,12 +1,12 @@
 //! A stack of the test's own (see `tests/stack/`), and pgscript run against it.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::asked::Asked;
 use crate::program::output;
 pub use crate::program::{Run, Watched, guarded, looked::Looked, pgscript, run, sh};
 
@@ -102,7 +102,21 @@ impl Stack {
 
     /// The id of a service's container; empty when there is none.
     pub fn container(&self, service: &str) -> String {
-        self.stack("container", &[service])
+        let label = |name: &str, value: &str| format!("com.docker.compose.{name}={value}");
+        let project = self.note("project").unwrap_or_default();
+        let labels = [label("project", &project), label("service", service), label("oneoff", "False")];
+        self.asked().container(&labels).unwrap_or_default()
+    }
+
+    fn asked(&self) -> Asked {
+        Asked::of(self.engine.as_deref())
+    }
+
+    /// What the stack has noted of itself, and tests of what they have changed of it, in `stack.conf`: the last of it.
+    fn note(&self, name: &str) -> Option<String> {
+        let notes = std::fs::read_to_string(self.dir.join("stack.conf")).unwrap_or_default();
+        let mut values = notes.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        values.next_back().map(str::to_owned)
     }
 
     /// A value of `docker inspect`, `{{.State.Running}}` for one.
@@ -111,21 +125,23 @@ impl Stack {
         self.docker(&["inspect", "--format", format, &self.container(service)])
     }
 
-    /// SQL in a database, unaligned tuples.
+    /// SQL in a database, unaligned tuples. The user is the bootstrap superuser.
     #[track_caller]
     pub fn sql(&self, database: &str, sql: &str) -> String {
-        let mut child = self
-            .command("stack.sh")
-            .args(["psql", &self.name, database])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
-        let out = child.wait_with_output().unwrap();
-        assert!(out.status.success(), "{sql}: {}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8_lossy(&out.stdout).trim().to_owned()
+        // By the environment: an argument of a command could be read as an option.
+        let psql = r#"printf %s "$SQL" | psql -X -q -At -w -v ON_ERROR_STOP=1 -p "$PGPORT" -U primero -d "$DATABASE""#;
+        let renamed = self.note("database").filter(|_| database == "primero_production");
+        let env = [
+            format!("SQL={sql}"),
+            format!("PGPORT={}", self.note("port").as_deref().unwrap_or("5432")),
+            format!("DATABASE={}", renamed.as_deref().unwrap_or(database)),
+        ];
+        let service = self.note("database_service");
+        let container = self.container(service.as_deref().unwrap_or("postgres"));
+        assert!(!container.is_empty(), "{} has no database container", self.name);
+        let said = self.asked().exec(&container, &["sh", "-c", psql], &env);
+        assert_eq!(said.code, 0, "{sql}: {}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8_lossy(&said.stdout).trim().to_owned()
     }
 
     /// The application's, as the deployment has it.
