@@ -211,7 +211,7 @@ fn a_run_that_is_cancelled_does_not_keep_names_from_being_offered() {
 
 #[test]
 fn an_engine_that_is_away_silent_or_back_never_keeps_whoever_types_waiting() {
-    const LONGEST: Duration = Duration::from_millis(450);
+    const LONGEST: Duration = Duration::from_secs(3);
     let gate = Gate::new();
     let stage = Stage::at(&gate.url());
     let names = Names::new(stage.world.clone());
@@ -222,7 +222,7 @@ fn an_engine_that_is_away_silent_or_back_never_keeps_whoever_types_waiting() {
         found
     };
     assert_eq!(look("away"), Default::default());
-    assert!(timed(|| names.databases()).1 < Duration::from_millis(700));
+    assert!(timed(|| names.databases()).1 < LONGEST);
     gate.open();
     let volume = stage.volume("v");
     until("the names", || look("there").1.contains(&volume).then_some(()));

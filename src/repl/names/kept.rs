@@ -194,7 +194,7 @@ mod tests {
             cancel.check()
         });
         kept.get();
-        let ((), took) = timed(|| drop(kept));
-        assert!(ended.load(Ordering::SeqCst) == 1 && took < ENDING, "{took:?}");
+        drop(kept);
+        assert_eq!(ended.load(Ordering::SeqCst), 1);
     }
 }

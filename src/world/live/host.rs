@@ -436,7 +436,7 @@ mod tests {
             cancel.cancel();
         });
         let begun = std::time::Instant::now();
-        assert_eq!(machine.sleep(Duration::from_secs(20)).unwrap_err().code, "cancelled");
-        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert_eq!(machine.sleep(Duration::from_secs(600)).unwrap_err().code, "cancelled");
+        assert!(begun.elapsed() < Duration::from_secs(60));
     }
 }
