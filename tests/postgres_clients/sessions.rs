@@ -1,6 +1,7 @@
 //! Our sessions are ours, whatever a role, a database or the whole cluster sets, and whoever plants something.
 
 use super::*;
+use crate::asked::Asked;
 
 const PRODUCTION: &str = "primero_production";
 
@@ -163,4 +164,39 @@ fn names_without_a_schema_are_explained() {
     assert!(error.hint.is_some_and(|hint| hint.contains("public.NAME")));
     let tags = stage.pg().execute(&server, PRODUCTION, "SET search_path = public; CREATE TABLE more (a int)", &[]);
     assert_eq!(tags.unwrap(), ["SET", "CREATE TABLE"]);
+}
+
+/// Questions in a row are asked in one session; nobody of ours is connected when something else is done, and a moment
+/// after the last question.
+#[test]
+fn questions_in_a_row_are_of_one_session_that_is_in_nobodys_way() {
+    let stage = Stage::new();
+    let server = stage.server(15);
+    let session = || stage.value(&server, "SELECT pg_backend_pid()");
+    let first = session();
+    assert_eq!(session(), first);
+    let value = Binding { name: "value".into(), value: "it's $1".into() };
+    let asked = stage.pg().query(&server, "postgres", "SELECT :'value' AS value", &[value]).unwrap();
+    assert_eq!(asked[0]["value"], "it's $1");
+    assert_eq!(session(), session());
+    // Of a value nothing stays; what is wrong with a question is told with its line.
+    let error = stage.pg().query(&server, "postgres", "SELECT\n:'value' AS value", &[]).unwrap_err();
+    assert!(error.message.contains("line 2"), "{error}");
+    // These would not be at their end for psql.
+    for unfinished in ["SELECT 'a", "SELECT (1", "SELECT $$a", "SELECT 1 /* a"] {
+        stage.pg().query(&server, "postgres", unfinished, &[]).unwrap_err();
+    }
+    let before = session();
+
+    stage.pg().execute(&server, "postgres", "CREATE DATABASE other", &[]).unwrap();
+    stage.pg().query(&server, "other", "SELECT 1 AS one", &[]).unwrap();
+    stage.pg().execute(&server, "postgres", "DROP DATABASE other", &[]).unwrap();
+    assert_ne!(session(), before);
+
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgscript'";
+    let argv = ["psql", "-XqAtU", USER, "-d", "postgres", "-c", count];
+    let ours = || Asked::of(None).exec(&server.container, &argv, &[]).stdout;
+    assert_eq!(ours(), b"1\n");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(ours(), b"0\n");
 }

@@ -57,7 +57,7 @@ impl Context {
 /// The live world; nothing is contacted before it is asked for. `docker`: the engine, as in `DOCKER_HOST`.
 pub fn world(context: Context, docker: impl Into<docker::Wish>) -> World {
     let containers = Arc::new(docker::Docker::new(context.clone(), docker.into()));
-    let postgres = Arc::new(postgres::Clients::new(context.clone(), containers.clone()));
+    let postgres = postgres::Clients::new(context.clone(), containers.clone());
     let volumes = Arc::new(volume::Volumes::new(context.clone(), containers.clone()));
     World {
         clusters: Arc::new(cluster::Clusters::new(

@@ -28,6 +28,8 @@ pub struct Client<'a> {
     server: Option<Server>,
     mounted: bool,
     helper: Option<Helper>,
+    /// Its session is one of [`super::standing`].
+    stands: bool,
 }
 
 /// One call of a client program.
@@ -76,7 +78,26 @@ impl<'a> Client<'a> {
             server: Some(server.clone()),
             mounted: false,
             helper: None,
+            stands: false,
         }
+    }
+
+    /// The same, for a session that stands open.
+    pub fn standing(clients: &'a Clients, server: &Server) -> Self {
+        Self { stands: true, ..Self::inside(clients, server) }
+    }
+
+    /// The server, where this is in its own container.
+    pub fn own_server(&self) -> Option<&Server> {
+        self.server.as_ref().filter(|server| server.container == self.container)
+    }
+
+    /// What leads its sessions to the server, and the name of a database there.
+    pub fn place_in(&self, database: &str) -> Result<(Vec<String>, String)> {
+        let mut place = self.env.clone();
+        place.extend(self.place(None)?);
+        let any = self.server.as_ref().filter(|_| database == ANY_DATABASE);
+        Ok((place, any.map_or_else(|| database.to_owned(), |server| self.clients.own_database(server))))
     }
 
     /// The programs of `image` (the server's own when `None`) in a helper in the server's network, over 127.0.0.1.
@@ -123,6 +144,7 @@ impl<'a> Client<'a> {
             server: None,
             mounted: false,
             helper: Some(helper),
+            stands: false,
         };
         client.mounted = match mount {
             Some((directory, read_only)) => client.sees(directory, read_only)?,
@@ -160,12 +182,15 @@ impl<'a> Client<'a> {
 
     /// Runs a program to its end and gives its exit code.
     pub fn exec(&self, call: Call<'_>, streams: Streams<'_>) -> Result<i64> {
+        self.close_before(&call);
         self.clients.containers.exec(&self.container, &self.spec(call)?, streams)
     }
 
     /// Runs a program on the operator's terminal and gives its exit code: with text as a terminal shows it.
     pub fn terminal(&self, call: Call<'_>) -> Result<i64> {
-        let mut spec = self.spec(call.purpose(Purpose::Person))?;
+        let call = call.purpose(Purpose::Person);
+        self.close_before(&call);
+        let mut spec = self.spec(call)?;
         spec.env.retain(|entry| !entry.starts_with("LC_ALL="));
         spec.env.push("LC_ALL=C.UTF-8".into());
         NO_HISTORY.iter().for_each(|entry| spec.default_env(entry));
@@ -174,7 +199,15 @@ impl<'a> Client<'a> {
 
     /// Runs a program to its end and gives what it has said.
     pub fn output(&self, call: Call<'_>) -> Result<Output> {
+        self.close_before(&call);
         self.clients.containers.exec_output(&self.container, &self.spec(call)?)
+    }
+
+    /// Whatever is more than a question finds no session of ours at the server.
+    fn close_before(&self, call: &Call<'_>) {
+        if let Some(server) = self.server.as_ref().filter(|_| !self.stands && call.purpose != Purpose::Reading) {
+            self.clients.standing.close(&server.container);
+        }
     }
 
     fn spec(&self, call: Call<'_>) -> Result<ExecSpec> {

@@ -27,6 +27,7 @@ mod roles;
 mod rows;
 mod schema;
 mod staging;
+mod standing;
 mod superuser;
 mod talk;
 mod transfer;
@@ -39,7 +40,7 @@ pub use client::environment;
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::Context;
@@ -65,13 +66,24 @@ pub struct Clients {
     passwords: Mutex<HashMap<(String, String), Option<Secret>>>,
     /// What servers say whenever a session begins, and was told once.
     told: Mutex<HashSet<String>>,
+    standing: standing::Standing,
+    /// For sessions that stand longer than a call.
+    this: Weak<Self>,
 }
 
 impl Clients {
-    pub fn new(context: Context, containers: Arc<dyn ContainerEngine>) -> Self {
-        let (majors, ports, databases) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (passwords, told) = (Mutex::default(), Mutex::default());
-        Self { context, containers, majors, ports, databases, passwords, told }
+    pub fn new(context: Context, containers: Arc<dyn ContainerEngine>) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            context,
+            containers,
+            majors: Mutex::default(),
+            ports: Mutex::default(),
+            databases: Mutex::default(),
+            passwords: Mutex::default(),
+            told: Mutex::default(),
+            standing: standing::Standing::default(),
+            this: this.clone(),
+        })
     }
 
     /// The password to give where a server asks for one.
@@ -108,10 +120,7 @@ impl Postgres for Clients {
     }
 
     fn query_all(&self, server: &Server, databases: &[String], sql: &str) -> Result<Vec<Vec<Row>>> {
-        let client = client::Client::inside(self, server);
-        let by_one = ready::when_up(self, server, || rows::query_each(&client, databases, sql));
-        // A psql of its own tells of which line an error is.
-        by_one.or_else(|_| databases.iter().map(|database| self.query(server, database, sql, &[])).collect())
+        databases.iter().map(|database| self.query(server, database, sql, &[])).collect()
     }
 
     fn execute_all(&self, server: &Server, items: &[Statements], jobs: usize) -> Result<()> {

@@ -33,9 +33,7 @@ impl<'a> Psql<'a> {
 
     /// Values for `:'name'` and `:"name"`.
     pub fn bind(mut self, bindings: &[Binding]) -> Result<Self> {
-        for binding in bindings {
-            self.preamble.push_str(&set_line(binding)?);
-        }
+        self.preamble.push_str(&bound(bindings)?);
         Ok(self)
     }
 
@@ -192,6 +190,11 @@ impl Read for Stoppable<'_> {
 }
 
 /// `\set name 'value'`, quoted for psql's backslash commands.
+/// Lines that set values.
+pub fn bound(bindings: &[Binding]) -> Result<String> {
+    bindings.iter().map(set_line).collect()
+}
+
 fn set_line(binding: &Binding) -> Result<String> {
     let name = &binding.name;
     let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');

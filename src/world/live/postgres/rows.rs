@@ -7,8 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::client::Client;
-use super::psql::{Psql, connect, text_of};
-use super::talk::Talk;
+use super::psql::{Psql, text_of};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::Binding;
 use crate::world::session::Purpose;
@@ -18,37 +17,26 @@ const LIMIT: usize = 256 << 20;
 
 /// Rows of one SELECT. The transaction is read-only: a query never changes anything.
 pub fn query(client: &Client<'_>, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<Map<String, Value>>> {
+    let select = as_json(sql);
+    if let Some(answer) = client.clients.standing.ask(client, database, &select, bindings) {
+        return parse_rows(&text_of(&answer));
+    }
     let mut answer = Collected::default();
-    session(client, database).bind(bindings)?.run(&mut as_json(sql).as_bytes(), &mut answer).map_err(explain)?;
+    session(client, database)
+        .bind(bindings)?
+        .run(&mut format!("{select};\n").as_bytes(), &mut answer)
+        .map_err(explain)?;
     parse_rows(&text_of(&answer.0))
 }
 
-/// The rows of the same SELECT in each of several databases, in their order, by one psql that goes through them.
-pub fn query_each(client: &Client<'_>, databases: &[String], sql: &str) -> Result<Vec<Vec<Map<String, Value>>>> {
-    let Some(first) = databases.first() else { return Ok(Vec::new()) };
-    let mut answer = Collected::default();
-    let mut ask = |talk: &Talk<'_>, database: &String| {
-        let begun = answer.0.len();
-        talk.ask(&format!("{}{}", connect(database)?, as_json(sql)), |line| {
-            writeln!(answer, "{line}").map_err(|e| Error::failed("psql.failed", e.to_string()))
-        })?;
-        parse_rows(&text_of(&answer.0[begun..]))
-    };
-    std::thread::scope(|scope| {
-        let talk = Talk::open(scope, session(client, first));
-        let rows = databases.iter().map(|database| ask(&talk, database)).collect();
-        talk.end(rows).map_err(explain)
-    })
-}
-
-fn session<'a>(client: &'a Client<'a>, database: &'a str) -> Psql<'a> {
+pub fn session<'a>(client: &'a Client<'a>, database: &'a str) -> Psql<'a> {
     Psql::new(client, database).any_text().wrapped(1).purpose(Purpose::Reading)
 }
 
 /// A query of which each row is a line, a JSON object. The line break ends a comment at the end of the caller's text.
 fn as_json(sql: &str) -> String {
     let sql = sql.trim().trim_end_matches([';', ' ', '\n', '\t', '\r']);
-    format!("SELECT pg_catalog.row_to_json(pgscript_row) FROM (\n{sql}\n) pgscript_row;\n")
+    format!("SELECT pg_catalog.row_to_json(pgscript_row) FROM (\n{sql}\n) pgscript_row")
 }
 
 fn explain(error: Error) -> Error {

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::{self, Scope};
+use std::time::Duration;
 
 use super::psql::{Psql, text_of};
 use crate::world::error::{Error, Result};
@@ -14,7 +15,8 @@ const END: &str = "pgscript-end-of-answer";
 /// One psql, on a thread of its own.
 pub struct Talk<'scope> {
     pipe: Arc<Pipe>,
-    psql: ScopedJoinHandle<'scope, Result<()>>,
+    /// Waits for the thread.
+    psql: Box<dyn FnOnce() -> thread::Result<Result<()>> + Send + 'scope>,
 }
 
 impl<'scope> Talk<'scope> {
@@ -23,13 +25,20 @@ impl<'scope> Talk<'scope> {
         'env: 'scope,
     {
         let pipe = Arc::new(Pipe::default());
-        let (mut input, mut output) = (Input(pipe.clone()), Output { pipe: pipe.clone(), line: Vec::new() });
-        let psql = scope.spawn(move || {
-            // Whatever ends it, nobody waits for an answer any more.
-            let _ended = Ended(output.pipe.clone());
-            psql.run(&mut input, &mut output)
-        });
-        Self { pipe, psql }
+        let ends = pipe.clone();
+        let psql = scope.spawn(move || ends.converse(|input, output| psql.run(input, output)));
+        Self { pipe, psql: Box::new(|| psql.join()) }
+    }
+
+    /// One that ends by itself when it is asked nothing for so long. `psql` runs it, with what it reads and writes.
+    pub fn open_for<F>(patience: Duration, psql: F) -> Self
+    where
+        F: FnOnce(&mut (dyn Read + Send), &mut (dyn Write + Send)) -> Result<()> + Send + 'static,
+    {
+        let pipe = Arc::new(Pipe { patience: Some(patience), ..Pipe::default() });
+        let ends = pipe.clone();
+        let psql = thread::spawn(move || ends.converse(psql));
+        Self { pipe, psql: Box::new(|| psql.join()) }
     }
 
     /// Sends statements and hands on each line of the answer.
@@ -37,7 +46,10 @@ impl<'scope> Talk<'scope> {
         self.pipe.send(format!("{script}\n\\echo {END}\n").as_bytes());
         while let Some(answer) = self.pipe.line() {
             match &*text_of(&answer) {
-                END => return Ok(()),
+                END => {
+                    self.pipe.change(|state| state.is_asked = false);
+                    return Ok(());
+                }
                 text => line(text)?,
             }
         }
@@ -48,7 +60,7 @@ impl<'scope> Talk<'scope> {
     /// Ends it. `outcome` is what came of the questions; what psql itself has to say goes before it.
     pub fn end<T>(self, outcome: Result<T>) -> Result<T> {
         self.pipe.close();
-        let ended = self.psql.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let ended = (self.psql)().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match ended {
             Err(error) => Err(error),
             Ok(()) => outcome,
@@ -60,12 +72,16 @@ impl<'scope> Talk<'scope> {
 struct Pipe {
     state: Mutex<State>,
     moved: Condvar,
+    /// How long psql waits for a question.
+    patience: Option<Duration>,
 }
 
 #[derive(Default)]
 struct State {
     input: VecDeque<u8>,
     lines: VecDeque<Vec<u8>>,
+    /// A question is under way.
+    is_asked: bool,
     is_closed: bool,
     has_ended: bool,
 }
@@ -80,15 +96,28 @@ impl Pipe {
         self.moved.notify_all();
     }
 
+    /// Runs psql between both ends.
+    fn converse<F>(self: Arc<Self>, psql: F) -> Result<()>
+    where
+        F: FnOnce(&mut (dyn Read + Send), &mut (dyn Write + Send)) -> Result<()>,
+    {
+        // Whatever ends it, nobody waits for an answer any more.
+        let _ended = Ended(self.clone());
+        psql(&mut Input(self.clone()), &mut Output { pipe: self, line: Vec::new() })
+    }
+
     fn send(&self, bytes: &[u8]) {
-        self.change(|state| state.input.extend(bytes));
+        self.change(|state| {
+            state.is_asked = true;
+            state.input.extend(bytes);
+        });
     }
 
     fn close(&self) {
         self.change(|state| state.is_closed = true);
     }
 
-    /// Waits until `take` gives something.
+    /// Waits until `take` gives something. When nothing was asked for too long, nothing more will be.
     fn wait<T>(&self, mut take: impl FnMut(&mut State) -> Option<T>) -> T {
         let mut state = self.state();
         loop {
@@ -96,7 +125,15 @@ impl Pipe {
                 self.moved.notify_all();
                 return taken;
             }
-            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match self.patience.filter(|_| !state.is_asked && !state.is_closed) {
+                None => self.moved.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(patience) => {
+                    let waited = self.moved.wait_timeout(state, patience);
+                    let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                    state.is_closed |= waited.timed_out() && !state.is_asked;
+                    state
+                }
+            };
         }
     }
 

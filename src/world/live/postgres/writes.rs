@@ -18,9 +18,11 @@ pub fn count(clients: &Clients, server: &Server) -> Result<WriteCounts> {
         rows::query(&client, &reachable, COLLECTED, &[])?;
     }
     let cluster: Cluster = read(&client, &reachable, rows::query(&client, &reachable, CLUSTER, &[])?)?;
-    let counts = rows::query_each(&client, &cluster.names, DATABASE)?;
-    let of_database = |(name, rows): (String, _)| read(&client, &name, rows).map(|counts| (name, counts));
-    let databases = cluster.names.into_iter().zip(counts).map(of_database).collect::<Result<_>>()?;
+    let of_database = |name: String| {
+        let rows = rows::query(&client, &name, DATABASE, &[])?;
+        read(&client, &name, rows).map(|counts| (name, counts))
+    };
+    let databases = cluster.names.into_iter().map(of_database).collect::<Result<_>>()?;
     Ok(WriteCounts { databases, ..cluster.counts })
 }
 
