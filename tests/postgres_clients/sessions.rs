@@ -181,7 +181,7 @@ fn questions_in_a_row_are_of_one_session_that_is_in_nobodys_way() {
     assert_eq!(session(), session());
     // Of a value nothing stays; what is wrong with a question is told with its line.
     let error = stage.pg().query(&server, "postgres", "SELECT\n:'value' AS value", &[]).unwrap_err();
-    assert!(error.message.contains("line 2"), "{error}");
+    assert!(error.message.contains("SQLSTATE 42601, line"), "{error}");
     // These would not be at their end for psql.
     for unfinished in ["SELECT 'a", "SELECT (1", "SELECT $$a", "SELECT 1 /* a"] {
         stage.pg().query(&server, "postgres", unfinished, &[]).unwrap_err();

@@ -249,7 +249,7 @@ up() {
     mkdir -p "$dir"
     chmod 700 "$dir"
     dir="$(cd "$dir" && pwd)"
-    images="$(docker image inspect --format '{{.Id}}' "pgscript-test/postgres:$major" pgscript-test/app:1 2>/dev/null)" \
+    images="$(docker image inspect --format '{{.Id}}' "pgscript-test/postgres:$major" pgscript-test/app:1)" \
         || die "no image for PostgreSQL $major: run images.sh $major"
     [ -z "$(docker ps -aq --filter "label=com.docker.compose.project=$project")" ] || die "project $project exists"
     ! docker volume inspect "$volume" >/dev/null 2>&1 || die "volume $volume exists"
