@@ -230,7 +230,9 @@ pub trait Postgres: Send + Sync {
     fn execute(&self, server: &Server, database: &str, sql: &str, bindings: &[Binding]) -> Result<Vec<String>>;
 
     /// The rows of one SELECT in each of these databases, in their order.
-    fn query_all(&self, server: &Server, databases: &[String], sql: &str) -> Result<Vec<Vec<Row>>>;
+    fn query_all(&self, server: &Server, databases: &[String], sql: &str) -> Result<Vec<Vec<Row>>> {
+        databases.iter().map(|database| self.query(server, database, sql, &[])).collect()
+    }
 
     /// Each item's statements in a session of their own, up to `jobs` items at once. After an error nothing new is
     /// begun.

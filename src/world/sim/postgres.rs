@@ -201,10 +201,6 @@ impl Postgres for Servers {
         })
     }
 
-    fn query_all(&self, server: &Server, databases: &[String], sql: &str) -> Result<Vec<Vec<Row>>> {
-        databases.iter().map(|database| self.query(server, database, sql, &[])).collect()
-    }
-
     fn execute_all(&self, server: &Server, items: &[Statements], _jobs: usize) -> Result<()> {
         items.iter().try_for_each(|item| self.execute(server, &item.database, &item.sql, &[]).map(|_| ()))
     }

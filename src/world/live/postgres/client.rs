@@ -28,8 +28,6 @@ pub struct Client<'a> {
     server: Option<Server>,
     mounted: bool,
     helper: Option<Helper>,
-    /// Its session is one of [`super::standing`].
-    stands: bool,
 }
 
 /// One call of a client program.
@@ -78,13 +76,7 @@ impl<'a> Client<'a> {
             server: Some(server.clone()),
             mounted: false,
             helper: None,
-            stands: false,
         }
-    }
-
-    /// The same, for a session that stands open.
-    pub fn standing(clients: &'a Clients, server: &Server) -> Self {
-        Self { stands: true, ..Self::inside(clients, server) }
     }
 
     /// The server, where this is in its own container.
@@ -96,8 +88,7 @@ impl<'a> Client<'a> {
     pub fn place_in(&self, database: &str) -> Result<(Vec<String>, String)> {
         let mut place = self.env.clone();
         place.extend(self.place(None)?);
-        let any = self.server.as_ref().filter(|_| database == ANY_DATABASE);
-        Ok((place, any.map_or_else(|| database.to_owned(), |server| self.clients.own_database(server))))
+        Ok((place, self.named(database)))
     }
 
     /// The programs of `image` (the server's own when `None`) in a helper in the server's network, over 127.0.0.1.
@@ -144,7 +135,6 @@ impl<'a> Client<'a> {
             server: None,
             mounted: false,
             helper: Some(helper),
-            stands: false,
         };
         client.mounted = match mount {
             Some((directory, read_only)) => client.sees(directory, read_only)?,
@@ -205,7 +195,7 @@ impl<'a> Client<'a> {
 
     /// Whatever is more than a question finds no session of ours at the server.
     fn close_before(&self, call: &Call<'_>) {
-        if let Some(server) = self.server.as_ref().filter(|_| !self.stands && call.purpose != Purpose::Reading) {
+        if let Some(server) = self.server.as_ref().filter(|_| call.purpose != Purpose::Reading) {
             self.clients.standing.close(&server.container);
         }
     }
@@ -224,11 +214,16 @@ impl<'a> Client<'a> {
 
     /// The server's port, which may have been found out meanwhile, and the database to connect to.
     fn place(&self, database: Option<&str>) -> Result<Vec<String>> {
-        let any = self.server.as_ref().filter(|_| database == Some(ANY_DATABASE));
-        let database = any.map(|server| self.clients.own_database(server)).or_else(|| database.map(str::to_owned));
+        let database = database.map(|database| self.named(database));
         let port = self.server.as_ref().map(|server| self.clients.port(&server.container)).transpose()?;
         let port = port.map(|port| format!("PGPORT={port}"));
         Ok(port.into_iter().chain(database.map(|database| format!("PGDATABASE={database}"))).collect())
+    }
+
+    /// The name of a database to connect to.
+    fn named(&self, database: &str) -> String {
+        let any = self.server.as_ref().filter(|_| database == ANY_DATABASE);
+        any.map_or_else(|| database.to_owned(), |server| self.clients.own_database(server))
     }
 
     /// The major version of the server, as far as it tells without a session; else as psql learns it from the server

@@ -119,10 +119,6 @@ impl Postgres for Clients {
         ready::when_up(self, server, || rows::execute(&client::Client::inside(self, server), database, sql, bindings))
     }
 
-    fn query_all(&self, server: &Server, databases: &[String], sql: &str) -> Result<Vec<Vec<Row>>> {
-        databases.iter().map(|database| self.query(server, database, sql, &[])).collect()
-    }
-
     fn execute_all(&self, server: &Server, items: &[Statements], jobs: usize) -> Result<()> {
         let run = |_, item: &Statements| self.execute(server, &item.database, &item.sql, &[]).map(|_| ());
         side_by_side::up_to(jobs, items, run).map(|_| ())

@@ -189,12 +189,12 @@ impl Read for Stoppable<'_> {
     }
 }
 
-/// `\set name 'value'`, quoted for psql's backslash commands.
 /// Lines that set values.
 pub fn bound(bindings: &[Binding]) -> Result<String> {
     bindings.iter().map(set_line).collect()
 }
 
+/// `\set name 'value'`, quoted for psql's backslash commands.
 fn set_line(binding: &Binding) -> Result<String> {
     let name = &binding.name;
     let word = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');

@@ -1,7 +1,7 @@
 //! Sessions that stand open for a moment after a question: a procedure asks many in a row, and to start psql in a
 //! container takes longer than most answers.
 //!
-//! One for each server and user. A question leaves nothing behind in it: it only reads. Before anything else of ours
+//! One for each server. A question leaves nothing behind in it: it only reads. Before anything else of ours
 //! is done at that server the session is closed, for nobody may be connected where a database is dropped, or where
 //! those who are connected are counted.
 
@@ -80,7 +80,7 @@ impl Open {
         let clients = client.clients.this.upgrade()?;
         let (server, first) = (server.clone(), database.to_owned());
         let talk = Talk::open_for(PATIENCE, move |input, output| {
-            rows::session(&Client::standing(&clients, &server), &first).run(input, output)
+            rows::session(&Client::inside(&clients, &server), &first).run(input, output)
         });
         Some(Self { place, database: database.to_owned(), talk })
     }
