@@ -4,6 +4,7 @@
 mod clusters;
 mod content;
 mod differences;
+mod kept;
 mod replace;
 mod sessions;
 
@@ -21,6 +22,8 @@ use pgscript::world::content::Level;
 use pgscript::world::live::{self, Context};
 use pgscript::world::postgres::*;
 use pgscript::world::{Cancel, Error, Kind, Redactor, Secret, World};
+
+use crate::disk::SmallDisk;
 
 const LABEL: &str = "pgscript.test";
 const USER: &str = "primero";
@@ -58,6 +61,8 @@ struct Stage {
     dir: tempfile::TempDir,
     /// Major of the client that writes contents: at least that of each server.
     client: AtomicU32,
+    /// Majors of the servers with a cluster that was made before.
+    clusters: Mutex<Vec<u32>>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -87,6 +92,7 @@ impl Stage {
             heard,
             dir,
             client: AtomicU32::new(17),
+            clusters: Mutex::default(),
             _runtime: runtime,
         }
     }
@@ -99,13 +105,19 @@ impl Stage {
         self.dir.path().join(name)
     }
 
-    /// A server that is starting.
+    /// A server that is starting, and makes its cluster where it is given none.
     fn start(&self, major: u32, more: &[&str]) -> Server {
+        let server = self.create(major, more);
+        docker(&["start", &server.container]);
+        server
+    }
+
+    fn create(&self, major: u32, more: &[&str]) -> Server {
         let name = format!("{}-{major}-{}", self.name, NEXT.fetch_add(1, Ordering::Relaxed));
         let label = format!("{LABEL}={}", self.name);
         let password = format!("POSTGRES_PASSWORD={PASSWORD}");
         let image = format!("pgscript-test/postgres:{major}");
-        let mut argv = vec!["run", "-d", "--name", &name, "--label", &label, "-e", &password];
+        let mut argv = vec!["create", "--name", &name, "--label", &label, "-e", &password];
         argv.extend(["-e", "POSTGRES_USER=primero", "-e", "POSTGRES_DB=primero_production"]);
         argv.extend(["-e", "POSTGRES_INITDB_ARGS=--no-sync"]);
         argv.extend(more);
@@ -121,9 +133,18 @@ impl Stage {
         }
     }
 
+    /// A server with what the first start makes. That is done once: it takes longer than all that most tests then do.
+    /// No two servers of a stage have the same cluster.
     fn server(&self, major: u32) -> Server {
-        let server = self.start(major, &[]);
+        let server = self.create(major, &[]);
+        let number = self.clusters.lock().unwrap().iter().filter(|made| **made == major).count();
+        self.clusters.lock().unwrap().push(major);
+        let is_made = kept::put_into(&server.container, major, number);
+        docker(&["start", &server.container]);
         self.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+        if !is_made && kept::take(&server.container, major, number) {
+            self.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+        }
         server
     }
 
@@ -779,39 +800,13 @@ fn a_target_with_nothing_but_template1_takes_a_dump() {
     }
 }
 
-/// A small file system of its own.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(at: PathBuf) -> Self {
-        fs::create_dir(&at).unwrap();
-        let image = at.with_extension("img");
-        fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
-        let run = |program: &str, arguments: &[&str]| {
-            let output =
-                Command::new(program).args(arguments).env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin").output().unwrap();
-            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-        };
-        run("mke2fs", &["-q", "-F", "-t", "ext4", "-m", "0", image.to_str().unwrap()]);
-        run("mount", &["-o", "loop", image.to_str().unwrap(), at.to_str().unwrap()]);
-        fs::remove_dir(at.join("lost+found")).unwrap();
-        Self(at)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_full_disk_is_an_error_and_leaves_no_file() {
     let stage = Stage::new();
     let server = stage.server(15);
     big_table(&stage, &server);
-    let disk = SmallDisk::new(stage.path("disk"));
+    let disk = SmallDisk::at(stage.path("disk"), 16 << 10);
     for (format, name) in [(Format::Plain, "d.sql"), (Format::Plain, "d.sql.zst"), (Format::Directory, "d")] {
         let error = stage.pg().dump(&server, &disk.0.join(name), &options(format, None)).unwrap_err();
         assert_eq!(error.code, "host.disk_full", "{error:?}");

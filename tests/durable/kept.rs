@@ -1,5 +1,7 @@
 //! What a run keeps of itself: parameters, answers and values, privately; secrets never.
 
+use crate::disk::SmallDisk;
+
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 
@@ -215,37 +217,6 @@ fn a_store_that_is_open_to_others_is_refused() {
     place.pgscript(&["resume"]).expect(0, &[]);
 }
 
-/// A file system of 64 kB for the store; unmounted when the value goes, which must be before its place does.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(place: &Place) -> Self {
-        let path = place.path("runs");
-        fs::create_dir(&path).unwrap();
-        let options = "size=64k,mode=700";
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path).output().unwrap();
-        assert!(mounted.status.success(), "needs root: {}", String::from_utf8_lossy(&mounted.stderr));
-        Self(path)
-    }
-
-    /// Takes all the room there is.
-    fn fill(&self) {
-        let output =
-            Command::new("dd").arg("if=/dev/zero").arg(format!("of={}/somebody-else's", self.0.display())).output();
-        assert!(!output.unwrap().status.success(), "the disk is not full");
-    }
-
-    fn make_room(&self) {
-        fs::remove_file(self.0.join("somebody-else's")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
 /// Its second step waits for the disk to be full, and then has very much to announce.
 const FILLING: &str = r#"
 step("one", || host::write("one", "1"), #{ undo: || host::remove_file("one") });
@@ -262,7 +233,7 @@ step("two", || {
 fn run_into_full_disk(place: &Place, disk: &SmallDisk, arguments: &[&str]) -> Ran {
     let child = place.command(&[&["run", "../main.rhai"], arguments].concat()).spawn().unwrap();
     wait_until("the second step", || place.path("work/waiting").exists());
-    disk.fill();
+    disk.fill(0);
     place.write("work/go", "");
     ran(child.wait_with_output().unwrap())
 }
@@ -270,7 +241,7 @@ fn run_into_full_disk(place: &Place, disk: &SmallDisk, arguments: &[&str]) -> Ra
 #[test]
 fn on_a_full_disk_nothing_is_begun_what_was_done_is_put_back_and_both_are_known_later() {
     let place = Place::new(FILLING);
-    let disk = SmallDisk::new(&place);
+    let disk = SmallDisk::at(place.path("runs"), 64);
     let failed = run_into_full_disk(&place, &disk, &[]);
     failed
         .expect(1, &["error[host.disk_full]", "cannot write the journal", "make room", "everything is back as it was"]);
@@ -289,7 +260,7 @@ fn on_a_full_disk_nothing_is_begun_what_was_done_is_put_back_and_both_are_known_
 fn after_making_room_a_run_that_was_kept_is_resumed_or_rolled_back() {
     for command in ["resume", "rollback"] {
         let place = Place::new(FILLING);
-        let disk = SmallDisk::new(&place);
+        let disk = SmallDisk::at(place.path("runs"), 64);
         let failed = run_into_full_disk(&place, &disk, &["--keep"]);
         failed.expect(1, &["host.disk_full", "nothing was put back", "pgscript resume main-1"]);
         place.expect_state("main-1", "failed");

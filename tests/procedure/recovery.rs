@@ -1,11 +1,14 @@
 //! Nights that went wrong, and an operator at the shell: each story ends with the application writing and all data
 //! there. `docs/recovery.md` walks through the same five.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::procedure::faults::after::Site;
-use crate::stack::{ANSIBLE, Stack, Watched};
+use crate::procedure::faults::after::{Site, files};
+use crate::procedure::faults::wayback::is_cleaned_up;
+use crate::procedure::upgrades::private;
+use crate::stack::{ANSIBLE, Stack, Watched, sh};
 use crate::terminal::{Seat, Shell};
 
 /// Long enough for a restore on a busy machine.
@@ -143,25 +146,97 @@ fn password_wrong_after_the_upgrade() {
     }
 }
 
+/// The rest of the line that a table shows of a database's table.
+#[track_caller]
+fn row<'t>(text: &'t str, table: &str) -> Vec<&'t str> {
+    let line = text.lines().find(|line| line.contains(&format!(" {table} "))).unwrap_or_else(|| panic!("{text}"));
+    line.split_once(table).unwrap().1.split_whitespace().collect()
+}
+
+/// An image without a shell, and a container of it: the newest on the engine, and none of the stack.
+struct Stranger {
+    image: String,
+    container: String,
+}
+
+impl Stranger {
+    fn new(site: &Site) -> Self {
+        let file = site.stack.dir.join("stranger.tar").display().to_string();
+        sh("tar", &["-cf", &file, "-C", &site.stack.dir.display().to_string(), "postgres.env"]);
+        let image = site.stack.docker(&["import", &file, &format!("pgscript-test/stranger-{}:1", site.stack.name)]);
+        let label = format!("pgscript.test.stack={}", site.stack.name);
+        let container = site.stack.docker(&["create", "--label", &label, &image, "/nothing"]);
+        Self { image, container }
+    }
+
+    #[track_caller]
+    fn has_made_no_helper(&self, site: &Site) {
+        let helpers = site.stack.docker(&["ps", "-aq", "--filter", "label=pgscript.helper"]);
+        for helper in helpers.lines() {
+            // One of another stack may be gone by now.
+            let image = ["inspect", "--format", "{{.Image}}", helper];
+            let found = std::process::Command::new("docker").args(image).output().unwrap();
+            assert_ne!(String::from_utf8_lossy(&found.stdout).trim(), self.image);
+        }
+    }
+
+    /// As a tidying-up at night does.
+    fn remove(&self, site: &Site) {
+        site.stack.docker(&["rm", &self.container]);
+        site.stack.docker(&["image", "rm", "--force", &self.image]);
+    }
+}
+
+/// What a dump restores of the database that has this table, as SQL.
+fn restored_text(dump: &Path, table: &str) -> String {
+    let names = |file: &PathBuf| {
+        file.ends_with("toc.dat") && String::from_utf8_lossy(&std::fs::read(file).unwrap()).contains(table)
+    };
+    let toc = files(dump).into_iter().find(names).unwrap();
+    let mount = format!("{}:/dump:ro", toc.parent().unwrap().display());
+    let restore = ["--entrypoint", "pg_restore", "pgscript-test/postgres:17", "-f", "-", "/dump"];
+    sh("docker", &[["run", "--rm", "--user", "0", "--network", "none", "-v", &mount].as_slice(), &restore].concat())
+}
+
+/// What was written since is told, and dumped before. And no helper is made of an image that is no business of the
+/// run's, and that may be gone the next moment.
 #[test]
-fn roll_back_after_completion() {
+fn roll_back_after_completion_with_what_was_written_since_and_somebody_elses_image() {
     let site = Site::up();
+    let stranger = Stranger::new(&site);
     site.is_upgraded(site.stack.upgrade(17, &[]));
-    site.stack.sql("primero_production", "INSERT INTO cases SELECT 2001, 'written late'");
+    stranger.has_made_no_helper(&site);
+    for sql in [
+        "INSERT INTO cases SELECT i, 'late case ' || i FROM generate_series(2001, 2003) i",
+        "UPDATE notes SET note = 'changed late' WHERE i <= 2",
+        "DELETE FROM notes WHERE i = 100",
+        "CREATE TABLE made_late AS SELECT 1 AS x",
+    ] {
+        site.stack.sql("primero_production", sql);
+    }
 
     let (mut shell, greeting) = open(&site.stack, DONE);
     assert!(greeting.contains(".rollback"), "{greeting}");
     shell.type_in(".rollback");
     let cost = shell.terminal.read("Dump the new server first");
-    assert!(cost.contains("public.cases"), "{cost}");
+    assert!(cost.contains("written since the cutover, and not in the old server"), "{cost}");
+    assert_eq!(row(&cost, "public.cases"), ["2000", "2003", "3", "0", "0"]);
+    assert_eq!(row(&cost, "public.notes"), ["100", "99", "0", "2", "1"]);
+    assert_eq!(row(&cost, "public.made_late"), ["1", "1", "0", "0"]);
+    assert!(!cost.contains("public.counted"), "{cost}");
     shell.terminal.until_keys().type_line("yes");
     shell.terminal.expect("Bring back PostgreSQL 13");
+    stranger.remove(&site);
     shell.terminal.until_keys().type_line("yes");
     shell.terminal.expect("upgrade-1 is rolled back now");
     shell.prompt("upgrade-1 (rolled back)> ").until_prompt();
     shell.enter(".next", &["everything is as it was"]);
     shell.leave();
     site.is_back();
-    let late = site.stack.artefacts().join("written-since");
-    assert!(late.exists(), "what was written late is kept in a dump");
+    private(&site.stack.artefacts());
+    let late = restored_text(&site.stack.artefacts().join("written-since"), "made_late");
+    for row in ["2003\tlate case 2003", "1\tchanged late", "CREATE TABLE \"public\".\"made_late\""] {
+        assert!(late.contains(row), "{row:?} is not in the dump");
+    }
+    is_cleaned_up(&site);
 }

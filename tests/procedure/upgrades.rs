@@ -171,9 +171,11 @@ fn from_13_to_17_by_a_copy_with_removed_setting_and_back() {
     stack.rollback().expect(0, &["is rolled back"]);
     assert_eq!((stack.major(), stack.content()), ("13".to_owned(), before));
     assert_eq!(stack.sql("postgres", "SELECT count(*) FROM pg_replication_slots"), "0");
-    // The look at its settings was a run as well.
-    stack.cleanup_of("upgrade-2").expect(0, &["Removed"]);
-    upgrade_by_copy(&stack, 13, 17, "auto", "compared: catalogs and all rows");
+    if cfg!(feature = "full-matrix") {
+        // The look at its settings was a run as well.
+        stack.cleanup_of("upgrade-2").expect(0, &["Removed"]);
+        upgrade_by_copy(&stack, 13, 17, "auto", "compared: catalogs and all rows");
+    }
 }
 
 #[test]
@@ -181,10 +183,19 @@ fn from_13_to_18_by_a_copy() {
     upgrade_by_copy(&prepared(13, 18), 13, 18, "content", "compared: catalogs and all rows");
 }
 
+/// By its name the log is left out of a comparison of these tests, whose own sessions write to it.
+const LOGIN_TRIGGER: &str = "
+    CREATE SCHEMA logins; CREATE TABLE logins.heartbeat (at timestamptz, app text);
+    CREATE FUNCTION on_login() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+        INSERT INTO logins.heartbeat VALUES (now(), current_setting('application_name')); END $$;
+    CREATE EVENT TRIGGER logins ON login EXECUTE FUNCTION on_login();
+    ALTER EVENT TRIGGER logins ENABLE ALWAYS;";
+
 /// A limit of the database that a dump can't keep to. Where the old minor release stores `pg_attver`, which 18 does not
-/// know, its own pg_dump leaves it out.
+/// know, its own pg_dump leaves it out. Sessions of ours wake no trigger; those of others are shut out when the servers
+/// are looked at.
 #[test]
-fn transaction_timeout_of_a_database_and_pg_attver() {
+fn transaction_timeout_of_a_database_pg_attver_and_login_trigger_writes() {
     let stack = prepared(17, 18);
     let stored = "SELECT EXISTS (SELECT FROM pg_attribute WHERE attoptions::text LIKE '%pg_attver=%')";
     let stored = stack.sql("postgres", stored);
@@ -192,6 +203,7 @@ fn transaction_timeout_of_a_database_and_pg_attver() {
     stack.sql("postgres", "CREATE DATABASE limited");
     stack.sql("limited", "CREATE TABLE t AS SELECT i, repeat(md5(i::text), 3) AS v FROM generate_series(1, 200000) i");
     stack.sql("postgres", "ALTER DATABASE limited SET transaction_timeout = '200ms'");
+    stack.sql("primero_production", LOGIN_TRIGGER);
     let said = upgrade_stack(&stack, 17, 18, &[]);
     assert_eq!(said.text.contains("would write the column option pg_attver"), stored == "t", "{}", said.text);
 }

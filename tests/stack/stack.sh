@@ -50,6 +50,7 @@ find_stack() {
         port) port="$value" ;;
         database_service) database_service="$value" ;;
         database) database="$value" ;;
+        socket_password) socket_password="$value" ;;
         esac
     done <"$dir/stack.conf"
     [ -z "$engine" ] || export DOCKER_HOST="$engine"
@@ -67,7 +68,7 @@ sql() {
     [ "$wanted" != primero_production ] || wanted="${database:-$wanted}"
     id="$(container "$database_service")"
     [ -n "$id" ] || die "no database container in project $project"
-    docker exec -i "$id" psql -X -q -At -w -v ON_ERROR_STOP=1 -p "${port:-5432}" -U primero -d "$wanted"
+    PGPASSWORD="${socket_password:-}" docker exec -i -e PGPASSWORD "$id" psql -X -q -At -w -v ON_ERROR_STOP=1 -p "${port:-5432}" -U primero -d "$wanted"
 }
 
 beats() {

@@ -119,6 +119,13 @@ impl Stack {
         values.next_back().map(str::to_owned)
     }
 
+    /// Notes what a test has changed of the running stack, for `stack.sh` to know.
+    pub fn notes(&self, lines: &str) {
+        use std::io::Write;
+        let mut notes = std::fs::OpenOptions::new().append(true).open(self.dir.join("stack.conf")).unwrap();
+        notes.write_all(format!("{lines}\n").as_bytes()).unwrap();
+    }
+
     /// A value of `docker inspect`, `{{.State.Running}}` for one.
     #[track_caller]
     pub fn inspect(&self, service: &str, format: &str) -> String {
@@ -135,6 +142,7 @@ impl Stack {
             format!("SQL={sql}"),
             format!("PGPORT={}", self.note("port").as_deref().unwrap_or("5432")),
             format!("DATABASE={}", renamed.as_deref().unwrap_or(database)),
+            format!("PGPASSWORD={}", self.note("socket_password").unwrap_or_default()),
         ];
         let service = self.note("database_service");
         let container = self.container(service.as_deref().unwrap_or("postgres"));

@@ -116,21 +116,6 @@ fn generated_recomputed() {
     assert_eq!(stack.sql("primero_production", "SELECT sum(f) = sum(a) * 0.10 FROM orders"), "t");
 }
 
-/// Sessions of ours wake no trigger; those of others are shut out when the servers are looked at.
-#[test]
-fn login_trigger_writes() {
-    let stack = stack_with(
-        17,
-        "CREATE TABLE login_log (at timestamptz, app text);
-         CREATE FUNCTION on_login() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-             INSERT INTO public.login_log VALUES (now(), current_setting('application_name')); END $$;
-         CREATE EVENT TRIGGER logins ON login EXECUTE FUNCTION on_login();
-         ALTER EVENT TRIGGER logins ENABLE ALWAYS;",
-    );
-    stack.inventory_version_from(17, 18);
-    is_upgraded(&stack, 18, "strategy=dump");
-}
-
 /// More relations than a server locks in one transaction, with default settings.
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::after::Site;
 use super::before::Before;
 use super::engines::Engine;
-use super::fill;
+use crate::disk::fill;
 use crate::gate::Gate;
 use crate::stack::{Run, Watched, run, sh};
 
@@ -133,6 +133,7 @@ fn half_made_cluster() {
 
 /// Backup and dump would find room, and then the new cluster would not: also where the old one goes first.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn disk_accepted_too_small() {
     let engine = Engine::start(&["--disk=1500"]);
     let site = engine.site();
@@ -157,6 +158,7 @@ fn disk_accepted_too_small() {
 
 /// What a kill in the middle of a restore may leave: a database that is away, and one whose DROP was cut off.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn killed_while_databases_were_away() {
     let site = Site::up();
     site.upgrade_until("$ pg_restore").kill();

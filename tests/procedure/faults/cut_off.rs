@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::before::{Before, walk};
-use super::{SmallDisk, edited, run_edited, upgrade};
+use super::before::walk;
+use crate::disk::SmallDisk;
 use crate::stack::{SMALL, Stack, Watched, run};
 
 /// Kills the first process of this name that runs in a helper beside the stack's database.
@@ -51,52 +51,6 @@ fn kill_beside(pid: &str, program: &str) -> bool {
     false
 }
 
-#[test]
-fn pg_dump_killed() {
-    let stack = Stack::with(13, SMALL);
-    let before = Before::of(&stack);
-    let mut watched = Watched::start(upgrade(&stack, &[]));
-    watched.until("$ pg_dumpall");
-    kill_in_helper(&stack, "pg_dump");
-    watched.end().expect(
-        1,
-        &["[dump.failed]", "pg_dump", "✗ failed in step `dump the cluster`", "everything is back as it was"],
-    );
-    before.is_back(&stack);
-}
-
-#[test]
-#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
-fn pg_dumpall_killed() {
-    let stack = Stack::with(13, SMALL);
-    let before = Before::of(&stack);
-    let script = edited(
-        &stack,
-        "client: plan.dump_client, jobs: jobs, replace: true });\n        stack",
-        "client: plan.dump_client, format: \"plain\", replace: true });\n        stack",
-    );
-    let mut watched = Watched::start(run_edited(&stack, &script));
-    watched.until("$ pg_dumpall");
-    kill_in_helper(&stack, "pg_dumpall");
-    watched.end().expect(1, &["[dump.failed]", "pg_dumpall", "everything is back as it was"]);
-    before.is_back(&stack);
-}
-
-#[test]
-fn disk_full_during_the_dump() {
-    let mut stack = Stack::with(13, SMALL);
-    let disk = SmallDisk::new(&stack, 400);
-    stack.base = disk.0.join("artefacts");
-    let before = Before::of(&stack);
-    let mut watched = Watched::start(upgrade(&stack, &[]));
-    watched.until("6 dump the cluster");
-    disk.fill(64 << 10);
-    watched
-        .end()
-        .expect(1, &["No space left on device", "✗ failed in step `dump the cluster`", "everything is back as it was"]);
-    before.is_back(&stack);
-}
-
 /// A script of its own against the stack's database.
 fn script(stack: &Stack, body: &str) -> Command {
     let path = stack.dir.join("own.rhai");
@@ -113,10 +67,27 @@ fn of_stopped_volume(stack: &Stack, path: &Path) -> String {
     format!("volume::backup(volume::inspect(\"{}_database\"), \"{}\")", stack.name, path.display())
 }
 
+/// What the upgrade then does: `tests/simulated`.
+#[test]
+fn pg_dump_killed_and_pg_dumpall_killed() {
+    let stack = Stack::with(13, SMALL);
+    let path = stack.dir.join("dump");
+    for (program, options) in [("pg_dump", "#{}"), ("pg_dumpall", "#{format: \"plain\"}")] {
+        let body = format!("pg_dump::cluster(server, \"{}\", {options})", path.display());
+        let mut watched = Watched::start(script(&stack, &body));
+        watched.until("$ pg_dumpall");
+        kill_in_helper(&stack, program);
+        watched.end().expect(1, &["[dump.failed]", program, "✗ failed in step `own`"]);
+        assert!(!path.exists(), "{program}");
+    }
+    stack.no_helpers_left();
+    stack.writes();
+}
+
 #[test]
 fn what_was_cut_off_never_has_its_final_name() {
     let stack = Stack::with(13, SMALL);
-    let disk = SmallDisk::new(&stack, 400);
+    let disk = SmallDisk::at(stack.dir.join("disk"), 16 << 10);
     let (dump, plain) = (disk.0.join("dump"), disk.0.join("dump.sql"));
     let left = || walk(&disk.0).into_iter().filter(|p| !p.ends_with("somebody-else's.log")).collect::<Vec<PathBuf>>();
     disk.fill(64 << 10);

@@ -2,6 +2,7 @@
 
 use super::before::Before;
 use super::fence::with_override;
+use super::misleading::misled;
 use super::variations;
 use crate::stack::{Run, Stack, Watched, docker, run};
 
@@ -14,17 +15,6 @@ fn stack_with(more: &str, options: &[&str]) -> Stack {
     stack.sql("primero_production", "CREATE TABLE cases AS SELECT i FROM generate_series(1, 1000) i");
     with_override(&stack, more);
     stack
-}
-
-/// Upgraded, and rolled back, by each strategy.
-#[track_caller]
-fn is_upgraded_by_both(stack: &Stack, said: &[&str]) {
-    stack.inventory_version(17);
-    for &strategy in BOTH {
-        is_upgraded(stack, strategy).expect(0, said);
-        run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
-        assert_eq!(stack.major(), "13", "{strategy}");
-    }
 }
 
 #[track_caller]
@@ -43,116 +33,116 @@ fn is_refused(stack: &Stack, to: u32, check: &str, said: &[&str]) {
     before.is_untouched(stack);
 }
 
-/// An application that opens a connection for each of its rare requests, beside a health check that opens one each
-/// second: neither is taken for the other.
-#[test]
-fn no_session_and_healthcheck_session() {
-    let rare = |service: &str| {
-        format!(
-            "command: [bash, -c, \"export PGHOST=postgres PGUSER=$$POSTGRES_USER PGDATABASE=$$POSTGRES_DB \
-             PGPASSWORD=$$POSTGRES_PASSWORD; trap 'exit 0' TERM; while :; do \
-             psql -qXc \\\"INSERT INTO heartbeat (service) VALUES ('{service}')\\\"; sleep 5 & wait $$!; done\"]"
-        )
-    };
-    let check = "psql -U primero -d primero_production -c 'SELECT pg_sleep(0.4)'";
-    let more = format!(
-        "services:\n  postgres: {{healthcheck: {{test: [CMD-SHELL, \"{check}\"], interval: 1s}}}}\n  \
-         application: {{{}}}\n  worker: {{{}}}\n",
-        rare("application"),
-        rare("worker")
-    );
-    let stack = stack_with(&more, &["--password", "pw"]);
-    is_upgraded_by_both(&stack, &[]);
+/// The application's part where it opens a connection for each of its rare requests.
+fn rare(service: &str, more: &str) -> String {
+    format!(
+        "  {service}:{more}\n    command: [bash, -c, \"export PGHOST=postgres PGUSER=$$POSTGRES_USER \
+         PGDATABASE=$$POSTGRES_DB PGPASSWORD=$$POSTGRES_PASSWORD; trap 'exit 0' TERM; while :; do \
+         psql -qXc \\\"INSERT INTO heartbeat (service) VALUES ('{service}')\\\"; sleep 3 & wait $$!; done\"]\n"
+    )
 }
 
-/// The image's own advice: the password is asked for on 127.0.0.1, and, where a site wants that, on the socket.
+/// What is in the compose file beside the rest; `application` is of each of its two services.
+fn all_at_once(stack: &Stack, application: &str) -> String {
+    let check = "PGPASSWORD=pw psql -p 5433 -U primero -d primero_live -c 'SELECT pg_sleep(0.4)'";
+    let holds = "trap 'exit 0' TERM; while :; do sleep 3600 | psql -h postgres -p 5433 -U other -d postgres -qX & \
+                 wait $$!; done";
+    format!(
+        "services:\n  postgres: {{user: postgres, healthcheck: {{test: [CMD-SHELL, \"{check}\"], interval: 1s}}}}\n  \
+         exporter:\n    image: pgscript-test/app:1\n    depends_on: [postgres]\n    \
+         labels: {{pgscript.test.stack: {}}}\n    environment: {{PGPASSWORD: other}}\n    \
+         command: [bash, -c, \"{holds}\"]\n{}{}",
+        stack.name,
+        rare("application", application),
+        rare("worker", application)
+    )
+}
+
+/// Empty where the image of the server has no pg_cron, as those of a registry.
+fn scheduler() -> &'static str {
+    let own = ["run", "--rm", "--network=none", "pgscript-test/postgres:13", "sh", "-c"];
+    let found = docker(&[&own[..], &["ls $(pg_config --sharedir)/extension/pg_cron.control || :"]].concat());
+    let settings = ", -c, shared_preload_libraries=pg_cron, -c, cron.database_name=primero_live, \
+                    -c, cron.use_background_workers=on";
+    if found.is_empty() { "" } else { settings }
+}
+
+/// One deployment has all of these:
+/// - a scheduler inside the server: it neither counts as a stranger, nor runs while data is dumped and compared, and
+///   afterwards it is there again, on the old server as well (background-writer);
+/// - an application that opens a connection for each of its rare requests, beside a health check that opens one each
+///   second, and somebody else who holds one: none is taken for the other (no-session, healthcheck-session), and the
+///   upgrade is not done while each login of the application is refused (false-done);
+/// - a password that is asked for on 127.0.0.1, as the image advises, and on the socket (auth-host-scram);
+/// - a user who is not root, another port, a database renamed since, and names of Compose v1.
 #[test]
-fn auth_host_scram_and_socket_password() {
-    let stack = stack_with("services: {}", &["--password", "pw", "--initdb-args", "--auth-host=scram-sha-256"]);
-    if cfg!(feature = "full-matrix") {
-        is_upgraded_by_both(&stack, &[]);
-    } else {
-        stack.inventory_version(17);
+fn background_writer_no_session_false_done_auth_host_scram_other_user_port_and_database() {
+    let options = ["--seed", "none", "--password", "pw", "--names", "v1", "--initdb-args", "--auth-host=scram-sha-256"];
+    let (scheduler, other) = (scheduler(), "CREATE ROLE other LOGIN PASSWORD 'other'");
+    let stack = misled(&options, &format!("    command: [postgres, -p, \"5433\"{scheduler}]\n"), other);
+    stack.sql("primero_production", "CREATE TABLE cases AS SELECT i FROM generate_series(1, 1000) i");
+    let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_cron launcher'";
+    if !scheduler.is_empty() {
+        let tick = "CREATE EXTENSION pg_cron; SELECT cron.schedule('tick', '* * * * *', 'UPDATE cases SET i = i')";
+        stack.sql("primero_production", tick);
     }
+    let works = |is_so: &str| assert!(scheduler.is_empty() || stack.sql("postgres", workers) == "1", "{is_so}");
     let rules = "sed -i 's/^local \\(.*\\)trust/local \\1md5/' \"$PGDATA/pg_hba.conf\"";
     stack.docker(&["exec", &stack.container("postgres"), "sh", "-c", rules]);
-    stack.docker(&[
-        "exec",
-        "--env",
-        "PGPASSWORD=pw",
-        &stack.container("postgres"),
-        "sh",
-        "-c",
-        "psql -XqU primero -d primero_production -c 'SELECT pg_reload_conf()'",
-    ]);
-    let password = ["exec", "--env", "PGPASSWORD=pw"];
-    for &strategy in BOTH {
-        stack.upgrade(17, &["--set", strategy]).expect(0, &["is done"]);
-        let count = ["psql", "-XqAtU", "primero", "-d", "primero_production", "-c", "SELECT count(*) FROM cases"];
-        let database = stack.container("postgres");
-        let answer = stack.docker(&[&password[..], &[database.as_str()], &count[..]].concat());
-        assert_eq!(answer, "1000", "{strategy}");
-        run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
-    }
-}
-
-/// A scheduler inside the server neither counts as a stranger, nor runs while data is dumped and compared; afterwards
-/// it is there again, on the old server as well.
-#[test]
-fn background_writer() {
-    let available = ["run", "--rm", "--network=none", "pgscript-test/postgres:13", "sh", "-c", "pg_config --sharedir"];
-    let control = format!("{}/extension/pg_cron.control", docker(&available));
-    if docker(&[
-        "run",
-        "--rm",
-        "--network=none",
-        "pgscript-test/postgres:13",
-        "sh",
-        "-c",
-        &format!("ls {control} || :"),
-    ])
-    .is_empty()
-    {
-        eprintln!("skipped: the registry's image has no pg_cron, which one built here has");
-        return;
-    }
-    let settings = "-c, shared_preload_libraries=pg_cron, -c, cron.database_name=primero_production";
-    let more = format!("services: {{postgres: {{command: [postgres, {settings}]}}}}");
-    let stack = stack_with(&more, &[]);
+    stack.notes("socket_password=pw");
+    with_override(&stack, &all_at_once(&stack, ""));
+    let name = format!("{}_postgres_1", stack.name);
     let before = Before::containers_of(&stack);
     stack.inventory_version(17);
-    stack.sql(
-        "primero_production",
-        "CREATE EXTENSION pg_cron; SELECT cron.schedule('tick', '* * * * *', 'UPDATE cases SET i = i')",
-    );
-    // Nor is the one of the server on which the schema is tried in the way.
+    // Nor is the scheduler of the server on which the schema is tried in the way.
     run(&mut stack.checks(17, "schema", &[])).expect(0, &["ready"]);
-    let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_cron launcher'";
     let anew = "starts no background workers (pg_cron launcher)";
-    for text in variations(&["$ pg_dumpall", anew]) {
+    for text in variations(&["$ pg_dumpall", "compare old and new"]) {
         let mut killed = Watched::start(stack.upgrade_command(17, &[]));
         killed.until(text);
         killed.kill();
         run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
         before.is_back(&stack);
-        assert_eq!(stack.sql("postgres", workers), "1");
+        works("after a kill");
     }
     for &strategy in BOTH {
-        let done = is_upgraded(&stack, strategy);
-        assert_eq!(done.text.contains(anew), strategy == "strategy=dump", "{}", done.text);
-        let most = "SELECT setting::int FROM pg_settings WHERE name = 'max_worker_processes'";
-        assert_eq!(stack.sql("postgres", &format!("{workers} UNION ALL {most}")), "1\n8", "{strategy}");
-        // Where it was, though a newer pg_cron is created elsewhere.
-        let schema = "SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'pg_cron'";
-        assert_eq!(stack.sql("primero_production", schema), "public", "{strategy}");
+        is_refused_a_login(&stack, strategy);
+        let done = is_upgraded(&stack, strategy).expect(0, &[&name, "primero logs in with its password"]);
+        assert_eq!(stack.inspect("postgres", "{{.Name}}"), format!("/{name}"), "{strategy}");
+        works("on the new server");
+        if !scheduler.is_empty() {
+            assert_eq!(done.text.contains(anew), strategy == "strategy=dump", "{}", done.text);
+            let most = "SELECT setting FROM pg_settings WHERE name = 'max_worker_processes'";
+            assert_eq!(stack.sql("postgres", most), "8", "{strategy}");
+            // Where it was, though a newer pg_cron is created elsewhere.
+            let schema = "SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'pg_cron'";
+            assert_eq!(stack.sql("primero_production", schema), "public", "{strategy}");
+        }
         run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
-        assert_eq!(stack.sql("postgres", workers), "1");
+        assert_eq!(stack.inspect("postgres", "{{.Name}}"), format!("/{name}"), "{strategy}");
+        stack.writes();
+        works("on the old server");
     }
+}
+
+/// Whoever deploys has given the application another password than the server has: that is not done.
+#[track_caller]
+fn is_refused_a_login(stack: &Stack, strategy: &str) {
+    let mut upgrade = Watched::start(stack.upgrade_command(17, &["--set", strategy, "--set", "application_wait=15"]));
+    upgrade.until("put the old server aside");
+    let file = stack.dir.join("docker-compose.override.yml");
+    std::fs::write(&file, all_at_once(stack, "\n    environment: {POSTGRES_PASSWORD: wrong}")).unwrap();
+    let said = ["error[stack.application_not_connected]", "authentication failed for user \"primero\""];
+    let failed = upgrade.end().expect(1, &said);
+    std::fs::write(&file, all_at_once(stack, "")).unwrap();
+    stack.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
+    stack.writes();
 }
 
 /// An application that takes longer to be healthy than the run waits: going on goes on waiting, without starting it
 /// again; a health check that says how long it may take is waited for.
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn slow_start() {
     let slow = |start_period: &str| {
         format!(
@@ -170,9 +160,6 @@ fn slow_start() {
     std::thread::sleep(std::time::Duration::from_secs(25));
     stack.as_advised(&failed, "resume").expect(0, &["is done"]);
     assert_eq!(application(), started);
-    if !cfg!(feature = "full-matrix") {
-        return;
-    }
     run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
 
     stack.inventory_version_from(17, 13);
@@ -180,41 +167,6 @@ fn slow_start() {
     stack.inventory_version(17);
     stack.upgrade(17, &few).expect(0, &["is done", "-application-1 is starting"]);
     stack.writes();
-}
-
-/// A health check of the database connects again and again, somebody else holds a session, and every login of the
-/// application is refused: that is not done.
-#[test]
-fn false_done() {
-    let check = "psql -U primero -d primero_production -c 'SELECT pg_sleep(0.4)'";
-    let other =
-        "trap 'exit 0' TERM; while :; do sleep 3600 | psql -h postgres -U other -d postgres -qX & wait $$!; done";
-    let stack = stack_with("services: {}", &["--password", "pw"]);
-    stack.sql("postgres", "CREATE ROLE other LOGIN PASSWORD 'other'");
-    let more = format!(
-        "services:\n  postgres: {{healthcheck: {{test: [CMD-SHELL, \"{check}\"], interval: 1s}}}}\n  \
-         exporter:\n    image: pgscript-test/app:1\n    depends_on: [postgres]\n    \
-         labels: {{pgscript.test.stack: {}}}\n    environment: {{PGPASSWORD: other}}\n    \
-         command: [bash, -c, \"{other}\"]\n",
-        stack.name
-    );
-    with_override(&stack, &more);
-    stack.inventory_version(17);
-    let file = stack.dir.join("docker-compose.override.yml");
-    let wrong = "environment: {POSTGRES_PASSWORD: wrong}";
-    for &strategy in BOTH {
-        let few = ["--set", strategy, "--set", "application_wait=15"];
-        let mut upgrade = Watched::start(stack.upgrade_command(17, &few));
-        upgrade.until("put the old server aside");
-        // Whoever deploys has given the application another password than the server has.
-        let with_wrong = format!("{more}  application: {{{wrong}}}\n  worker: {{{wrong}}}\n");
-        std::fs::write(&file, with_wrong).unwrap();
-        let said = ["error[stack.application_not_connected]", "authentication failed for user \"primero\""];
-        let failed = upgrade.end().expect(1, &said);
-        std::fs::write(&file, &more).unwrap();
-        stack.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
-        stack.writes();
-    }
 }
 
 /// Any deploy between the day on which the inventory is changed and the night starts the new version on the old volume.
@@ -249,7 +201,7 @@ fn deploy_starts_new_on_old() {
 
 /// What a cluster that is there does without, or the first start does not take, is known before the outage.
 #[test]
-fn mount_into_pgdata_no_password_given_other_user_and_time_zone() {
+fn mount_into_pgdata_no_password_given_and_time_zone() {
     let stack = Stack::with(13, &["--seed", "none"]);
     std::fs::write(stack.dir.join("site.conf"), "# the site's\n").unwrap();
     let cases = [
@@ -272,9 +224,4 @@ fn mount_into_pgdata_no_password_given_other_user_and_time_zone() {
     with_override(&stack, &text);
     is_refused(&stack, 17, "trial", &["error[preflight.trial_start]", "POSTGRES_PASSWORD is not set (any more)"]);
     std::fs::write(&environment, known).unwrap();
-    // As Debian's packages number it, and the files belong to it.
-    stack.docker(&["exec", &stack.container("postgres"), "sh", "-c", "id -u postgres"]);
-    with_override(&stack, "services: {postgres: {user: postgres}}");
-    stack.sql("primero_production", "CREATE TABLE cases AS SELECT i FROM generate_series(1, 1000) i");
-    is_upgraded_by_both(&stack, &[]);
 }

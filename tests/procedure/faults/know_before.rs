@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use super::SmallDisk;
 use super::before::Before;
 use super::objects::Variant;
+use crate::disk::SmallDisk;
 use crate::stack::{Looked, Stack};
 
 /// What it found with these checks alone (all of them where none is named), and what they need.
@@ -105,7 +105,7 @@ fn by_parameters(stack: &Stack, fired: &mut Fired) {
     std::os::unix::fs::chown(&open, Some(1234), None).unwrap();
     let base = format!("base={}", open.display());
     fired.alone(stack, 17, "artefacts", &[&base], "blocked", &["[host.not_private]", "chown"]);
-    let disk = SmallDisk::new(stack, 16);
+    let disk = SmallDisk::at(stack.dir.join("disk"), 16 << 10);
     let base = format!("base={}", disk.0.join("artefacts").display());
     fired.alone(stack, 17, "room", &[&base], "blocked", &["[preflight.space]", "MB free at"]);
 

@@ -28,12 +28,12 @@ mod sessions;
 mod sites;
 mod strategies;
 mod trial;
-mod wayback;
+pub mod wayback;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::stack::{Stack, pgscript, run, sh};
+use crate::stack::{Stack, pgscript, run};
 
 /// The line of the upgrade by dump that looks at the old server, which is held just then.
 const CONTENT_BEFORE: &str = "let before = psql::content(source, #{ level: plan.level, jobs: jobs });";
@@ -82,44 +82,6 @@ fn pause(stack: &Stack) -> String {
 
 fn go_on(stack: &Stack) {
     std::fs::write(stack.dir.join("go"), "").unwrap();
-}
-
-/// A small file system of its own; unmounted when the value goes, which must be before its stack does.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(stack: &Stack, megabytes: u32) -> Self {
-        let (image, path) = (stack.dir.join("disk.img").display().to_string(), stack.dir.join("disk"));
-        sh("truncate", &["-s", &format!("{megabytes}M"), &image]);
-        sh("mkfs.ext4", &["-q", "-F", "-m", "0", "-O", "^has_journal", &image]);
-        std::fs::create_dir(&path).unwrap();
-        sh("mount", &["-o", "loop", &image, &path.display().to_string()]);
-        Self(path)
-    }
-
-    /// Leaves this much room.
-    fn fill(&self, left: u64) {
-        fill(&self.0, left);
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
-/// Leaves this much room, in bytes, on the file system of a directory. The file that takes the rest.
-fn fill(directory: &Path, left: u64) -> PathBuf {
-    let free: u64 = sh("df", &["-B1", "--output=avail", &directory.display().to_string()])
-        .lines()
-        .last()
-        .and_then(|bytes| bytes.trim().parse().ok())
-        .unwrap();
-    let taken = free.saturating_sub(left).to_string();
-    let path = directory.join("somebody-else's.log");
-    sh("fallocate", &["-l", &taken, &path.display().to_string()]);
-    path
 }
 
 /// A container with a client's session in the stack's network; the stack takes it along when it goes.

@@ -3,7 +3,7 @@
 use super::after::Site;
 use super::before::Before;
 use super::upgrade;
-use crate::stack::{Run, Stack, Watched, run};
+use crate::stack::{Stack, Watched, run};
 
 const AUTO: [&str; 2] = ["--set", "strategy=auto"];
 
@@ -34,18 +34,21 @@ fn killed_while_the_copy_is_upgraded() {
 }
 
 #[track_caller]
-fn refused_or_dumped(stack: &Stack, why: &str) -> Run {
+fn refused(stack: &Stack, why: &str) {
     let before = Before::containers_of(stack);
     let mut forced = stack.checks(17, "strategy", &["strategy=pg_upgrade"]);
     run(&mut forced).expect(3, &["error[preflight.strategy]", why, "--set strategy=dump"]);
     before.is_untouched(stack);
+}
+
+#[track_caller]
+fn dumped(stack: &Stack, why: &str) {
+    let before = Before::containers_of(stack);
     let mut auto = Watched::start(upgrade(stack, &AUTO));
     auto.until("2 make the artefact directory");
     auto.interrupt();
-    let said = ["dump: no copy can be upgraded: ", why, "everything is back as it was"];
-    let ended = auto.end().expect(4, &said);
+    auto.end().expect(4, &["dump: no copy can be upgraded: ", why, "everything is back as it was"]);
     before.is_back(stack);
-    ended
 }
 
 #[test]
@@ -57,17 +60,19 @@ fn a_server_that_nobody_may_follow_is_refused_as_a_strategy_or_dumped() {
         stack.writes();
     };
     set("ALTER SYSTEM SET max_wal_senders = 0");
-    refused_or_dumped(&stack, "max_wal_senders leaves 0 of 2");
+    refused(&stack, "max_wal_senders leaves 0 of 2");
     stack.sql("postgres", "ALTER SYSTEM SET wal_level = minimal");
     stack.docker(&["restart", &stack.container("postgres")]);
     stack.writes();
-    refused_or_dumped(&stack, "wal_level is minimal");
+    refused(&stack, "wal_level is minimal");
     stack.sql("postgres", "ALTER SYSTEM RESET wal_level");
     set("ALTER SYSTEM RESET max_wal_senders");
     let rules = "sed -i '/replication/d' \"$PGDATA/pg_hba.conf\"";
     stack.docker(&["exec", &stack.container("postgres"), "sh", "-c", rules]);
     stack.sql("postgres", "SELECT pg_reload_conf()");
-    refused_or_dumped(&stack, &format!("{}-postgres-1 lets nobody replicate", stack.name));
+    let why = format!("{}-postgres-1 lets nobody replicate", stack.name);
+    refused(&stack, &why);
+    dumped(&stack, &why);
 }
 
 /// Nobody reads the rows of a copy: a page that can't be read is what it was, and no reason to stay down.

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::after::Site;
-use super::{SmallDisk, variations};
+use super::variations;
+use crate::disk::SmallDisk;
 use crate::stack::sh;
 
 /// What a run that is over has kept goes, and its record with it.
@@ -83,21 +84,19 @@ fn slow_way_back() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn full_store_way_back() {
     for keep in variations(&["yes", "no"]) {
         let mut site = Site::up();
-        let disk = SmallDisk::new(&site.stack, 200);
+        let disk = SmallDisk::at(site.stack.dir.join("disk"), 200 << 10);
         // Journal, backup and record: all of it.
         site.stack.base = disk.0.join("runs");
         site.is_upgraded(site.stack.upgrade(17, &["--set", &format!("keep_volume={keep}")]));
-        disk.fill(1 << 20);
-        // Neither room nor names are left.
-        let rest = "cat /dev/zero > \"$0/rest\"; i=0; while true > \"$0/rest.$i\"; do i=$((i + 1)); done; true";
-        sh("sh", &["-c", &format!("exec 2> /dev/null; {rest}"), &disk.0.display().to_string()]);
+        disk.fill_to_the_end();
         site.stack.rollback().expect(0, &["not noted in", "is rolled back"]);
         site.is_back();
         // And its records go once there is room; what nobody could note the origin of by hand.
-        sh("sh", &["-c", "rm -f \"$0\"/rest* \"$0\"/somebody-else*", &disk.0.display().to_string()]);
+        disk.make_room();
         let cleaned = site.stack.cleanup().expect(0, &["_pg17_upgrade-1 stays: no verified backup", "Removed"]);
         let typed = cleaned.text.lines().find_map(|line| Some(&line[line.find("docker rm ")?..])).unwrap();
         sh("sh", &["-c", typed]);

@@ -3,7 +3,8 @@
 use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 
-use crate::simulated::site::{SERVER, Site};
+use crate::program::run;
+use crate::simulated::site::{SERVER, Site, VOLUME};
 
 fn killed() -> Happening {
     Happening::Deed(Deed::Kill(SERVER.into()))
@@ -41,4 +42,36 @@ fn the_engine_restarts_at_any_of_these_moments() {
             site.is_upgraded(site.as_advised(&ended, "resume"));
         }
     }
+}
+
+/// Backup and dump would find room, and then the new cluster would not: also where the old one goes first.
+#[test]
+fn disk_accepted_too_small() {
+    let site = Site::up();
+    let size = site.look(|state| state.volumes[VOLUME].tree.bytes());
+    site.arrange(|state| {
+        // Only what is on the engine's own machine can be asked for its room.
+        state.engine.is_local = true;
+        state.free = size * 3 / 2;
+    });
+    let said = ["error[preflight.space]", "MB more when the old cluster is gone", "for the new cluster, its log"];
+    site.upgrade(&[]).expect(3, &said);
+    site.is_untouched();
+    site.arrange(|state| state.free = size * 2 + (100 << 20));
+    site.is_upgraded(site.upgrade(&[]).expect(0, &["no room beside the old one"]));
+    run(&mut site.pgscript(&["run", "cleanup.rhai", "--yes", "--set", "run=upgrade-2"])).expect(0, &["Removed"]);
+    site.has_moved_on();
+}
+
+/// What a kill in the middle of a restore may leave: a database that is away.
+#[test]
+fn killed_while_databases_were_away() {
+    let site = Site::up();
+    site.after("restore primero_production", Happening::Killed);
+    site.upgrade(&[]).expect(-1, &[]);
+    site.arrange(|state| {
+        let new = state.cluster_mut("primero-pgscript-new-upgrade-1").unwrap();
+        assert!(new.databases.remove("primero_production").is_some());
+    });
+    site.is_upgraded(site.resume());
 }

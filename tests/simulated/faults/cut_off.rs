@@ -37,6 +37,19 @@ fn disk_full_during_the_backup_afterwards() {
 }
 
 #[test]
+fn disk_full_during_the_dump_and_pg_dump_killed() {
+    let ends = [("host.disk_full", "write toc.dat: No space left on device"), ("dump.failed", "pg_dump was killed")];
+    for (code, message) in ends {
+        let site = Site::up();
+        site.fail("dump dump", code, message);
+        site.upgrade(&[])
+            .expect(1, &[code, message, "✗ failed in step `dump the cluster`", "everything is back as it was"]);
+        site.is_untouched();
+        assert!(!site.has_artefacts(), "a file with records is left");
+    }
+}
+
+#[test]
 fn killed_in_the_dump_and_rolled_back() {
     let site = Site::up();
     site.after("dump dump", Happening::Killed);

@@ -6,11 +6,12 @@ use pgscript::world::sim::state::{Content, File};
 use pgscript::world::sim::{State, reference};
 use serde_json::json;
 
-use crate::program::{Run, run};
-use crate::simulated::site::{Site, VOLUME};
+use crate::program::{Run, Watched, run};
+use crate::simulated::site::{SERVER, Site, VOLUME};
 
 const BOTH: [&str; 2] = ["strategy=dump", "strategy=pg_upgrade"];
 const VARIABLE: &str = "primero_postgres_version";
+const APPLICATION: &str = "primero-application-1";
 
 /// A deployment that differs in this, deployed anew.
 fn site(differs: impl FnOnce(&mut State)) -> Site {
@@ -95,6 +96,48 @@ fn deploy_starts_new_on_old() {
     let ended: Run = site.upgrade(&copy).expect(4, &["everything is back as it was"]);
     ended.expect(4, &["is 17 already", "primero_postgres_version: '13'", "it names 17"]);
     site.is_back();
+}
+
+/// An application that takes longer to be healthy than the run waits: going on goes on waiting, without starting it
+/// again.
+#[test]
+fn slow_start() {
+    let site = Site::up();
+    let check = |test: &str| json!({"Test": ["CMD-SHELL", test], "Interval": 1_000_000_000, "Retries": 1});
+    site.arrange(|state| {
+        let services = &mut state.stacks.get_mut("primero").unwrap().services;
+        services.iter_mut().find(|s| s.name == "application").unwrap().health_check = Some(check("false"));
+    });
+    let failed = site.upgrade(&["--set", "application_wait=5"]);
+    let failed = failed.expect(1, &["error[docker.unhealthy]", "in step `start the application`"]);
+    let started = || site.of_container(APPLICATION, |c| (c.id.clone(), c.started_at)).unwrap();
+    let before = started();
+    site.arrange(|state| state.container_mut(APPLICATION).unwrap().health_check = Some(check("true")));
+    site.is_upgraded(site.as_advised(&failed, "resume"));
+    assert_eq!(started(), before);
+}
+
+/// Whoever deploys has given the application another password than the server has: that is not done.
+#[test]
+fn false_done() {
+    let deployed_with = |state: &mut State, password: &str| {
+        let services = &mut state.stacks.get_mut("primero").unwrap().services;
+        let variables = services.iter_mut().filter(|s| s.name != "postgres").flat_map(|s| &mut s.env);
+        let passwords = variables.filter(|variable| variable.starts_with("POSTGRES_PASSWORD="));
+        passwords.for_each(|variable| *variable = format!("POSTGRES_PASSWORD={password}"));
+    };
+    for strategy in BOTH {
+        let site = Site::up();
+        site.after(&format!("stop {SERVER}"), Happening::Halted);
+        let run = Watched::start(site.script("upgrade.rhai", &["--set", strategy, "--set", "application_wait=15"]));
+        run.until_halted();
+        site.arrange(|state| deployed_with(state, "wrong"));
+        run.go_on();
+        let failed = run.end().expect(1, &["error[stack.application_not_connected]"]);
+        site.arrange(|state| deployed_with(state, "primero-secret"));
+        site.as_advised(&failed, "rollback").expect(0, &["is rolled back"]);
+        site.is_back();
+    }
 }
 
 /// 18 wants its volume one level up: the compose file that mounts it as before is named before the outage.

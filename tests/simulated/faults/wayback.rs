@@ -7,8 +7,9 @@ use pgscript::world::sim::deeds::Happening;
 use pgscript::world::sim::state::Fault;
 
 use super::{deploy, failed_in_the_deploy};
+use crate::disk::SmallDisk;
 use crate::program::{Run, Watched, run};
-use crate::simulated::site::{SERVER, Site};
+use crate::simulated::site::{SERVER, Site, VOLUME};
 
 /// By itself, or by what it says is to be typed.
 #[track_caller]
@@ -143,6 +144,36 @@ fn store_vanished_before_the_commit() {
     site.before("dump dump", Happening::Deed(Deed::RemoveFiles(site.artefacts())));
     goes_back(&site, &site.upgrade(&[]));
     assert!(site.store().exists());
+}
+
+/// Journal, record and backup: nothing of it can be written any more.
+#[test]
+fn full_store_way_back() {
+    for keep in ["keep_volume=yes", "keep_volume=no"] {
+        let site = Site::up();
+        let disk = SmallDisk::at(site.store(), 4 << 10);
+        site.is_upgraded(site.upgrade(&["--set", keep]));
+        disk.fill_to_the_end();
+        let full = ["write ", "backup ", "dump "].map(|change| Fault {
+            change: change.into(),
+            after: 0,
+            times: 0,
+            code: "host.disk_full".into(),
+            message: "No space left on device".into(),
+        });
+        site.arrange(|state| state.faults.extend(full));
+        site.rollback().expect(0, &["not noted in", "is rolled back"]);
+        site.is_back();
+        // And its records go once there is room; what nobody could note the origin of by hand.
+        disk.make_room();
+        site.arrange(|state| state.faults.clear());
+        site.cleanup().expect(0, &["_pg17_upgrade-1 stays: no verified backup", "Removed"]);
+        let kept = site.kept_volumes();
+        assert_eq!(kept, [format!("{VOLUME}_pg17_upgrade-1")]);
+        site.deed(Deed::RemoveContainer(format!("{}-keeper", kept[0])));
+        site.arrange(|state| state.volumes.remove(&kept[0]));
+        site.is_cleaned_up();
+    }
 }
 
 /// What can't come back is named, and the run is not over.
