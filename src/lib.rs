@@ -4,6 +4,7 @@
 //! `script` (the language), which uses `world` (everything outside the process). `event` carries what happens to `ui`,
 //! which shows it. `practice` and `plan` run scripts in simulated worlds. See `docs/architecture.md`.
 
+pub mod allocator;
 pub mod cli;
 pub mod event;
 pub mod plan;

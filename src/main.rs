@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: pgscript::allocator::Allocator = pgscript::allocator::Allocator;
 
 fn main() -> ExitCode {
     pgscript::cli::main()

@@ -26,4 +26,4 @@ use support::{asked, disk, engine, gate, kills, place, program, ssh, stack, term
 
 /// As the program has it: drills are played by these tests themselves.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: pgscript::allocator::Allocator = pgscript::allocator::Allocator;

@@ -2,6 +2,7 @@
 
 pub mod ansible;
 mod cluster;
+mod compress;
 pub mod docker;
 mod helper;
 pub mod host;

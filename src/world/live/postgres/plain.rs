@@ -14,6 +14,7 @@ use super::staging::{self, Staging};
 use super::watch::Watch;
 use super::{Clients, ready, record, replace};
 use crate::world::error::{Error, Result};
+use crate::world::live::compress::compressor;
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Dump, DumpOptions, Format, Server, require_tables};
 
@@ -134,10 +135,7 @@ impl Output {
         if !compressed {
             return Ok(Self::Plain(out));
         }
-        let mut encoder = zstd::stream::write::Encoder::new(out, 1)?;
-        encoder.include_checksum(true)?;
-        encoder.multithread(std::thread::available_parallelism().map_or(1, |n| n.get() as u32))?;
-        Ok(Self::Zstd(encoder))
+        Ok(Self::Zstd(compressor(out, 1)?))
     }
 
     fn finish(self) -> io::Result<Hashed> {

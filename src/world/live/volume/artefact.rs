@@ -18,11 +18,10 @@ use super::member::Members;
 use super::pipe::{BROKEN, PipeReader, PipeWriter, pipe, stream_error};
 use crate::world::Cancel;
 use crate::world::error::{Error, Result};
+use crate::world::live::compress::compressor;
 use crate::world::live::host::{exists, hex, partial_path, publish, sync_parent, write_private};
 use crate::world::volume::{Backup, Manifest};
 
-/// zstd's workers each hold some MiB; more than these never waited for a disk to deliver.
-const MOST_WORKERS: usize = 8;
 /// Written bytes are pushed to the disk as we go, so that the last sync is short.
 const SYNC_EVERY: u64 = 64 << 20;
 
@@ -213,14 +212,6 @@ fn open_locked(partial: &Path) -> Result<File> {
             _ => continue,
         }
     }
-}
-
-fn compressor(out: PipeWriter, level: i32) -> io::Result<Compressor> {
-    let mut encoder = Encoder::new(out, level)?;
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS);
-    encoder.multithread(workers as u32)?;
-    encoder.include_checksum(true)?;
-    Ok(encoder)
 }
 
 /// The writing thread: hashes, writes, syncs.
