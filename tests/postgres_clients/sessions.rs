@@ -19,7 +19,9 @@ const PLANTED: &str = r#"
         $f$ BEGIN PERFORM public.gain(); RETURN true; END $f$;
     CREATE OPERATOR public.!~~ (FUNCTION = public.like_name, LEFTARG = name, RIGHTARG = text);
     CREATE TABLE public.pg_class (oid int); CREATE TABLE public.pg_database (datname text);
+    CREATE TABLE public."not of latin1: —" (a int);
     RESET ROLE;
+    COMMENT ON ROLE app IS 'nor is this: —';
     CREATE TABLE public.t AS SELECT i, 'x'::text AS v FROM generate_series(1, 200000) i;
     CREATE MATERIALIZED VIEW public.m AS SELECT count(*) FROM public.t;
     CREATE TABLE public.noted (tag text);

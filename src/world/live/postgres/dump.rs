@@ -10,7 +10,7 @@ use super::databases::{self, Database};
 use super::plain_scan::PlainScan;
 use super::staging::{self, Staging};
 use super::watch::Watch;
-use super::{Clients, archive, ready, record, replace, rows};
+use super::{Clients, archive, globals, ready, record, replace, rows};
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Dump, DumpOptions, DumpedDatabase, Format, Server, require_tables};
@@ -102,9 +102,8 @@ pub fn compression(client: &Client<'_>, client_major: u32, asked: Option<&str>) 
 /// Roles, memberships, settings and tablespaces into a new file, checked to be whole.
 pub fn globals(client: &Client<'_>, file: fs::File, path: &Path) -> Result<()> {
     let mut sink = Scanned { scan: PlainScan::default(), out: BufWriter::new(file), trouble: None };
-    let argv = ["pg_dumpall", "--globals-only", "--quote-all-identifiers", "--no-password"];
     let mut watch = Watch::new(&client.clients.context, "dump.failed", None);
-    let ended = client.tool(Call::new(&argv, None), None, Some(&mut sink), &mut watch);
+    let ended = client.tool(globals::dumping(&[]), None, Some(&mut sink), &mut watch);
     if let Some(trouble) = sink.trouble.take() {
         return Err(trouble.into_error(path));
     }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Mutex;
 
 use super::classify::{self, Known};
-use super::client::Client;
+use super::client::{Call, Client};
 use super::messages::{Message, login_refused};
 use super::plain_scan::PlainScan;
 use super::psql::{Psql, Verdict};
@@ -14,6 +14,15 @@ use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Binding, ExpectedError, Server};
 use crate::world::session::Purpose;
+
+/// `pg_dumpall` of what belongs to no database: in an encoding that has every character, whatever client encoding is set
+/// for sessions of the role.
+pub fn dumping<'a>(more: &[&str]) -> Call<'a> {
+    let argv = ["pg_dumpall", "--globals-only", "--quote-all-identifiers", "--no-password"];
+    let mut call = Call::new(&[&argv[..], more].concat(), None);
+    call.env.push("PGCLIENTENCODING=UTF8".into());
+    call
+}
 
 /// Runs the SQL of `pg_dumpall` in psql; gives the expected errors. The first other one ends it.
 pub fn run(

@@ -84,10 +84,9 @@ impl Trial<'_> {
 
 /// Roles, memberships and settings: what psql says of them, and whether the target's superuser is to lose its rights.
 fn roles(from: &Client<'_>, into: &Client<'_>, target: &restore::Target<'_>) -> Result<(Vec<Untaken>, bool)> {
-    let argv = ["pg_dumpall", "--globals-only", "--no-role-passwords", "--quote-all-identifiers", "--no-password"];
     let mut sql = Collected::default();
     let mut watch = Watch::new(&from.clients.context, "dump.failed", None);
-    from.tool(Call::new(&argv, None), None, Some(&mut sql), &mut watch)?;
+    from.tool(globals::dumping(&["--no-role-passwords"]), None, Some(&mut sql), &mut watch)?;
     let maintenance = target.maintenance("")?;
     let (sql, demotes) = globals::keeping_superuser(sql.0, &target.server.user);
     let errors = globals::all_errors(into, &maintenance, &target.known, &mut sql.as_slice())?;

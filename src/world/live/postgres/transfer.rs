@@ -46,10 +46,9 @@ fn roles(
     into: &Client<'_>,
     target: &restore::Target<'_>,
 ) -> Result<Vec<crate::world::postgres::ExpectedError>> {
-    let argv = ["pg_dumpall", "--globals-only", "--quote-all-identifiers", "--no-password"];
     let mut sql = Collected::default();
     let mut watch = Watch::new(&from.clients.context, "dump.failed", None);
-    from.tool(Call::new(&argv, None), None, Some(&mut sql), &mut watch)?;
+    from.tool(globals::dumping(&[]), None, Some(&mut sql), &mut watch)?;
     let maintenance = target.maintenance("")?;
     globals::run(into, &maintenance, &target.known, Purpose::Loading, &mut sql.0.as_slice(), None)
         .map_err(|e| target.half_done(e))
