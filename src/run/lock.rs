@@ -120,6 +120,8 @@ impl Holder {
     pub fn abandoned(&self) -> Option<String> {
         let Self { stack, run, store, .. } = self;
         let why = match self.place().ok()? {
+            // With a driver it is not over, whatever its journal says so far.
+            Some(place) if place.driver().is_some() => return None,
             Some(_) => match self.look()? {
                 (None, state) if state.is_over() => format!("which is {}", state.as_str()),
                 _ => return None,

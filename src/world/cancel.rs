@@ -1,6 +1,7 @@
 //! Cancellation: Ctrl-C reaches every primitive within a tenth of a second.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio_util::sync::CancellationToken;
 
@@ -8,21 +9,37 @@ use super::error::{Error, Kind, Result};
 
 /// A cancellation that can be armed again, so that what was begun can be put back after Ctrl-C.
 #[derive(Clone, Default)]
-pub struct Cancel(Arc<Mutex<CancellationToken>>);
+pub struct Cancel(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    token: Mutex<CancellationToken>,
+    /// As the token in force has it: asked at each operation of a script, where a lock would cost more than the
+    /// operation. Changed with the token locked.
+    is_cancelled: AtomicBool,
+}
 
 impl Cancel {
     /// The token in force now; hold it for one operation only.
     pub fn token(&self) -> CancellationToken {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
+        self.in_force().clone()
+    }
+
+    fn in_force(&self) -> MutexGuard<'_, CancellationToken> {
+        self.0.token.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     pub fn cancel(&self) {
-        self.token().cancel();
+        let token = self.in_force();
+        self.0.is_cancelled.store(true, Ordering::SeqCst);
+        token.cancel();
     }
 
     /// Arms again after a cancellation: operations begun from now on run.
     pub fn rearm(&self) {
-        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = CancellationToken::new();
+        let mut token = self.in_force();
+        self.0.is_cancelled.store(false, Ordering::SeqCst);
+        *token = CancellationToken::new();
     }
 
     /// Does what must be done after Ctrl-C as well, also when another one comes meanwhile; the cancellation stays in
@@ -49,8 +66,7 @@ impl Cancel {
     }
 
     pub fn is_cancelled(&self) -> bool {
-        // Asked at each operation of a script: without a token of its own.
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).is_cancelled()
+        self.0.is_cancelled.load(Ordering::SeqCst)
     }
 
     /// An error once cancelled: the check for loops that copy bytes.
