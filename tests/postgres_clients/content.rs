@@ -155,16 +155,23 @@ fn postgres_user_renamed_since() {
 }
 
 #[test]
-fn a_restored_cluster_is_equal_and_every_loss_is_found() {
+fn a_restored_cluster_is_equal_but_for_what_was_recomputed_and_every_loss_is_found() {
     let stage = Stage::new();
     let (from, into) = (stage.seeded(13), stage.server(17));
+    // A restore computes what is stored, by a function that was replaced since.
+    let computed = "CREATE FUNCTION fee(a numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT a * 0.10';
+        CREATE TABLE orders (id int PRIMARY KEY, a numeric, f numeric GENERATED ALWAYS AS (fee(a)) STORED);
+        INSERT INTO orders (id, a) SELECT i, i FROM generate_series(1, 100) i;
+        CREATE OR REPLACE FUNCTION fee(a numeric) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT a * 0.19';";
+    stage.site(&from, "solr_meta", computed);
     let before = stage.look(&from);
     assert!(before.tables() >= 5 && before.rows() > 10 && before.roles.len() > 5, "{before:?}");
     let dump = stage.pg().dump(&from, &stage.path("dump"), &options(Format::Directory, Some(17))).unwrap();
     stage.pg().restore(&dump, &into, &restore_options(Some(17))).unwrap();
     let found = stage.compared(&before, &stage.look(&into), &into);
-    assert!(found.is_equal(), "{:?}", found.differences);
-    assert!(found.rows.iter().flatten().all(|cell| !cell.contains('≠')), "{:?}", found.rows);
+    let found: Vec<_> = found.differences.iter().map(ToString::to_string).collect();
+    let recomputed = "solr_meta: content of public.orders: not the same (100 rows before and after)";
+    assert_eq!(found, [recomputed]);
     // Looking again finds the same, and looking has changed nothing.
     assert_eq!(stage.differences(&before, &from), [""; 0]);
 
@@ -190,6 +197,38 @@ fn a_restored_cluster_is_equal_and_every_loss_is_found() {
     loses("postgres", "DROP ROLE expired", "role expired: missing");
     loses("postgres", "DROP DATABASE nothing_in_it", "database nothing_in_it: missing");
     assert_eq!(stage.differences(&before, &from), [""; 0]);
+}
+
+/// From 16 on a locale is spelt otherwise than it was told; what the upgrade does after its restore brings it back.
+#[test]
+fn locales_of_icu_are_those_of_the_restored_cluster() {
+    let stage = Stage::new();
+    let (from, into) = (stage.server(15), stage.server(17));
+    let database = "CREATE DATABASE icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-u-kn-true' LOCALE 'C'";
+    stage.site(&from, "postgres", database);
+    let collation = "CREATE COLLATION \"Num's\" (PROVIDER = icu, LOCALE = 'en-u-kn-true', DETERMINISTIC = false);
+        CREATE TABLE t AS SELECT 1 AS a";
+    stage.site(&from, "icu", collation);
+    let before = stage.look(&from);
+    let dump = stage.pg().dump(&from, &stage.path("dump"), &options(Format::Directory, Some(17))).unwrap();
+    stage.pg().restore(&dump, &into, &restore_options(Some(17))).unwrap();
+    let spelt_otherwise = stage.differences(&before, &into);
+    assert!(spelt_otherwise.len() == 2 && spelt_otherwise[0].contains("de-u-kn-true"), "{spelt_otherwise:?}");
+    let script = r#"
+        import "postgres" as postgres;
+        let server = |name| psql::server(docker::container(param(name)));
+        let source = server.call("from");
+        let target = server.call("into");
+        step("keep", || postgres::keep_as_created(target, postgres::as_created(source), 17));"#;
+    fs::write(stage.path("main.rhai"), script).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pgscript"));
+    command.arg("run").arg(stage.path("main.rhai")).env("PGSCRIPT_STORE", stage.path("store"));
+    for (name, server) in [("from", &from), ("into", &into)] {
+        command.args(["--set", &format!("{name}={}", server.container_name)]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(stage.differences(&before, &into), [""; 0]);
 }
 
 #[test]

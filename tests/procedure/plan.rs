@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::gate::Gate;
 use crate::procedure::faults::before::Before;
 use crate::procedure::upgrades::Held;
-use crate::stack::{Run, Stack, run};
+use crate::stack::{Run, SMALL, Stack, run};
 
 /// A plan as the last line of `--format json` gives it.
 fn plan_of(stack: &Stack, run_command: &Command) -> Value {
@@ -67,7 +67,7 @@ fn alike(command: &str) -> String {
 }
 
 fn is_what_the_run_does(strategy: &str) {
-    let stack = Stack::with(13, &["--seed", "gb:4"]);
+    let stack = Stack::with(13, SMALL);
     let before = Held::by(&stack);
     let mut command = demonstrated(&stack, strategy);
     let plan = plan_of(&stack, &command);

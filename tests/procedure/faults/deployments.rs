@@ -1,6 +1,7 @@
 //! What people's deployments have that once ended a night: each is upgraded, or refused before the outage.
 
 use super::before::Before;
+use super::comparison::Awkward;
 use super::fence::with_override;
 use super::misleading::misled;
 use super::variations;
@@ -48,7 +49,8 @@ fn all_at_once(stack: &Stack, application: &str) -> String {
     let holds = "trap 'exit 0' TERM; while :; do sleep 3600 | psql -h postgres -p 5433 -U other -d postgres -qX & \
                  wait $$!; done";
     format!(
-        "services:\n  postgres: {{user: postgres, healthcheck: {{test: [CMD-SHELL, \"{check}\"], interval: 1s}}}}\n  \
+        "services:\n  postgres:\n    user: postgres\n    volumes: ['./initdb.d:/docker-entrypoint-initdb.d:ro']\n    \
+         healthcheck: {{test: [CMD-SHELL, \"{check}\"], interval: 1s}}\n  \
          exporter:\n    image: pgscript-test/app:1\n    depends_on: [postgres]\n    \
          labels: {{pgscript.test.stack: {}}}\n    environment: {{PGPASSWORD: other}}\n    \
          command: [bash, -c, \"{holds}\"]\n{}{}",
@@ -74,13 +76,17 @@ fn scheduler() -> &'static str {
 ///   second, and somebody else who holds one: none is taken for the other (no-session, healthcheck-session), and the
 ///   upgrade is not done while each login of the application is refused (false-done);
 /// - a password that is asked for on 127.0.0.1, as the image advises, and on the socket (auth-host-scram);
-/// - a user who is not root, another port, a database renamed since, and names of Compose v1.
+/// - a user who is not root, another port, a database renamed since, and names of Compose v1;
+/// - what nothing brings along, what is no difference although it looks like one, and roles that the image makes
+///   (silent-in-dump, keyword-name, stale-matview, role-made-by-image).
 #[test]
-fn background_writer_no_session_false_done_auth_host_scram_other_user_port_and_database() {
+fn background_writer_no_session_false_done_auth_host_scram_other_user_port_and_database_silent_in_dump_and_keyword_name()
+ {
     let options = ["--seed", "none", "--password", "pw", "--names", "v1", "--initdb-args", "--auth-host=scram-sha-256"];
     let (scheduler, other) = (scheduler(), "CREATE ROLE other LOGIN PASSWORD 'other'");
     let stack = misled(&options, &format!("    command: [postgres, -p, \"5433\"{scheduler}]\n"), other);
     stack.sql("primero_production", "CREATE TABLE cases AS SELECT i FROM generate_series(1, 1000) i");
+    let awkward = Awkward::in_cluster_of(&stack);
     let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_cron launcher'";
     if !scheduler.is_empty() {
         let tick = "CREATE EXTENSION pg_cron; SELECT cron.schedule('tick', '* * * * *', 'UPDATE cases SET i = i')";
@@ -109,13 +115,15 @@ fn background_writer_no_session_false_done_auth_host_scram_other_user_port_and_d
         is_refused_a_login(&stack, strategy);
         let done = is_upgraded(&stack, strategy).expect(0, &[&name, "primero logs in with its password"]);
         assert_eq!(stack.inspect("postgres", "{{.Name}}"), format!("/{name}"), "{strategy}");
+        awkward.is_told_and_kept(&stack, &done.text);
         works("on the new server");
         if !scheduler.is_empty() {
             assert_eq!(done.text.contains(anew), strategy == "strategy=dump", "{}", done.text);
             let most = "SELECT setting FROM pg_settings WHERE name = 'max_worker_processes'";
             assert_eq!(stack.sql("postgres", most), "8", "{strategy}");
             // Where it was, though a newer pg_cron is created elsewhere.
-            let schema = "SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'pg_cron'";
+            let schema = "SELECT nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
+                          WHERE extname = 'pg_cron'";
             assert_eq!(stack.sql("primero_production", schema), "public", "{strategy}");
         }
         run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);

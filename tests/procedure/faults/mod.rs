@@ -8,7 +8,7 @@ pub mod before;
 mod booted;
 mod cancelled;
 mod clock;
-mod comparison;
+pub mod comparison;
 mod crashes;
 mod cut_off;
 mod deployments;

@@ -175,6 +175,7 @@ fn with_sums(text: &str, lines: usize) -> String {
 }
 
 #[test]
+#[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn a_finished_run_of_before_is_shown_rolled_back_and_cleaned_up() {
     let old = Old::after(ALL);
     let status = old.stack.status();
