@@ -68,7 +68,8 @@ sql() {
     [ "$wanted" != primero_production ] || wanted="${database:-$wanted}"
     id="$(container "$database_service")"
     [ -n "$id" ] || die "no database container in project $project"
-    PGPASSWORD="${socket_password:-}" docker exec -i -e PGPASSWORD "$id" psql -X -q -At -w -v ON_ERROR_STOP=1 -p "${port:-5432}" -U primero -d "$wanted"
+    PGPASSWORD="${socket_password:-}" docker exec -i -e PGPASSWORD "$id" \
+        psql -X -q -At -w -v ON_ERROR_STOP=1 -p "${port:-5432}" -U primero -d "$wanted"
 }
 
 beats() {

@@ -80,8 +80,7 @@ fn scheduler() -> &'static str {
 /// - what nothing brings along, what is no difference although it looks like one, and roles that the image makes
 ///   (silent-in-dump, keyword-name, stale-matview, role-made-by-image).
 #[test]
-fn background_writer_no_session_false_done_auth_host_scram_other_user_port_and_database_silent_in_dump_and_keyword_name()
- {
+fn background_writer_no_session_false_done_auth_host_scram_other_user_port_database_and_silent_in_dump() {
     let options = ["--seed", "none", "--password", "pw", "--names", "v1", "--initdb-args", "--auth-host=scram-sha-256"];
     let (scheduler, other) = (scheduler(), "CREATE ROLE other LOGIN PASSWORD 'other'");
     let stack = misled(&options, &format!("    command: [postgres, -p, \"5433\"{scheduler}]\n"), other);

@@ -256,8 +256,8 @@ sync"#;
 
 fn upgrade(tools: &Tools<'_>, copy: &ClusterCopy, argv: Vec<String>) -> Result<()> {
     let context = &tools.clusters.context;
-    // Its programs connect to both servers. A role or a time limit that the site has set for one is not theirs, nor is a
-    // client encoding: each database's text goes from one server to the other as it is.
+    // Its programs connect to both servers. A role or a time limit that the site has set for one is not theirs, nor is
+    // a client encoding: each database's text goes from one server to the other as it is.
     let settings = session::options(Purpose::Writing, Some(copy.cluster.major));
     let env = vec!["LC_ALL=C".into(), format!("PGOPTIONS={settings}"), "PGCLIENTENCODING=SQL_ASCII".into()];
     let is_check = argv.iter().any(|word| word == "--check");

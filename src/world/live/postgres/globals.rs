@@ -15,8 +15,8 @@ use crate::world::live::progress::Progress;
 use crate::world::postgres::{Binding, ExpectedError, Server};
 use crate::world::session::Purpose;
 
-/// `pg_dumpall` of what belongs to no database: in an encoding that has every character, whatever client encoding is set
-/// for sessions of the role.
+/// `pg_dumpall` of what belongs to no database: in an encoding that has every character, whatever client encoding is
+/// set for sessions of the role.
 pub fn dumping<'a>(more: &[&str]) -> Call<'a> {
     let argv = ["pg_dumpall", "--globals-only", "--quote-all-identifiers", "--no-password"];
     let mut call = Call::new(&[&argv[..], more].concat(), None);
