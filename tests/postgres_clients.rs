@@ -24,6 +24,7 @@ use pgscript::world::postgres::*;
 use pgscript::world::{Cancel, Error, Kind, Redactor, Secret, World};
 
 use crate::disk::SmallDisk;
+use kept::Kept;
 
 const LABEL: &str = "pgscript.test";
 const USER: &str = "primero";
@@ -139,11 +140,13 @@ impl Stage {
         let server = self.create(major, &[]);
         let number = self.clusters.lock().unwrap().iter().filter(|made| **made == major).count();
         self.clusters.lock().unwrap().push(major);
-        let is_made = kept::put_into(&server.container, major, number);
+        let missing = Kept::of(&server.container, major, number).filter(|kept| !kept.put());
         docker(&["start", &server.container]);
-        self.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
-        if !is_made && kept::take(&server.container, major, number) {
-            self.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+        let ready = || self.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
+        ready();
+        if let Some(missing) = missing {
+            missing.take(&server.container);
+            ready();
         }
         server
     }

@@ -108,11 +108,7 @@ impl Holder {
 
     /// Where the run stands, as its store on this machine tells; with its driver, if it has one.
     pub fn look(&self) -> Option<(Option<Driver>, State)> {
-        let place = self.place().ok()??;
-        let (history, damage) = place.history().ok()?;
-        // Of one with a damaged journal nobody knows whether it is over.
-        let state = if damage.is_some() && history.state().is_over() { State::Interrupted } else { history.state() };
-        Some((place.driver(), state))
+        self.place().ok()?.and_then(|place| look_at(&place))
     }
 
     /// Why it is nobody's any more: its run, on this machine, is over, or is not there and neither is the process that
@@ -122,7 +118,7 @@ impl Holder {
         let why = match self.place().ok()? {
             // With a driver it is not over, whatever its journal says so far.
             Some(place) if place.driver().is_some() => return None,
-            Some(_) => match self.look()? {
+            Some(place) => match look_at(&place)? {
                 (None, state) if state.is_over() => format!("which is {}", state.as_str()),
                 _ => return None,
             },
@@ -140,6 +136,14 @@ impl Holder {
         let runs = Store::new(Some(self.store.clone().into())).runs()?;
         Ok(runs.into_iter().find(|place| place.id == self.run))
     }
+}
+
+/// The driver is looked for last: one that has begun meanwhile has changed what the journal said.
+fn look_at(place: &Place) -> Option<(Option<Driver>, State)> {
+    let (history, damage) = place.history().ok()?;
+    // Of one with a damaged journal nobody knows whether it is over.
+    let state = if damage.is_some() && history.state().is_over() { State::Interrupted } else { history.state() };
+    Some((place.driver(), state))
 }
 
 fn read(container: &str, labels: &BTreeMap<String, String>) -> Holder {

@@ -1,44 +1,48 @@
 //! Clusters as the first start of an image makes them, kept below the build's own directory from one test to the next.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::docker;
 use crate::program::sh;
 
-/// Where the cluster of a version is kept that the image of today has made; `number` tells those of a version apart.
-fn place(major: u32, number: usize) -> PathBuf {
-    let image = docker(&["image", "inspect", "--format", "{{.Id}}", &super::image(major)]);
-    let made_by = &image.rsplit(':').next().unwrap()[..12];
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{major}-{number}-{made_by}.tar"))
+/// A server's volume, and where the cluster is kept that it begins with.
+pub struct Kept {
+    volume: String,
+    file: PathBuf,
 }
 
-/// The container's volume as this machine sees it; `None` where its files are others' or elsewhere.
-fn volume(container: &str) -> Option<String> {
-    use std::os::unix::fs::MetadataExt;
-    let source = docker(&["inspect", "--format", "{{range .Mounts}}{{.Source}}{{end}}", container]);
-    // Of an engine that maps users its directory belongs to another root.
-    let above = Path::new(&source).parent().and_then(|above| above.metadata().ok());
-    above.is_some_and(|above| above.uid() == 0).then_some(source)
-}
+impl Kept {
+    /// Of a container that the image of today made; `number` tells clusters of a version apart. `None` where the files
+    /// of its volume are others' or elsewhere.
+    pub fn of(container: &str, major: u32, number: usize) -> Option<Self> {
+        let shown = docker(&["inspect", "--format", "{{.Image}} {{range .Mounts}}{{.Source}}{{end}}", container]);
+        let (image, volume) = shown.split_once(' ').unwrap();
+        // Of an engine that maps users its directory belongs to another root.
+        let above = Path::new(volume).parent()?.metadata().ok()?;
+        let made_by = &image.rsplit(':').next().unwrap()[..12];
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{major}-{number}-{made_by}.tar"));
+        (above.uid() == 0).then(|| Self { volume: volume.to_owned(), file })
+    }
 
-/// Puts the kept cluster into the volume of a container that has not run; whether there was one.
-pub fn put_into(container: &str, major: u32, number: usize) -> bool {
-    let kept = place(major, number);
-    let Some(volume) = volume(container).filter(|_| kept.exists()) else { return false };
-    sh("tar", &["-C", &volume, "--numeric-owner", "-xpf", &kept.display().to_string()]);
-    true
-}
+    /// Puts the kept cluster into the volume of the container, which has not run; whether there was one.
+    pub fn put(&self) -> bool {
+        let is_kept = self.file.exists();
+        if is_kept {
+            sh("tar", &["-C", &self.volume, "--numeric-owner", "-xpf", &self.file.display().to_string()]);
+        }
+        is_kept
+    }
 
-/// Keeps the cluster of a server, which is stopped and started for that; whether it could.
-pub fn take(container: &str, major: u32, number: usize) -> bool {
-    static PART: AtomicU32 = AtomicU32::new(0);
-    let Some(volume) = volume(container) else { return false };
-    let kept = place(major, number);
-    let part = kept.with_extension(format!("{}-{}", std::process::id(), PART.fetch_add(1, Ordering::Relaxed)));
-    docker(&["stop", container]);
-    sh("tar", &["-C", &volume, "--numeric-owner", "-cf", &part.display().to_string(), "."]);
-    std::fs::rename(&part, kept).unwrap();
-    docker(&["start", container]);
-    true
+    /// Keeps the cluster of the container's server, which is stopped and started for that.
+    pub fn take(&self, container: &str) {
+        static PART: AtomicU32 = AtomicU32::new(0);
+        let number = PART.fetch_add(1, Ordering::Relaxed);
+        let part = self.file.with_extension(format!("{}-{number}", std::process::id()));
+        docker(&["stop", container]);
+        sh("tar", &["-C", &self.volume, "--numeric-owner", "-cf", &part.display().to_string(), "."]);
+        std::fs::rename(&part, &self.file).unwrap();
+        docker(&["start", container]);
+    }
 }

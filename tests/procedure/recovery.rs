@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::procedure::faults::after::{Site, files};
+use crate::procedure::faults::after::Site;
+use crate::procedure::faults::before::walk;
 use crate::procedure::faults::wayback::is_cleaned_up;
 use crate::procedure::upgrades::private;
 use crate::stack::{ANSIBLE, Stack, Watched, sh};
@@ -192,7 +193,7 @@ fn restored_text(dump: &Path, table: &str) -> String {
     let names = |file: &PathBuf| {
         file.ends_with("toc.dat") && String::from_utf8_lossy(&std::fs::read(file).unwrap()).contains(table)
     };
-    let toc = files(dump).into_iter().find(names).unwrap();
+    let toc = walk(dump).into_iter().find(names).unwrap();
     let mount = format!("{}:/dump:ro", toc.parent().unwrap().display());
     let restore = ["--entrypoint", "pg_restore", "pgscript-test/postgres:17", "-f", "-", "/dump"];
     sh("docker", &[["run", "--rm", "--user", "0", "--network", "none", "-v", &mount].as_slice(), &restore].concat())

@@ -44,7 +44,7 @@ fn rehearsed_then_upgraded(strategy: &str) {
     assert!(details["outage"]["least"].as_u64() < details["outage"]["most"].as_u64(), "{details}");
     assert!(details["phases"]["compare old and new"].as_f64() > Some(0.0), "{details}");
     assert!(details["room"]["cluster"].as_u64() > Some(10_000_000), "{details}");
-    run(&mut stack.pgscript(&["rollback", "--yes"])).expect(2, &["has changed anything"]);
+    stack.rollback().expect(2, &["has changed anything"]);
 
     stack.sql("primero_production", "CREATE TABLE since_then (x int)");
     stack.inventory_version(17);

@@ -16,6 +16,7 @@ use crate::simulated::world::World;
 
 pub const SERVER: &str = "primero-postgres-1";
 pub const VOLUME: &str = "primero_database";
+pub const APPLICATION: &str = "primero-application-1";
 /// Where the site's Ansible is, as far as the parameters know.
 const ANSIBLE: &str = "/srv/primero/ansible";
 
@@ -89,7 +90,11 @@ impl Site {
     }
 
     pub fn cleanup(&self) -> Run {
-        run(&mut self.pgscript(&["run", "cleanup.rhai", "--yes", "--set", "run=upgrade-1"]))
+        self.cleanup_of("upgrade-1")
+    }
+
+    pub fn cleanup_of(&self, run_name: &str) -> Run {
+        run(&mut self.pgscript(&["run", "cleanup.rhai", "--yes", "--set", &format!("run={run_name}")]))
     }
 
     #[track_caller]

@@ -171,11 +171,6 @@ fn host_unreachable_at_the_deploy() {
     site.comes_back(&failed);
 }
 
-pub fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
-}
-
 /// An image of the test's own; goes with the value.
 struct Image(String);
 

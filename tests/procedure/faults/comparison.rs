@@ -127,7 +127,7 @@ fn many_tables() {
     );
     stack.inventory_version(17);
     is_upgraded(&stack, 17, "strategy=dump");
-    run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
+    stack.rollback().expect(0, &["is rolled back"]);
     is_upgraded(&stack, 17, "strategy=pg_upgrade");
 }
 

@@ -106,7 +106,7 @@ fn background_writer_no_session_false_done_auth_host_scram_other_user_port_datab
         let mut killed = Watched::start(stack.upgrade_command(17, &[]));
         killed.until(text);
         killed.kill();
-        run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
+        stack.rollback().expect(0, &["is rolled back"]);
         before.is_back(&stack);
         works("after a kill");
     }
@@ -125,7 +125,7 @@ fn background_writer_no_session_false_done_auth_host_scram_other_user_port_datab
                           WHERE extname = 'pg_cron'";
             assert_eq!(stack.sql("primero_production", schema), "public", "{strategy}");
         }
-        run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
+        stack.rollback().expect(0, &["is rolled back"]);
         assert_eq!(stack.inspect("postgres", "{{.Name}}"), format!("/{name}"), "{strategy}");
         stack.writes();
         works("on the old server");
@@ -167,7 +167,7 @@ fn slow_start() {
     std::thread::sleep(std::time::Duration::from_secs(25));
     stack.as_advised(&failed, "resume").expect(0, &["is done"]);
     assert_eq!(application(), started);
-    run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
+    stack.rollback().expect(0, &["is rolled back"]);
 
     stack.inventory_version_from(17, 13);
     with_override(&stack, &slow(", start_period: 60s"));
@@ -186,7 +186,7 @@ fn deploy_starts_new_on_old() {
     let done = stack.upgrade(17, &copy).expect(0, &["is done", "primero_postgres_version: '17'", "it names 13"]);
     assert!(!done.text.contains("is 17 already"), "{}", done.text);
     assert_eq!(stack.major(), "17");
-    let back = run(&mut stack.pgscript(&["rollback", "--yes"])).expect(0, &["is rolled back"]);
+    let back = stack.rollback().expect(0, &["is rolled back"]);
     assert!(!back.text.contains("before the next deploy"), "{}", back.text);
 
     let put_back = |further: &[&str], said: &[&str]| {

@@ -3,7 +3,6 @@
 use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 
-use crate::program::run;
 use crate::simulated::site::{SERVER, Site, VOLUME};
 
 fn killed() -> Happening {
@@ -59,7 +58,7 @@ fn disk_accepted_too_small() {
     site.is_untouched();
     site.arrange(|state| state.free = size * 2 + (100 << 20));
     site.is_upgraded(site.upgrade(&[]).expect(0, &["no room beside the old one"]));
-    run(&mut site.pgscript(&["run", "cleanup.rhai", "--yes", "--set", "run=upgrade-2"])).expect(0, &["Removed"]);
+    site.cleanup_of("upgrade-2").expect(0, &["Removed"]);
     site.has_moved_on();
 }
 

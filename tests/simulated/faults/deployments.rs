@@ -7,11 +7,10 @@ use pgscript::world::sim::{State, reference};
 use serde_json::json;
 
 use crate::program::{Run, Watched, run};
-use crate::simulated::site::{SERVER, Site, VOLUME};
+use crate::simulated::site::{APPLICATION, SERVER, Site, VOLUME};
 
 const BOTH: [&str; 2] = ["strategy=dump", "strategy=pg_upgrade"];
 const VARIABLE: &str = "primero_postgres_version";
-const APPLICATION: &str = "primero-application-1";
 
 /// A deployment that differs in this, deployed anew.
 fn site(differs: impl FnOnce(&mut State)) -> Site {

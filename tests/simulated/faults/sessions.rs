@@ -3,9 +3,7 @@
 use pgscript::world::sim::Deed;
 use pgscript::world::sim::deeds::Happening;
 
-use crate::simulated::site::Site;
-
-const APPLICATION: &str = "primero-application-1";
+use crate::simulated::site::{APPLICATION, Site};
 
 #[test]
 fn application_restarts_during_the_dump() {

@@ -56,6 +56,12 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// What its session sends and gets is in this encoding, whatever is set for sessions of the role or the database.
+    pub fn encoding(mut self, name: &str) -> Self {
+        self.env.push(format!("PGCLIENTENCODING={name}"));
+        self
+    }
+
     /// The program writes files into the artefact directory.
     pub fn writing_files(mut self) -> Self {
         self.writes_files = true;

@@ -26,11 +26,9 @@ impl Database {
         is_standard(&self.name)
     }
 
-    /// A program that dumps it: in its own encoding, whatever client encoding is set for its sessions.
+    /// A program that dumps it: in its own encoding.
     pub fn dumping(&self, argv: &[&str]) -> Call<'_> {
-        let mut call = Call::new(argv, Some(&self.name));
-        call.env.push(format!("PGCLIENTENCODING={}", self.encoding));
-        call
+        Call::new(argv, Some(&self.name)).encoding(&self.encoding)
     }
 }
 

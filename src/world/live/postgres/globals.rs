@@ -8,20 +8,26 @@ use super::client::{Call, Client};
 use super::messages::{Message, login_refused};
 use super::plain_scan::PlainScan;
 use super::psql::{Psql, Verdict};
-use super::watch::missing_extension;
+use super::rows::Collected;
+use super::watch::{Watch, missing_extension};
 use super::{Clients, rows};
 use crate::world::error::{Error, Result};
 use crate::world::live::progress::Progress;
 use crate::world::postgres::{Binding, ExpectedError, Server};
 use crate::world::session::Purpose;
 
-/// `pg_dumpall` of what belongs to no database: in an encoding that has every character, whatever client encoding is
-/// set for sessions of the role.
-pub fn dumping<'a>(more: &[&str]) -> Call<'a> {
+/// `pg_dumpall` of what belongs to no database: in an encoding that has every character.
+pub fn dumping(more: &[&str]) -> Call<'static> {
     let argv = ["pg_dumpall", "--globals-only", "--quote-all-identifiers", "--no-password"];
-    let mut call = Call::new(&[&argv[..], more].concat(), None);
-    call.env.push("PGCLIENTENCODING=UTF8".into());
-    call
+    Call::new(&[&argv[..], more].concat(), None).encoding("UTF8")
+}
+
+/// What it writes, in memory.
+pub fn dumped(client: &Client<'_>, more: &[&str]) -> Result<Vec<u8>> {
+    let mut sql = Collected::default();
+    let mut watch = Watch::new(&client.clients.context, "dump.failed", None);
+    client.tool(dumping(more), None, Some(&mut sql), &mut watch)?;
+    Ok(sql.0)
 }
 
 /// Runs the SQL of `pg_dumpall` in psql; gives the expected errors. The first other one ends it.

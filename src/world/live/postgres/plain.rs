@@ -33,12 +33,11 @@ pub fn cluster(clients: &Clients, server: &Server, path: &Path, options: &DumpOp
     let client_major = require_new_client(&client, server, server_major)?;
     let mut call = Call::new(&["pg_dumpall", "--quote-all-identifiers", "--no-password"], None);
     call.argv.extend(exclusions(clients, server, options, &chosen)?);
-    // Where all have the same encoding it is the dump's, whatever is set for sessions of the role. Where they have not,
-    // only the server can tell each its own.
+    // Where all have the same encoding it is the dump's. Where they have not, only the server can tell each its own.
     if let [first, others @ ..] = &chosen[..]
         && others.iter().all(|other| other.encoding == first.encoding)
     {
-        call.env.push(format!("PGCLIENTENCODING={}", first.encoding));
+        call = call.encoding(&first.encoding);
     }
     let written = write(&client, call, path, Origin::Cluster, options.replace)?;
     client.close();

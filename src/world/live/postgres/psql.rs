@@ -97,8 +97,7 @@ impl<'a> Psql<'a> {
     ) -> Result<i64> {
         let stop_on_error = format!("ON_ERROR_STOP={}", i32::from(self.stop_on_error));
         let argv = ["psql", "-X", "-q", "-A", "-t", "--no-password", "-v", &stop_on_error, "-f", "-"];
-        let mut call = Call::new(&argv, Some(self.database)).purpose(self.purpose);
-        call.env.push("PGCLIENTENCODING=UTF8".into());
+        let call = Call::new(&argv, Some(self.database)).purpose(self.purpose).encoding("UTF8");
         let preamble = format!("\\set VERBOSITY verbose\n{}", self.preamble);
         let mut parser = Parser::new(preamble.lines().count() as u64 + self.wrapped);
         let (context, label) = (&self.client.clients.context, &self.client.label);
@@ -154,9 +153,7 @@ pub fn connect(database: &str) -> Result<String> {
 
 /// psql as a person uses it; gives its exit code.
 pub fn on_terminal(client: &Client<'_>, database: &str) -> Result<i64> {
-    let mut call = Call::new(&["psql", "-X"], Some(database));
-    call.env.push("PGCLIENTENCODING=UTF8".into());
-    match client.terminal(call)? {
+    match client.terminal(Call::new(&["psql", "-X"], Some(database)).encoding("UTF8"))? {
         126 | 127 => Err(no_psql(&client.label)),
         code => Ok(code),
     }

@@ -7,8 +7,6 @@ use std::io::Read;
 use super::client::{Call, Client, connection_string};
 use super::databases::Database;
 use super::roles::binding;
-use super::rows::Collected;
-use super::watch::Watch;
 use super::{Clients, databases, globals, pinned, quoted, restore, rows, transfer};
 use crate::world::error::{Error, Result};
 use crate::world::postgres::{ANY_DATABASE, Server, Untaken};
@@ -84,11 +82,9 @@ impl Trial<'_> {
 
 /// Roles, memberships and settings: what psql says of them, and whether the target's superuser is to lose its rights.
 fn roles(from: &Client<'_>, into: &Client<'_>, target: &restore::Target<'_>) -> Result<(Vec<Untaken>, bool)> {
-    let mut sql = Collected::default();
-    let mut watch = Watch::new(&from.clients.context, "dump.failed", None);
-    from.tool(globals::dumping(&["--no-role-passwords"]), None, Some(&mut sql), &mut watch)?;
+    let sql = globals::dumped(from, &["--no-role-passwords"])?;
     let maintenance = target.maintenance("")?;
-    let (sql, demotes) = globals::keeping_superuser(sql.0, &target.server.user);
+    let (sql, demotes) = globals::keeping_superuser(sql, &target.server.user);
     let errors = globals::all_errors(into, &maintenance, &target.known, &mut sql.as_slice())?;
     let untaken = |message: super::messages::Message| Untaken {
         database: String::new(),

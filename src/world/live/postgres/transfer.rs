@@ -4,7 +4,6 @@ use std::io::{self, BufWriter, Read, Write};
 use std::sync::Mutex;
 
 use super::client::{Call, Client};
-use super::rows::Collected;
 use super::watch::Watch;
 use super::{Clients, databases, dump, globals, ready, restore};
 use crate::world::error::{Error, Result};
@@ -46,11 +45,9 @@ fn roles(
     into: &Client<'_>,
     target: &restore::Target<'_>,
 ) -> Result<Vec<crate::world::postgres::ExpectedError>> {
-    let mut sql = Collected::default();
-    let mut watch = Watch::new(&from.clients.context, "dump.failed", None);
-    from.tool(globals::dumping(&[]), None, Some(&mut sql), &mut watch)?;
+    let sql = globals::dumped(from, &[])?;
     let maintenance = target.maintenance("")?;
-    globals::run(into, &maintenance, &target.known, Purpose::Loading, &mut sql.0.as_slice(), None)
+    globals::run(into, &maintenance, &target.known, Purpose::Loading, &mut sql.as_slice(), None)
         .map_err(|e| target.half_done(e))
 }
 
