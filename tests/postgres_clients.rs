@@ -23,6 +23,7 @@ use pgscript::world::live::{self, Context};
 use pgscript::world::postgres::*;
 use pgscript::world::{Cancel, Error, Kind, Redactor, Secret, World};
 
+use crate::beside::{bytes_below, kill_beside};
 use crate::disk::SmallDisk;
 use kept::Kept;
 
@@ -52,6 +53,17 @@ impl Heard {
         texts.iter().filter_map(|e| if let Event::Warn { text } = e { Some(text.clone()) } else { None }).collect()
     }
 }
+
+/// Dumps the roles and each database of a server, each part after a line with its name.
+const CONTENT: &str = r#"
+    echo "-- part: globals"
+    pg_dumpall --globals-only --quote-all-identifiers
+    names=$(psql -XAtd postgres -c "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY datname")
+    echo "$names" | while read -r name; do
+        echo "-- part: $name"
+        PGDATABASE="$name" pg_dump
+    done
+"#;
 
 /// A world of its own, a directory, and servers: gone again when dropped, also on panic.
 struct Stage {
@@ -170,31 +182,25 @@ impl Stage {
         server
     }
 
-    /// Everything a server holds, as the newest client writes it: the same content gives the same text.
+    /// Everything a server holds, as the newest client writes it: the same content gives the same text. All in one
+    /// container, by the programs themselves.
     fn content(&self, server: &Server) -> Vec<(String, String)> {
-        let mut content = Vec::new();
-        let mut add = |name: &str, path: PathBuf| {
-            let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-            let kept = |line: &&str| {
-                !line.is_empty()
-                    && !["\\restrict", "\\unrestrict", "-- Dumped from", "    multirange_type_name"]
-                        .iter()
-                        .any(|p| line.starts_with(p))
-            };
-            content.push((name.to_owned(), without_views(text.lines().filter(kept)).join("\n")));
+        let (beside, image) =
+            (format!("--network=container:{}", server.container), image(self.client.load(Ordering::Relaxed)));
+        let (user, password) = (format!("PGUSER={USER}"), format!("PGPASSWORD={PASSWORD}"));
+        let mut command = Command::new("docker");
+        command.args(["run", "--rm", &beside, "-e", "PGHOST=127.0.0.1", "-e", &user, "-e", &password]);
+        let said = command.args(["--entrypoint", "sh", &image, "-ec", CONTENT]).output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        let kept = |line: &&str| {
+            let others = ["\\restrict", "\\unrestrict", "-- Dumped from", "    multirange_type_name"];
+            !line.is_empty() && !others.iter().any(|other| line.starts_with(other))
         };
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = self.path(&format!("content-{number}-globals"));
-        let client = image(self.client.load(Ordering::Relaxed));
-        self.pg().dump_globals(server, &path, Some(&client)).unwrap();
-        add("globals", path);
-        let sql = "SELECT datname FROM pg_database WHERE datname <> 'template0' ORDER BY datname";
-        for (index, row) in self.pg().query(server, "postgres", sql, &[]).unwrap().iter().enumerate() {
-            let name = row["datname"].as_str().unwrap();
-            let path = self.path(&format!("content-{number}-{index}"));
-            self.pg().dump_database(server, name, &path, "plain", Some(&client)).unwrap();
-            add(name, path);
-        }
+        let parts = text.split("-- part: ").skip(1).map(|part| part.split_once('\n').unwrap());
+        let mut content: Vec<_> =
+            parts.map(|(name, dump)| (name.to_owned(), without_views(dump.lines().filter(kept)).join("\n"))).collect();
+        assert!(content.len() > 3, "{content:?}");
         let properties =
             "SELECT d.datname, pg_get_userbyid(datdba) AS owner, pg_encoding_to_char(encoding) AS encoding,
             datcollate, datctype, datconnlimit, datistemplate, datallowconn,
@@ -227,15 +233,12 @@ impl Stage {
                 lines.sort();
                 lines
             };
-            let (mut lost, mut new) = (sorted(before), sorted(after));
-            let common: Vec<_> = lost.iter().filter(|line| new.contains(line)).cloned().collect();
-            for line in common {
-                if let Some(at) = new.iter().position(|other| *other == line) {
-                    new.remove(at);
-                    lost.remove(lost.iter().position(|other| *other == line).unwrap());
-                }
-            }
-            assert!(lost.is_empty() && new.is_empty(), "{name} differs: lost {lost:#?}, new {new:#?}");
+            let (before, after) = (sorted(before), sorted(after));
+            let only = |these: &[String], others: &[String]| {
+                these.iter().filter(|line| others.binary_search(line).is_err()).cloned().collect::<Vec<_>>()
+            };
+            let (lost, new) = (only(&before, &after), only(&after, &before));
+            assert!(before == after, "{name} differs: lost {lost:#?}, new {new:#?}");
         }
     }
 
@@ -677,29 +680,10 @@ fn still_starting() {
     assert!(begun.elapsed() < Duration::from_secs(5), "one that does not run is not waited for");
 }
 
-/// Kills a program of the helper beside a server once it has run for a moment.
-fn kill_beside(server: &Server, program: &str) {
-    let mut helper = String::new();
-    while helper.is_empty() {
-        helper = helpers_beside(server);
-    }
-    // One that has ended meanwhile, which asked for less, is not killed: then the next one is waited for.
-    let script = format!(
-        "while ! f=$(grep -lsx {program} /proc/[0-9]*/comm); do :; done; sleep 0.2; p=${{f#/proc/}}; p=${{p%%/*}}; \
-         grep -q '^State:.[^Z]' /proc/$p/status && kill -9 $p"
-    );
-    let begun = Instant::now();
-    // The helper is created first and started then.
-    while !Command::new("docker").args(["exec", &helper, "sh", "-c", &script]).status().unwrap().success() {
-        assert!(begun.elapsed() < Duration::from_secs(20));
-    }
-}
-
-/// Of the largest, which is written when it has come to the rows.
-fn bytes_below(at: &Path) -> u64 {
-    let entries = fs::read_dir(at).into_iter().flatten().flatten().map(|entry| entry.path());
-    let bytes = |path: PathBuf| if path.is_dir() { bytes_below(&path) } else { path.metadata().map_or(0, |m| m.len()) };
-    entries.map(bytes).max().unwrap_or_default()
+/// Kills a program of the helper beside a server when it has written a part of the rows.
+#[track_caller]
+fn kill_when_it_writes(stage: &Stage, server: &Server, program: &str) {
+    kill_beside(&server.container, program, || bytes_below(stage.dir.path()) > 1 << 20);
 }
 
 fn big_table(stage: &Stage, server: &Server) {
@@ -717,7 +701,7 @@ fn a_killed_dump_leaves_no_file() {
     for program in ["pg_dumpall", "pg_dump"] {
         let error = std::thread::scope(|scope| {
             let dumping = scope.spawn(|| stage.pg().dump(&server, &stage.path("d.sql"), &options(Format::Plain, None)));
-            kill_beside(&server, program);
+            kill_when_it_writes(&stage, &server, program);
             dumping.join().unwrap().unwrap_err()
         });
         assert!(matches!(error.code.as_str(), "dump.failed" | "dump.incomplete"), "{program}: {error:?}");
@@ -940,8 +924,11 @@ fn a_database_that_cannot_be_dumped_is_an_error_not_a_gap() {
     dump.unwrap();
     stage.pg().dump_database(&server, "primero_production", &stage.path("y"), "directory", None).unwrap();
     assert!(stage.path("y").join("toc.dat").exists());
-    assert_private(&stage.path("x"));
-    assert_private(&stage.path("y"));
+    stage.pg().dump_database(&server, "primero_production", &stage.path("z"), "plain", None).unwrap();
+    assert!(fs::read_to_string(stage.path("z")).unwrap().contains("PostgreSQL database dump complete"));
+    stage.pg().dump_globals(&server, &stage.path("globals"), None).unwrap();
+    assert!(fs::read_to_string(stage.path("globals")).unwrap().contains("CREATE ROLE \"primero\""));
+    ["x", "y", "z", "globals"].iter().for_each(|name| assert_private(&stage.path(name)));
 }
 
 /// Passes connections to the engine's socket on: an engine that is not local.

@@ -39,6 +39,17 @@ impl<'a> Place<'a> {
         self.clusters().copy(server, &self.volume, &options).unwrap()
     }
 
+    /// Until the copy has all that the server has written.
+    fn waits_for(&self, copy: &ClusterCopy, server: &Server) {
+        // What only reading has written is sent with the next commit, or within a quarter of a minute.
+        self.stage.pg().execute(server, "postgres", "SELECT pg_catalog.txid_current()", &[]).unwrap();
+        let begun = Instant::now();
+        while self.clusters().lag(copy, server).unwrap() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the copy lags behind");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// The server has stopped and the copy has all of it.
     fn caught_up(&self, copy: &ClusterCopy, server: &Server) -> Stopped {
         docker(&["stop", &server.container]);
@@ -113,8 +124,7 @@ struct Became {
 fn is_checked(place: &Place<'_>, server: &Server, copy: &ClusterCopy, options: &UpgradeOptions) {
     let stage = place.stage;
     let check = || {
-        let begun = Instant::now();
-        while place.clusters().lag(copy, server).unwrap() > 0 && begun.elapsed() < Duration::from_secs(30) {}
+        place.waits_for(copy, server);
         place.clusters().check_upgrade(copy, options)
     };
     stage.site(server, "primero_production", "CREATE TABLE by_number (f regproc)");
@@ -146,9 +156,7 @@ fn taken(place: &Place<'_>, server: &Server, to: u32, transfer: Transfer, meanwh
     assert_eq!(slots(stage, server), copy.slot());
     let standby = place.clusters().follow(&copy, server).unwrap();
     meanwhile();
-    let begun = Instant::now();
-    while place.clusters().lag(&copy, server).unwrap() > 0 && begun.elapsed() < Duration::from_secs(30) {}
-    assert_eq!(place.clusters().lag(&copy, server).unwrap(), 0);
+    place.waits_for(&copy, server);
     let told = stage.pg().content(&standby, Level::Files, 2).unwrap();
     place.clusters().programs(&copy.image_id, &place.programs).unwrap();
     place.clusters().programs(&copy.image_id, &place.programs).unwrap();

@@ -108,7 +108,7 @@ fn the_old_dump_stays_whole_when_the_new_one_fails() {
     for dump in dumps {
         let failed = std::thread::scope(|scope| {
             let dumping = scope.spawn(|| stage.pg().dump(&server, &dump.path, &replacing(dump.format)));
-            kill_beside(&server, "pg_dump");
+            kill_when_it_writes(&stage, &server, "pg_dump");
             dumping.join().unwrap()
         });
         assert!(failed.is_err());

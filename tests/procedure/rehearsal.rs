@@ -21,7 +21,7 @@ fn verdict_of(stack: &Stack, name: &str) -> Value {
 /// The rehearsal tells what the upgrade then is, which shows it with its age and with what has changed since.
 #[track_caller]
 fn rehearsed_then_upgraded(strategy: &str) {
-    let stack = Stack::with(15, &["--seed", "small"]);
+    let stack = Stack::up(15);
     stack.deploy_by_command();
     let before = Before::containers_of(&stack);
     let beats = stack.heartbeats();

@@ -1,6 +1,7 @@
 //! What tests of several subjects have in common.
 
 pub mod asked;
+pub mod beside;
 pub mod disk;
 pub mod engine;
 pub mod gate;

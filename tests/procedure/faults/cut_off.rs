@@ -2,53 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use super::before::walk;
+use crate::beside::kill_beside;
 use crate::disk::SmallDisk;
 use crate::stack::{SMALL, Stack, Watched, run};
 
 /// Kills the first process of this name that runs in a helper beside the stack's database.
 #[track_caller]
 fn kill_in_helper(stack: &Stack, program: &str) {
-    let database = stack.inspect("postgres", "{{.Id}}");
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while Instant::now() < deadline {
-        let helpers = stack.docker(&["ps", "-q", "--filter", "label=pgscript.helper"]);
-        for helper in helpers.lines() {
-            let network = ["inspect", "--format", "{{.HostConfig.NetworkMode}} {{.State.Pid}}", helper];
-            let Ok(found) = Command::new("docker").args(network).output() else { continue };
-            let found = String::from_utf8_lossy(&found.stdout).into_owned();
-            let Some((network, pid)) = found.trim().split_once(' ') else { continue };
-            if network == format!("container:{database}") && kill_beside(pid, program) {
-                return;
-            }
-        }
-    }
-    panic!("no {program} was seen beside {database}");
-}
-
-/// Kills a process in the same container as `pid`, if one comes within ten seconds.
-fn kill_beside(pid: &str, program: &str) -> bool {
-    let container = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-    let ours = container(pid);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while ours.is_some() && container(pid) == ours && Instant::now() < deadline {
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let comm = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            if comm.trim() != program {
-                continue;
-            }
-            // Those that only tell their version, or whether they can compress, are not meant.
-            let argv = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            let asks = argv.contains("--version") || argv.contains("--format=custom");
-            if argv.contains("--") && !asks && container(&name) == ours {
-                return Command::new("kill").args(["-KILL", &name]).status().is_ok_and(|s| s.success());
-            }
-        }
-    }
-    false
+    kill_beside(&stack.inspect("postgres", "{{.Id}}"), program, || true);
 }
 
 /// A script of its own against the stack's database.

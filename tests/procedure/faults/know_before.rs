@@ -34,9 +34,18 @@ impl Fired {
     /// One check alone, with these parameters.
     #[track_caller]
     fn alone(&mut self, stack: &Stack, to: u32, id: &str, set: &[&str], verdict: &str, words: &[&str]) {
-        self.by(&look(stack, to, id, set), id, verdict, words);
+        self.all(&look(stack, to, id, set), &[(id, verdict, words)]);
+    }
+
+    /// Checks that were made in one look.
+    #[track_caller]
+    fn all(&mut self, looked: &Looked, findings: &[Finding<'_>]) {
+        findings.iter().for_each(|(id, verdict, words)| self.by(looked, id, verdict, words));
     }
 }
+
+/// A check, its verdict, and what it says among other things.
+type Finding<'a> = (&'a str, &'a str, &'a [&'a str]);
 
 /// A container of nobody's project; it goes with the stack.
 fn stranger(stack: &Stack, name: &str, options: &[&str]) -> String {
@@ -87,27 +96,41 @@ fn each_check_fires_and_does_not() {
 }
 
 fn by_parameters(stack: &Stack, fired: &mut Fired) {
-    look(stack, 17, "mount,checksums", &[]).finds("mount", "fine", &[]).finds("checksums", "fine", &[]);
     fired.alone(stack, 13, "version", &[], "blocked", &["[preflight.not_newer]", "PostgreSQL 13 already"]);
-    fired.alone(stack, 17, "image", &["image=pgscript-test/postgres:15"], "blocked", &["has PostgreSQL 15, not 17"]);
-    fired.alone(stack, 17, "stack", &["project=elsewhere"], "blocked", &["[stack.not_found]", "elsewhere"]);
-    fired.alone(stack, 17, "way_back", &["backup=no", "keep_volume=no"], "blocked", &["no way back"]);
-    fired.alone(stack, 17, "deploy", &["deploy=ansible", "ansible_limit=nobody"], "blocked", &["[ansible.no_hosts]"]);
     fired.alone(stack, 17, "outage", &["outage_minutes=0"], "warned", &["and may be for 0 min", "rehearse.rhai"]);
-    let by_files = ["strategy=dump", "compare=files"];
-    fired.alone(stack, 17, "comparison", &by_files, "blocked", &["[verify.level]", "--set compare=counts"]);
-    let mut with_password = command(stack, 17, "password", &[]);
-    let looked = Looked::by(with_password.env("PGSCRIPT_PASSWORD", "surely-not-this-one"));
-    fired.by(&looked, "password", "blocked", &["[primero.wrong_password]"]);
-
+    fired.alone(stack, 17, "stack", &["project=elsewhere"], "blocked", &["[stack.not_found]", "elsewhere"]);
     let open = stack.dir.join("open");
     std::fs::create_dir(&open).unwrap();
     std::os::unix::fs::chown(&open, Some(1234), None).unwrap();
     let base = format!("base={}", open.display());
-    fired.alone(stack, 17, "artefacts", &[&base], "blocked", &["[host.not_private]", "chown"]);
+    let set = [
+        "backup=no",
+        "keep_volume=no",
+        "deploy=ansible",
+        "ansible_limit=nobody",
+        "strategy=dump",
+        "compare=files",
+        &base,
+    ];
+    let ids = "mount,checksums,way_back,deploy,comparison,password,artefacts";
+    let mut with_password = command(stack, 17, ids, &set);
+    let looked = Looked::by(with_password.env("PGSCRIPT_PASSWORD", "surely-not-this-one"));
+    looked.finds("mount", "fine", &[]).finds("checksums", "fine", &[]);
+    fired.all(
+        &looked,
+        &[
+            ("way_back", "blocked", &["no way back"]),
+            ("deploy", "blocked", &["[ansible.no_hosts]"]),
+            ("comparison", "blocked", &["[verify.level]", "--set compare=counts"]),
+            ("password", "blocked", &["[primero.wrong_password]"]),
+            ("artefacts", "blocked", &["[host.not_private]", "chown"]),
+        ],
+    );
     let disk = SmallDisk::at(stack.dir.join("disk"), 16 << 10);
     let base = format!("base={}", disk.0.join("artefacts").display());
-    fired.alone(stack, 17, "room", &[&base], "blocked", &["[preflight.space]", "MB free at"]);
+    let looked = look(stack, 17, "image,room", &["image=pgscript-test/postgres:15", &base]);
+    fired.by(&looked, "image", "blocked", &["has PostgreSQL 15, not 17"]);
+    fired.by(&looked, "room", "blocked", &["[preflight.space]", "MB free at"]);
 
     let broken = Variant::of(stack, "broken", "ENTRYPOINT [\"sh\", \"-c\", \"echo FATAL: no; exit 1\"]");
     // What asks the image for its version comes past its entry point.
@@ -123,20 +146,24 @@ fn by_parameters(stack: &Stack, fired: &mut Fired) {
 fn by_neighbours(stack: &Stack, fired: &mut Fired) {
     let database = stack.container("postgres");
     let updater = stranger(stack, "watchtower", &[]);
-    fired.alone(stack, 17, "bystanders", &[], "warned", &[&updater, "docker stop"]);
     let inside = stranger(stack, "inside", &["--network", &format!("container:{database}")]);
-    fired.alone(stack, 17, "network", &[], "blocked", &["[preflight.shared_network]", &inside]);
     let holder = stranger(stack, "holder", &["--volume", &format!("{}:/data:ro", stack.volume)]);
-    fired.alone(stack, 17, "ownership", &[], "blocked", &["[preflight.shared_volume]", &holder]);
     let near = stranger(stack, "near", &["--network", &format!("{}_default", stack.name)]);
-    fired.alone(stack, 17, "clients", &[], "warned", &[&near, "No connection within the last minute"]);
-    stack.docker(&["rm", "--force", &updater, &inside, &holder, &near]);
-
     let by_hand = format!("{}_byhand", stack.name);
     let label = format!("pgscript.test.stack={}", stack.name);
     stack.docker(&["network", "create", "--label", &label, &by_hand]);
     stack.docker(&["network", "connect", &by_hand, &database]);
-    fired.alone(stack, 17, "labels", &[], "blocked", &["[preflight.unlabelled]", &by_hand, "external: true"]);
+    fired.all(
+        &look(stack, 17, "bystanders,network,ownership,clients,labels", &[]),
+        &[
+            ("bystanders", "warned", &[&updater, "docker stop"]),
+            ("network", "blocked", &["[preflight.shared_network]", &inside]),
+            ("ownership", "blocked", &["[preflight.shared_volume]", &holder]),
+            ("clients", "warned", &[&near, "No connection within the last minute"]),
+            ("labels", "blocked", &["[preflight.unlabelled]", &by_hand, "external: true"]),
+        ],
+    );
+    stack.docker(&["rm", "--force", &updater, &inside, &holder, &near]);
     stack.docker(&["network", "disconnect", &by_hand, &database]);
     let fence = format!("{}_pgscript_fence", stack.name);
     stack.docker(&["network", "create", "--label", &label, &fence]);
@@ -169,33 +196,27 @@ fn by_what_the_cluster_holds(stack: &Stack, fired: &mut Fired) {
     let mut holder = super::client(stack, &["--rm", "--detach"], held);
     assert!(holder.status().unwrap().success());
     let looked = look(stack, 17, ids, &["strategy=auto", "transaction_minutes=0"]);
-    fired.by(&looked, "md5", "warned", &["primero", "\\password"]);
-    fired.by(&looked, "transactions", "warned", &["has been open for", "pg_terminate_backend"]);
-    fired.by(&looked, "objects", "warned", &["replication origin"]);
-    fired.by(&looked, "settings", "warned", &["vacuum_cleanup_index_scale_factor"]);
-    let said = ["ROLE primero: operator_precedence_warning", "ALTER ROLE primero RESET operator_precedence_warning;"];
-    fired.by(&looked, "role_settings", "blocked", &said);
-    fired.by(&looked, "collations", "warned", &["public.notes_pkey"]);
-    fired.by(&looked, "time_zones", "warned", &["view public.night names 'US/Eastern'"]);
-    fired.by(&looked, "schema", "blocked", &["[preflight.schema]", "OPERATOR !#"]);
-    looked.run.expect(3, &["preflight.blocked", "2 things are in the way"]);
-
-    stack.sql("primero_production", "CREATE DATABASE \"two\nlines\"");
-    let said = ["[preflight.names]", r#""two\nlines""#, r#"ALTER DATABASE U&"two\000alines" RENAME TO newname;"#];
-    fired.alone(stack, 17, "names", &[], "blocked", &said);
-    stack.sql("primero_production", r#"DROP DATABASE U&"two\000alines""#);
-    by_a_foreign_table(stack, fired);
-    stack.sql(
-        "primero_production",
-        "SELECT pg_create_physical_replication_slot('s' || n) FROM generate_series(1, 10) n",
+    let of_role =
+        ["ROLE primero: operator_precedence_warning", "ALTER ROLE primero RESET operator_precedence_warning;"];
+    fired.all(
+        &looked,
+        &[
+            ("md5", "warned", &["primero", "\\password"]),
+            ("transactions", "warned", &["has been open for", "pg_terminate_backend"]),
+            ("objects", "warned", &["replication origin"]),
+            ("settings", "warned", &["vacuum_cleanup_index_scale_factor"]),
+            ("role_settings", "blocked", &of_role),
+            ("collations", "warned", &["public.notes_pkey"]),
+            ("time_zones", "warned", &["view public.night names 'US/Eastern'"]),
+            ("schema", "blocked", &["[preflight.schema]", "OPERATOR !#"]),
+        ],
     );
-    fired.alone(stack, 17, "obstacles", &[], "blocked", &["[preflight.obstacles]", "10 replication slot(s)"]);
-    let said = ["[preflight.strategy]", "max_replication_slots leaves none"];
-    fired.alone(stack, 17, "strategy", &["strategy=pg_upgrade"], "blocked", &said);
+    looked.run.expect(3, &["preflight.blocked", "2 things are in the way"]);
+    with_a_foreign_table(stack, fired);
 }
 
 /// mv-foreign: through a view and a partition; one of a file can be read anywhere.
-fn by_a_foreign_table(stack: &Stack, fired: &mut Fired) {
+fn with_a_foreign_table(stack: &Stack, fired: &mut Fired) {
     stack.sql(
         "primero_production",
         "CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
@@ -217,14 +238,30 @@ fn by_a_foreign_table(stack: &Stack, fired: &mut Fired) {
              SELECT n FROM dblink('user=primero dbname=' || current_database(), 'SELECT 1') AS t (n int);
          UPDATE pg_class SET relispopulated = true WHERE relname IN ('all of it', 'of_linked');",
     );
-    let said = [
+    look(stack, 17, "matviews", &["strategy=pg_upgrade"]).finds("matviews", "fine", &[]);
+    stack.sql("primero_production", "CREATE DATABASE \"two\nlines\"");
+    stack.sql(
+        "primero_production",
+        "SELECT pg_create_physical_replication_slot('s' || n) FROM generate_series(1, 10) n",
+    );
+    let foreign = [
         "[preflight.matviews]",
         "reads elsewhere (server far)",
         r#"REFRESH MATERIALIZED VIEW public."all of it" WITH NO DATA;"#,
         "public.of_linked of database primero_production reads also-elsewhere (dblink)",
     ];
-    fired.alone(stack, 17, "matviews", &["strategy=dump"], "blocked", &said);
-    look(stack, 17, "matviews", &["strategy=pg_upgrade"]).finds("matviews", "fine", &[]);
+    let name = ["[preflight.names]", r#""two\nlines""#, r#"ALTER DATABASE U&"two\000alines" RENAME TO newname;"#];
+    fired.all(
+        &look(stack, 17, "names,obstacles,matviews", &["strategy=dump"]),
+        &[
+            ("names", "blocked", &name),
+            ("obstacles", "blocked", &["[preflight.obstacles]", "10 replication slot(s)"]),
+            ("matviews", "blocked", &foreign),
+        ],
+    );
+    let said = ["[preflight.strategy]", "max_replication_slots leaves none"];
+    fired.alone(stack, 17, "strategy", &["strategy=pg_upgrade"], "blocked", &said);
+    stack.sql("primero_production", r#"DROP DATABASE U&"two\000alines""#);
 }
 
 /// What takes the server down for a moment.
