@@ -22,7 +22,7 @@ mod support;
 mod volume_archive;
 mod volume_move;
 
-use support::{asked, beside, disk, engine, gate, kills, place, program, ssh, stack, terminal};
+use support::{asked, beside, disk, engine, gate, kept, kills, place, program, ssh, stack, terminal};
 
 /// As the program has it: drills are played by these tests themselves.
 #[global_allocator]

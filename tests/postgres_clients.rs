@@ -4,7 +4,6 @@
 mod clusters;
 mod content;
 mod differences;
-mod kept;
 mod replace;
 mod sessions;
 
@@ -25,7 +24,7 @@ use pgscript::world::{Cancel, Error, Kind, Redactor, Secret, World};
 
 use crate::beside::{bytes_below, kill_beside};
 use crate::disk::SmallDisk;
-use kept::Kept;
+use crate::kept::Kept;
 
 const LABEL: &str = "pgscript.test";
 const USER: &str = "primero";
@@ -152,7 +151,7 @@ impl Stage {
         let server = self.create(major, &[]);
         let number = self.clusters.lock().unwrap().iter().filter(|made| **made == major).count();
         self.clusters.lock().unwrap().push(major);
-        let missing = Kept::of(&server.container, major, number).filter(|kept| !kept.put());
+        let missing = Kept::of(&server.container, "clients", major, number).filter(|kept| !kept.put());
         docker(&["start", &server.container]);
         let ready = || self.pg().wait_ready(&server, Duration::from_secs(60)).unwrap();
         ready();

@@ -12,7 +12,7 @@ use crate::contract::site::{DATA, PASSWORD, Site, code, mount, postgres};
 
 pub fn a_first_start_makes_a_cluster(site: &Site) {
     let volume = site.volume("data");
-    let (container, server) = site.server(13, &volume);
+    let (container, server) = site.first_start(13, &volume);
     let pg = &site.world.postgres;
     assert_eq!(site.ready(&server).unwrap().major, 13);
     let rows = pg

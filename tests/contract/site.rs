@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pgscript::event::Silent;
@@ -12,6 +12,8 @@ use pgscript::world::container::{Container, ContainerSpec, Mount, NetworkSpec};
 use pgscript::world::postgres::{Server, ServerVersion};
 use pgscript::world::sim::{self, Sim};
 use pgscript::world::{Cancel, Owner, Redactor, Result, World, live};
+
+use crate::kept::Kept;
 
 const LABEL: &str = "pgscript.test";
 static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -29,7 +31,14 @@ pub struct Site {
     pub world: World,
     pub name: String,
     pub dir: PathBuf,
-    live: Option<(tokio::runtime::Runtime, tempfile::TempDir)>,
+    live: Option<Live>,
+}
+
+struct Live {
+    /// Majors of the servers that there are.
+    made: Mutex<Vec<u32>>,
+    _runtime: tokio::runtime::Runtime,
+    _dir: tempfile::TempDir,
 }
 
 impl Site {
@@ -44,7 +53,9 @@ impl Site {
         };
         let dir = tempfile::Builder::new().prefix(&name).tempdir().unwrap();
         let world = live::world(context, std::env::var("DOCKER_HOST").ok());
-        Self { world, name, dir: dir.path().to_owned(), live: Some((runtime, dir)) }
+        let at = dir.path().to_owned();
+        let live = Live { made: Mutex::default(), _runtime: runtime, _dir: dir };
+        Self { world, name, dir: at, live: Some(live) }
     }
 
     pub fn simulated() -> Self {
@@ -132,16 +143,43 @@ impl Site {
         }
     }
 
-    /// A server on that volume that answers.
+    /// A server on that volume that answers. In a volume that is empty it finds what a first start makes, which is made
+    /// once for all tests.
     pub fn server(&self, major: u32, volume: &str) -> (Container, Server) {
         self.server_with(major, volume, &[])
     }
 
     pub fn server_with(&self, major: u32, volume: &str, settings: &[&str]) -> (Container, Server) {
-        let container = self.running(&self.server_spec(major, volume, settings));
-        let server = Server::of(&container, None);
+        let container = self.world.containers.create(&self.server_spec(major, volume, settings)).unwrap();
+        let missing = self.kept(&container, major).filter(|kept| !kept.put());
+        let started = self.started(&container);
+        if let Some(missing) = missing {
+            missing.take(&container.id);
+            return self.started(&container);
+        }
+        started
+    }
+
+    /// A server that makes a cluster in that volume.
+    pub fn first_start(&self, major: u32, volume: &str) -> (Container, Server) {
+        let container = self.world.containers.create(&self.server_spec(major, volume, &[])).unwrap();
+        self.started(&container)
+    }
+
+    fn started(&self, container: &Container) -> (Container, Server) {
+        self.world.containers.start(&container.id).unwrap();
+        let server = Server::of(container, None);
         self.ready(&server).unwrap();
-        (self.look(&container), server)
+        (self.look(container), server)
+    }
+
+    /// No two servers of a site have the same cluster. `None` in the simulated world.
+    fn kept(&self, container: &Container, major: u32) -> Option<Kept> {
+        let live = self.live.as_ref()?;
+        let mut made = live.made.lock().unwrap();
+        made.push(major);
+        let number = made.iter().filter(|one| **one == major).count();
+        Kept::of(&container.id, "contract", major, number)
     }
 
     pub fn ready(&self, server: &Server) -> Result<ServerVersion> {

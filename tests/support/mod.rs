@@ -5,6 +5,7 @@ pub mod beside;
 pub mod disk;
 pub mod engine;
 pub mod gate;
+pub mod kept;
 pub mod kills;
 pub mod place;
 pub mod program;

@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use super::before::Before;
 use super::{CONTENT_BEFORE, client, edited, go_on, pause, run_edited, run_edited_as};
+use crate::procedure::upgrades::{BY_A_COPY, Held};
 use crate::stack::{Run, Stack, Watched, docker, sh};
 
 /// A stack whose compose file has something more, as YAML.
@@ -46,32 +47,39 @@ fn wait_until(condition: impl Fn() -> bool) {
 #[test]
 #[cfg_attr(not(feature = "full-matrix"), ignore = "in make test-full")]
 fn published_port_reaches_nobody_while_the_server_is_held_for_a_dump() {
-    acknowledged_writes_are_kept("dump", CONTENT_BEFORE);
+    acknowledged_writes_are_kept(17, &["strategy=dump"], CONTENT_BEFORE, &[]);
 }
 
 #[test]
-fn published_port_reaches_nobody_while_the_server_is_held_for_a_copy() {
-    acknowledged_writes_are_kept("pg_upgrade", "// The copy takes along whatever comes until the server has stopped");
+fn from_13_to_18_by_a_copy_published_port_reaches_nobody_while_the_server_is_held() {
+    let line = "// The copy takes along whatever comes until the server has stopped";
+    let set = ["strategy=auto", "compare=content"];
+    acknowledged_writes_are_kept(18, &set, line, &[BY_A_COPY, "compared: catalogs and all rows"]);
 }
 
 /// A client outside counts in the database, again and again, through a published port. The upgrade pauses before a line
 /// of the script, while the server is held: then the port reaches nobody, and what was acknowledged before is there
 /// after the upgrade.
-fn acknowledged_writes_are_kept(strategy: &str, line: &str) {
+fn acknowledged_writes_are_kept(to: u32, set: &[&str], line: &str, said: &[&str]) {
     let stack = Stack::with(13, &["--password", "pw"]);
     let port = free_port();
     with_override(&stack, &format!("services: {{postgres: {{ports: ['127.0.0.1:{port}:5432']}}}}"));
-    stack.sql("primero_production", "CREATE TABLE counter (n int); INSERT INTO counter VALUES (0)");
-    stack.inventory_version(17);
+    // Left out of what is compared before and after.
+    let counter =
+        "CREATE SCHEMA outside; CREATE TABLE outside.heartbeat (n int); INSERT INTO outside.heartbeat VALUES (0)";
+    stack.sql("primero_production", counter);
+    stack.inventory_version(to);
     let by_port = format!("host=127.0.0.1 port={port} user=primero dbname=primero_production");
     let (label, name) = (format!("pgscript.test.stack={}", stack.name), format!("{}-outside", stack.name));
     let outside = ["run", "-d", "--name", &name, "--label", &label, "--network", "host", "-e", "PGPASSWORD=pw"];
-    let counts = again_and_again("UPDATE counter SET n = n + 1 RETURNING n", &by_port);
+    let counts = again_and_again("UPDATE outside.heartbeat SET n = n + 1 RETURNING n", &by_port);
     docker(&[&outside[..], &counts.each_ref().map(String::as_str)].concat());
     wait_until(|| last_acknowledged(&name) >= 3);
 
     let script = edited(&stack, line, &format!("{}\n    {line}", pause(&stack)));
-    let upgrade = stack.upgrade_command(17, &["--set", &format!("strategy={strategy}")]);
+    let held_data = Held::by(&stack);
+    let set: Vec<_> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let upgrade = stack.upgrade_command(to, &set);
     let mut watched = Watched::start(run_edited_as(&stack, &script, &upgrade));
     watched.until("paused");
     assert_eq!(stack.inspect("postgres", "{{.State.Running}}"), "true");
@@ -101,12 +109,13 @@ fn acknowledged_writes_are_kept(strategy: &str, line: &str) {
     }
     assert_eq!(last_acknowledged(&name), held, "the held server was written to");
     go_on(&stack);
-    watched.end().expect(0, &["runs on PostgreSQL 17"]);
+    let done = watched.end().expect(0, &[&format!("runs on PostgreSQL {to}")]).expect(0, said);
     wait_until(|| last_acknowledged(&name) > held);
     docker(&["kill", &name]);
-    let count: u64 = stack.sql("primero_production", "SELECT n FROM counter").parse().unwrap();
+    let count: u64 = stack.sql("primero_production", "SELECT n FROM outside.heartbeat").parse().unwrap();
     // The one that was under way may have come through.
     assert!([0, 1].contains(&(count - last_acknowledged(&name))), "{count}, acknowledged {}", last_acknowledged(&name));
+    held_data.goes_on(13, to, done);
 }
 
 /// The upgrade by a script that stops after the dump, and again when the dump was looked at: `sql` is run meanwhile,
