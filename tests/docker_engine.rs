@@ -626,7 +626,7 @@ fn a_container_like_another_is_like_it() {
     stage.engine.stop(&[&old.id], Duration::from_secs(0)).unwrap();
     stage.engine.rename(&old.id, &stage.named("moved")).unwrap();
 
-    let spec = ContainerSpec { name: Some(name.clone()), like: Some(old.inspect.clone()), ..Default::default() };
+    let spec = ContainerSpec { name: Some(name.clone()), like: Some((*old.inspect).clone()), ..Default::default() };
     let new = stage.engine.create(&spec).unwrap();
     stage.engine.start(&new.id).unwrap();
     let new = stage.engine.container(&new.id).unwrap();
@@ -654,7 +654,7 @@ fn a_container_like_another_is_like_it() {
     let spec = ContainerSpec {
         name: Some(stage.named("apart")),
         image: Some(OTHER_IMAGE.into()),
-        like: Some(old.inspect.clone()),
+        like: Some((*old.inspect).clone()),
         env: strings(&["POSTGRES_USER=other"]),
         mounts: vec![mount(&stage.volume("w"), "/var/lib/postgresql/data")],
         network: Some("none".into()),
@@ -676,7 +676,7 @@ fn a_container_like_another_is_like_it() {
     // Nothing of the volumes is there: in the place of one is memory, of the other nothing.
     let spec = ContainerSpec {
         name: Some(stage.named("trial")),
-        like: Some(old.inspect.clone()),
+        like: Some((*old.inspect).clone()),
         unmount: strings(&["/anonymous"]),
         tmpfs: BTreeMap::from([("/var/lib/postgresql/data".into(), "uid=33,gid=33".into())]),
         log_driver: Some("json-file".into()),
@@ -690,7 +690,7 @@ fn a_container_like_another_is_like_it() {
     assert_eq!(String::from_utf8_lossy(&seen.stdout), "tmpfs\n33\n");
     let in_its_network = ContainerSpec {
         name: Some(stage.named("inside")),
-        like: Some(old.inspect.clone()),
+        like: Some((*old.inspect).clone()),
         network: Some(format!("container:{}", apart.id)),
         ..Default::default()
     };
@@ -781,7 +781,7 @@ fn sidecar_network_is_that_of_the_container_in_its_place() {
     assert_eq!(beside.shares_with(), [gone.id.as_str()]);
     stage.engine.remove(&gone.id, true).unwrap();
     let again = ContainerSpec {
-        like: Some(beside.inspect.clone()),
+        like: Some((*beside.inspect).clone()),
         replaced: BTreeMap::from([(gone.id, now.id.clone())]),
         ..Default::default()
     };
@@ -901,7 +901,7 @@ fn logs_that_the_engine_cannot_read_are_an_error_that_says_so() {
     eprintln!("{error}");
     assert!(error.message.contains("logging driver") && error.hint.is_some(), "{error}");
     // A container like it, run to its end, gives its output nevertheless.
-    let like = stage.engine.container(&name).unwrap().inspect;
+    let like = (*stage.engine.container(&name).unwrap().inspect).clone();
     let spec = ContainerSpec { like: Some(like), entrypoint: Some(strings(&["echo", "heard"])), ..Default::default() };
     assert_eq!(stage.engine.run(&spec).unwrap().stdout, b"heard\n");
 }

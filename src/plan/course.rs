@@ -51,7 +51,7 @@ struct Look {
 
 impl Look {
     fn of(world: &State) -> Self {
-        let own = world.containers.values().filter(|c| !c.labels.contains_key(LABEL_HELPER));
+        let own = world.containers().filter(|c| !c.labels.contains_key(LABEL_HELPER));
         Self {
             now: world.now,
             running: own.filter(|c| c.state == "running").map(|c| c.name.clone()).collect(),

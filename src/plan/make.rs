@@ -202,7 +202,7 @@ fn drive(
 
 fn basis(captured: &Captured, history: &History) -> Basis {
     let state = &captured.state;
-    let stacks = state.containers.values().filter(|c| !c.labels.contains_key(LABEL_HELPER));
+    let stacks = state.containers().filter(|c| !c.labels.contains_key(LABEL_HELPER));
     let made = stacks.clone().map(|c| {
         let made = Made { id: c.id.clone(), image_id: c.image_id.clone(), state: c.state.clone() };
         (c.name.clone(), made)

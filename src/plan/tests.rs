@@ -71,7 +71,7 @@ fn site(strategy: &str) -> Site {
     let mut world = sim::reference(13);
     let mut stack = world.stacks["primero"].clone();
     for service in &mut stack.services {
-        service.like = Some(world.show(&format!("primero-{}-1", service.name)).unwrap().inspect);
+        service.like = Some((*world.show(&format!("primero-{}-1", service.name)).unwrap().inspect).clone());
     }
     world.stacks.insert("primero".into(), stack);
     Site::new(world, &settings.each_ref().map(String::as_str))

@@ -90,7 +90,7 @@ pub fn running_rows(world: &State) -> impl Iterator<Item = RowId> {
 
 /// The clusters of all servers that run and are the stack's.
 fn running(world: &State) -> impl Iterator<Item = &Cluster> {
-    let servers = world.containers.values().filter(|c| c.state == "running" && is_the_stacks(c));
+    let servers = world.containers().filter(|c| c.state == "running" && is_the_stacks(c));
     servers.filter_map(|c| world.cluster(&c.id))
 }
 
@@ -99,9 +99,9 @@ fn running(world: &State) -> impl Iterator<Item = &Cluster> {
 pub fn not_kept_up(before: &State, now: &State) -> Vec<String> {
     let (was_served, serves) = (served(before), served(now));
     let mut found = Vec::new();
-    for was in before.containers.values().filter(is_kept_up) {
+    for was in before.containers().filter(is_kept_up) {
         let name = service(was);
-        let Some(is) = now.containers.values().find(|c| is_kept_up(c) && service(c) == name) else {
+        let Some(is) = now.containers().find(|c| is_kept_up(c) && service(c) == name) else {
             found.push(format!("{name} is not there"));
             continue;
         };
@@ -132,7 +132,7 @@ fn service(container: &Container) -> String {
 
 /// Services that have sessions with a server of the stack.
 pub fn served(world: &State) -> BTreeSet<String> {
-    let servers = world.containers.values().filter(is_the_stacks);
+    let servers = world.containers().filter(is_the_stacks);
     let sessions = servers.flat_map(|server| world.sessions(&server.id));
     sessions.filter_map(|session| world.container(&session.container)).map(service).collect()
 }
@@ -145,7 +145,7 @@ impl Shape {
     /// `original` is the number of the cluster that the stack had.
     pub fn of(world: &State, original: u64) -> Self {
         let mut found = BTreeMap::new();
-        for container in world.containers.values().filter(|c| !c.labels.contains_key(LABEL_HELPER)) {
+        for container in world.containers().filter(|c| !c.labels.contains_key(LABEL_HELPER)) {
             let place = |place: &Attachment| {
                 let fixed = Some(&place.endpoint.ipv4_address).filter(|address| !address.is_empty());
                 let fixed = fixed.map(|address| format!(" at {address}")).unwrap_or_default();
@@ -202,7 +202,7 @@ fn goes_by_itself(container: &Container) -> bool {
 
 /// Everything that the program has made for itself, and that does not go by itself.
 pub fn own(world: &State) -> BTreeSet<String> {
-    let containers = world.containers.values().filter(|c| c.labels.contains_key(LABEL_HELPER) && !goes_by_itself(c));
+    let containers = world.containers().filter(|c| c.labels.contains_key(LABEL_HELPER) && !goes_by_itself(c));
     let networks = world.networks.values().filter(|n| n.labels.contains_key(LABEL_HELPER));
     let volumes = world.volumes.values().filter(|v| v.labels.contains_key(LABEL_HELPER));
     let slots = world.volumes.values().flat_map(|v| v.tree.clusters.values()).flat_map(|c| c.slots.keys());

@@ -37,7 +37,7 @@ pub fn deeds(scene: &Scene, done: &State) -> Vec<Deed> {
 fn server(scene: &Scene) -> Option<String> {
     let world = &scene.world;
     let is_it = |id: &str| world.cluster(id).is_some_and(|cluster| cluster.system_identifier == scene.original);
-    world.containers.values().find(|c| is_it(&c.id)).map(|c| c.name.clone())
+    world.containers().find(|c| is_it(&c.id)).map(|c| c.name.clone())
 }
 
 /// The histories in which one of them is done at one of the instants of an undisturbed life (`life`: 0 is the run, 1
@@ -164,10 +164,9 @@ fn ways_on(scene: &Scene, history: &History, played: &Played) -> Vec<Planned> {
         Aim::Rollback if !last.acts.is_empty() => vec![undisturbed(Aim::Rollback)],
         // A server that ends whenever it is started can't be brought back; but once it can be.
         Aim::Rollback => {
-            let is_of_before = |c: &&Container| {
-                scene.world.containers.values().any(|was| was.name == c.name && was.image_id == c.image_id)
-            };
-            let crashing = played.world.containers.values().filter(|c| c.crashes).filter(is_of_before);
+            let is_of_before =
+                |c: &&Container| scene.world.containers().any(|was| was.name == c.name && was.image_id == c.image_id);
+            let crashing = played.world.containers().filter(|c| c.crashes).filter(is_of_before);
             let mend = |c: &Container| (When::Moment(1), Act::Deed(Deed::Mend(c.name.clone())));
             let acts: Vec<_> = crashing.map(mend).collect();
             Some(Planned { aim: Aim::Rollback, acts }).filter(|life| !life.acts.is_empty()).into_iter().collect()
@@ -185,7 +184,7 @@ fn forget_deployed(world: &mut State) {
     for name in world.volumes.values().filter(|volume| is_empty(volume)).map(|v| v.name.clone()).collect::<Vec<_>>() {
         let mounts = |c: &Container| c.mounts.iter().any(|mount| mount.name == name);
         let is_keeper = |c: &Container| c.labels.get(LABEL_HELPER).is_some_and(|purpose| purpose == KEEPER);
-        if world.containers.values().filter(|c| mounts(c)).all(is_keeper) {
+        if world.containers().filter(|c| mounts(c)).all(is_keeper) {
             world.containers.retain(|_, c| !mounts(c));
             world.volumes.remove(&name);
         }
@@ -194,7 +193,7 @@ fn forget_deployed(world: &mut State) {
 
 /// What still crashes in the end is mended before that is judged: whatever was to be started again then is.
 fn mend(world: &mut State) {
-    let crashing: Vec<_> = world.containers.values().filter(|c| c.crashes).map(|c| c.id.clone()).collect();
+    let crashing: Vec<_> = world.containers().filter(|c| c.crashes).map(|c| c.id.clone()).collect();
     if crashing.is_empty() {
         return;
     }

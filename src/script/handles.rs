@@ -111,7 +111,7 @@ impl Encoder<'_> {
         }
         let hidden = json!({"env": container.env, "inspect": container.inspect});
         host.write(&path, hidden.to_string().as_bytes(), true)?;
-        let shown = Container { env: Vec::new(), inspect: Value::Null, ..container.clone() };
+        let shown = Container { env: Vec::new(), inspect: Value::Null.into(), ..container.clone() };
         Ok(as_handle("Container", &shown))
     }
 }
@@ -142,7 +142,7 @@ fn handle(session: &Session, kind: &str, value: Value) -> Result<Dynamic> {
             let path = definition_path(session, &container.id)?;
             let hidden: Hidden =
                 serde_json::from_slice(&session.world.host.read(&path)?).map_err(|e| unreadable(kind, &e))?;
-            (container.env, container.inspect) = (hidden.env, hidden.inspect);
+            (container.env, container.inspect) = (hidden.env, hidden.inspect.into());
             values::handle(container)
         }
         "Server" => {

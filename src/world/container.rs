@@ -1,11 +1,14 @@
 //! The container engine: containers, images, networks and volumes as the Docker API names them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{Read, Write};
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use super::cancel::Cancel;
 use super::error::{Error, Result};
@@ -131,7 +134,51 @@ pub struct Container {
     pub mounts: Vec<Mount>,
     pub networks: Vec<Attachment>,
     /// The whole answer of the engine: what is needed to create the same container again.
-    pub inspect: serde_json::Value,
+    pub inspect: Inspect,
+}
+
+/// The whole answer of the engine to `docker inspect`. One that is made up is put together when somebody looks.
+#[derive(Clone)]
+pub struct Inspect(Arc<LazyLock<Value, Make>>);
+
+type Make = Box<dyn FnOnce() -> Value + Send>;
+
+impl Inspect {
+    pub fn later(make: impl FnOnce() -> Value + Send + 'static) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(make))))
+    }
+}
+
+impl From<Value> for Inspect {
+    fn from(answer: Value) -> Self {
+        Self::later(|| answer)
+    }
+}
+
+impl Deref for Inspect {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Inspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Value::fmt(self, f)
+    }
+}
+
+impl Serialize for Inspect {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Value::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Inspect {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Value::deserialize(deserializer).map(Self::from)
+    }
 }
 
 /// Fields of `HostConfig` that may name another container: `container:<id>`.

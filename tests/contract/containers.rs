@@ -86,7 +86,8 @@ pub fn a_container_like_another(site: &Site) {
     let one = site.look(&one);
     engine.remove(&one.id, false).unwrap();
     let name = Some(site.named("one"));
-    let again = engine.create(&ContainerSpec { name, like: Some(one.inspect.clone()), ..Default::default() }).unwrap();
+    let again =
+        engine.create(&ContainerSpec { name, like: Some((*one.inspect).clone()), ..Default::default() }).unwrap();
     assert_ne!(again.id, one.id);
     let shown = |c: &pgscript::world::container::Container| {
         let networks: Vec<_> = c.networks.iter().map(|n| (n.network.clone(), n.aliases.clone())).collect();
@@ -105,7 +106,7 @@ pub fn a_container_like_another(site: &Site) {
     assert_eq!(again.variable("A"), Some("1"));
     let other = ContainerSpec {
         name: Some(site.named("other")),
-        like: Some(one.inspect),
+        like: Some((*one.inspect).clone()),
         env: vec!["A=2".into()],
         unmount: vec!["/data".into()],
         network: Some("none".into()),

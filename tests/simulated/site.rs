@@ -125,7 +125,7 @@ impl Site {
     /// Containers, volumes and their states: the same where nothing was done.
     pub fn containers(&self) -> Vec<String> {
         self.look(|state| {
-            let containers = state.containers.values().map(|c| format!("{} {} {}", c.id, c.name, c.state));
+            let containers = state.containers().map(|c| format!("{} {} {}", c.id, c.name, c.state));
             containers.chain(state.volumes.keys().cloned()).collect()
         })
     }
@@ -213,7 +213,7 @@ impl Site {
                 let purpose = container.labels.get(LABEL_HELPER).map(String::as_str);
                 matches!(purpose, Some("keep" | "record"))
             };
-            let kept = state.containers.values().filter(|c| keeps(c)).map(|c| format!("container {}", c.name));
+            let kept = state.containers().filter(|c| keeps(c)).map(|c| format!("container {}", c.name));
             // The old cluster is as it was held; its slot goes when it comes back.
             let slots = state.volumes.values().filter(|volume| volume.name != VOLUME);
             let slots = slots.flat_map(|volume| volume.tree.clusters.values()).flat_map(|cluster| cluster.slots.keys());

@@ -75,7 +75,7 @@ fn container(name: &str) -> Container {
             aliases: vec!["database".into(), "db".into()],
             endpoint: Default::default(),
         }],
-        inspect: serde_json::json!({"Config": {"Env": [format!("POSTGRES_PASSWORD={PASSWORD}")]}}),
+        inspect: serde_json::json!({"Config": {"Env": [format!("POSTGRES_PASSWORD={PASSWORD}")]}}).into(),
     }
 }
 

@@ -337,6 +337,7 @@ fn wait_healthy(call: &mut Call<'_>) -> ScriptResult {
     let begun = world.host.clock();
     let (mut since, mut told) = (begun, begun);
     let mut starts = Vec::new();
+    let mut limit = None;
     loop {
         let now = ids.iter().map(|id| world.containers.container(id)).collect::<Result<Vec<_>>>()?;
         let seen: Vec<_> = now.iter().map(|c| (c.started_at.clone(), c.restart_count)).collect();
@@ -348,7 +349,9 @@ fn wait_healthy(call: &mut Call<'_>) -> ScriptResult {
         if stood >= stable {
             return Ok(Dynamic::UNIT);
         }
-        let timeout = now.iter().filter_map(Container::time_to_health).fold(timeout, Duration::max);
+        // A container's health check is what it was made with.
+        let to_health = || now.iter().filter_map(Container::time_to_health).fold(timeout, Duration::max);
+        let timeout = *limit.get_or_insert_with(to_health);
         if waited >= timeout {
             return Err(unhealthy(&troubles, waited).into());
         }
@@ -483,7 +486,7 @@ fn container_spec(o: &Options) -> Result<ContainerSpec> {
     Ok(ContainerSpec {
         name: o.string("name")?,
         image: o.string("image")?,
-        like: like.map(|c| c.inspect.clone()),
+        like: like.map(|c| (*c.inspect).clone()),
         replaced: text_map(o.map("replaced")?),
         unmount: o.strings("unmount")?,
         tmpfs: text_map(o.map("tmpfs")?),

@@ -2,6 +2,7 @@
 //! with what the script has asked of the real world beside it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -44,8 +45,8 @@ fn leave_versions(variables: &mut Map<String, Value>) {
 /// Whatever no container of it uses, what is left of other runs, and what was logged.
 fn leave_out_others(state: &mut State) {
     state.containers.retain(|_, container| !container.labels.contains_key(LABEL_HELPER));
-    state.containers.values_mut().for_each(|container| container.log.clear());
-    let all = state.containers.values();
+    state.containers_mut().for_each(|container| container.log.clear());
+    let all = state.containers();
     let mounted: BTreeSet<_> = all.clone().flat_map(|c| c.mounts.iter().map(|mount| mount.name.clone())).collect();
     let joined: BTreeSet<_> = all.clone().flat_map(|c| c.networks.iter().map(|place| place.network.clone())).collect();
     let made_of: BTreeSet<_> = all.map(|c| c.image_id.clone()).collect();
@@ -123,7 +124,7 @@ fn each_variable(state: &mut State, mut visit: impl FnMut(&str, &mut String)) {
             }
         }
     };
-    for container in state.containers.values_mut() {
+    for container in state.containers_mut() {
         container.env.iter_mut().for_each(&mut entry);
         in_json(container.config.get_mut("Env"), &mut entry);
     }
@@ -136,7 +137,8 @@ fn each_variable(state: &mut State, mut visit: impl FnMut(&str, &mut String)) {
 
 fn each_password(state: &mut State, mut visit: impl FnMut(&mut String)) {
     let trees = state.volumes.values_mut().map(|volume| &mut volume.tree);
-    let trees = trees.chain(state.containers.values_mut().map(|container| &mut container.layer));
+    let layers = state.containers.values_mut().map(|container| &mut Arc::make_mut(container).layer);
+    let trees = trees.chain(layers);
     let roles = trees.flat_map(|tree| tree.clusters.values_mut()).flat_map(|cluster| cluster.roles.values_mut());
     for password in roles.filter_map(|role| role.password.as_mut()) {
         let (Password::Md5(text) | Password::Scram(text)) = password;
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn no_secret_is_kept_and_whoever_was_let_in_still_is() {
         let mut world = sim::reference(13);
-        for container in world.containers.values_mut() {
+        for container in world.containers_mut() {
             container.env.push(format!("DATABASE_URL=postgres://primero:{SECRET}@postgres/x"));
             container.log.push(format!("connecting with {SECRET}"));
         }
@@ -198,7 +200,7 @@ mod tests {
         let mut keeper = world.container("primero-nginx-1").unwrap().clone();
         (keeper.id, keeper.name) = ("a keeper".into(), "keeper".into());
         keeper.labels.insert(LABEL_HELPER.into(), "keeper".into());
-        world.containers.insert(keeper.id.clone(), keeper);
+        world.containers.insert(keeper.id.clone(), keeper.into());
         let kept = kept(&world, &Asked::default());
         let reference = sim::reference(13);
         assert_eq!(kept.volumes.keys().collect::<Vec<_>>(), reference.volumes.keys().collect::<Vec<_>>());

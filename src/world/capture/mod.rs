@@ -72,7 +72,7 @@ pub fn capture(world: &World, names: &BTreeSet<String>) -> Result<Captured> {
             log => log?,
         };
         let container = engine::container(container, &log);
-        captured.state.containers.insert(container.id.clone(), container);
+        captured.state.containers.insert(container.id.clone(), container.into());
     }
     for (id, look) in &looks {
         captured.put(id, look);
@@ -151,7 +151,7 @@ impl Captured {
             }
             tree.clusters.insert(place.directory.clone(), cluster);
         }
-        if let Some(container) = state.containers.get_mut(id) {
+        if let Some(container) = state.container_mut(id) {
             container.server = Some(place);
         }
     }

@@ -69,7 +69,7 @@ fn service(container: &Container, versions: &BTreeMap<u32, String>, images: &[Im
         mount_since: places(&volumes, versions, images),
         volumes,
         restart: container.restart_policy.clone(),
-        like: Some(container.inspect.clone()),
+        like: Some((*container.inspect).clone()),
         ..Service::default()
     }
 }

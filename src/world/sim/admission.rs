@@ -34,7 +34,7 @@ impl Containers {
         let (_, doorkeeper) = self.context.owner.doorkeeper();
         let helpers = self.read(|state| {
             let is_helper = |c: &&Container| c.labels.contains_key(LABEL_HELPER);
-            Ok(state.containers.values().filter(is_helper).cloned().collect::<Vec<_>>())
+            Ok(state.containers().filter(is_helper).cloned().collect::<Vec<_>>())
         })?;
         let why = |helper: Container| {
             let is_in_the_way = volumes.iter().any(|volume| helper.mounts_volume(volume));

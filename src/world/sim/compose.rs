@@ -79,7 +79,7 @@ impl State {
 
     fn start_project(&mut self, project: &str) -> Result<()> {
         let is_of_it = |c: &&Container| c.labels.get(LABEL_PROJECT).is_some_and(|label| label == project);
-        let ids: Vec<_> = self.containers.values().filter(is_of_it).map(|c| c.id.clone()).collect();
+        let ids: Vec<_> = self.containers().filter(is_of_it).map(|c| c.id.clone()).collect();
         ids.iter().try_for_each(|id| self.start(id))
     }
 
@@ -109,7 +109,7 @@ impl State {
             let is = |name: &str, value: &str| c.labels.get(name).is_some_and(|label| label == value);
             is(LABEL_PROJECT, project) && is(LABEL_SERVICE, &service.name) && is(LABEL_ONE_OFF, "False")
         };
-        let there: Vec<_> = self.containers.values().filter(is_it).cloned().collect();
+        let there: Vec<_> = self.containers().filter(is_it).cloned().collect();
         let image = spec.image.as_deref().and_then(|image| self.image(image)).map(|image| image.shown.id.clone());
         let shared = service.network_mode.strip_prefix("service:");
         let shared = shared.and_then(|host| self.container(&format!("{project}-{host}-1")));
@@ -151,7 +151,7 @@ impl State {
             let is = |name: &str, value: &str| c.labels.get(name).is_some_and(|label| label == value);
             is(LABEL_PROJECT, project) && is(LABEL_SERVICE, &stack.database_service) && c.state == "running"
         };
-        if self.containers.values().filter(is_it).any(|c| self.cluster(&c.id).is_some()) {
+        if self.containers().filter(is_it).any(|c| self.cluster(&c.id).is_some()) {
             return Ok(false);
         }
         self.pass(super::effects::DEPLOY);
@@ -270,7 +270,7 @@ mod tests {
     const SERVER: &str = "primero-postgres-1";
 
     fn ids(state: &State) -> Vec<(String, String)> {
-        let mut all: Vec<_> = state.containers.values().map(|c| (c.name.clone(), c.id.clone())).collect();
+        let mut all: Vec<_> = state.containers().map(|c| (c.name.clone(), c.id.clone())).collect();
         all.sort();
         all
     }
@@ -282,7 +282,7 @@ mod tests {
         state.stop(SERVER).unwrap();
         state.compose_up("primero", None).unwrap();
         assert_eq!(ids(&state), before);
-        assert!(state.containers.values().all(|c| c.state == "running"));
+        assert!(state.containers().all(|c| c.state == "running"));
     }
 
     #[test]
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn what_was_removed_is_made_again_with_its_labels() {
         let mut state = reference(17);
-        for name in state.containers.values().map(|c| c.name.clone()).collect::<Vec<_>>() {
+        for name in state.containers().map(|c| c.name.clone()).collect::<Vec<_>>() {
             state.remove(&name, true).unwrap();
         }
         state.drop_network("primero_default").unwrap();

@@ -29,21 +29,23 @@ pub fn default_of(major: u32, setting: &str) -> Option<&'static str> {
     })
 }
 
-/// Settings of a server's command line: `-c name=value`, `-cname=value` or `--name=value`, by the names of the server.
-pub fn of_command(container: &Container) -> BTreeMap<String, String> {
-    let words: Vec<&str> = container.entrypoint.iter().chain(&container.command).map(String::as_str).collect();
-    let mut found = BTreeMap::new();
-    for (at, word) in words.iter().enumerate() {
+/// Settings of a server's command line as they are written, one after the other: `-c name=value`, `-cname=value` or
+/// `--name=value`.
+fn told(container: &Container) -> impl Iterator<Item = (&str, &str)> {
+    let words = || container.entrypoint.iter().chain(&container.command).map(String::as_str);
+    words().zip(words().skip(1).chain([""])).filter_map(|(word, next)| {
         let told = match word.strip_prefix("--").or_else(|| word.strip_prefix("-c").filter(|rest| !rest.is_empty())) {
             Some(told) => told,
-            None if *word == "-c" => words.get(at + 1).copied().unwrap_or_default(),
-            None => continue,
+            None => Some(next).filter(|_| word == "-c")?,
         };
-        if let Some((name, value)) = told.split_once('=') {
-            found.insert(name.to_lowercase().replace('-', "_"), value.to_owned());
-        }
-    }
-    found
+        told.split_once('=')
+    })
+}
+
+/// Whether a name on a command line is that of a setting, which is in lower case.
+fn is_named(written: &str, setting: &str) -> bool {
+    let same = |(a, b): (u8, u8)| a.to_ascii_lowercase() == b || (a == b'-' && b == b'_');
+    written.len() == setting.len() && written.bytes().zip(setting.bytes()).all(same)
 }
 
 /// Who says what a setting is.
@@ -71,8 +73,9 @@ impl State {
     pub fn setting(&self, container: &str, name: &str) -> Option<(String, Source)> {
         let (found, cluster) = (self.container(container)?, self.cluster(container)?);
         let name = name.to_lowercase();
-        let of_file = || cluster.settings.iter().find(|(key, _)| key.to_lowercase() == name).map(|(_, value)| value);
-        if let Some(value) = of_command(found).get(&name) {
+        let of_file =
+            || cluster.settings.iter().find(|(key, _)| key.eq_ignore_ascii_case(&name)).map(|(_, value)| value);
+        if let Some((_, value)) = told(found).filter(|(written, _)| is_named(written, &name)).last() {
             return Some((in_units(&name, value), Source::CommandLine));
         }
         if let Some(value) = of_file() {

@@ -119,7 +119,7 @@ impl ContainerEngine for Containers {
 
     fn names(&self) -> Result<Names> {
         self.read(|state| {
-            let own = state.containers.values().filter(|c| !c.labels.contains_key(LABEL_HELPER));
+            let own = state.containers().filter(|c| !c.labels.contains_key(LABEL_HELPER));
             let mut containers: Vec<_> = own.map(|c| c.name.clone()).collect();
             containers.sort();
             Ok(Names { containers, volumes: state.volumes.keys().cloned().collect() })
@@ -128,7 +128,7 @@ impl ContainerEngine for Containers {
 
     fn containers(&self, filter: &ContainerFilter) -> Result<Vec<Container>> {
         self.read(|state| {
-            let fitting = state.containers.values().filter(|c| fits(c, filter));
+            let fitting = state.containers().filter(|c| fits(c, filter));
             let mut found: Vec<_> = fitting.filter_map(|c| state.show(&c.id)).collect();
             found.sort_by(|a, b| a.name.cmp(&b.name));
             Ok(found)
@@ -276,7 +276,7 @@ impl ContainerEngine for Containers {
                 let label = |name: &str| c.labels.get(name).map(String::as_str);
                 nearness(label, c.mounts.iter().map(|mount| mount.name.as_str()), &wanted)
             };
-            let mut ranked: Vec<_> = state.containers.values().map(|c| (rank(c), &c.image_id)).collect();
+            let mut ranked: Vec<_> = state.containers().map(|c| (rank(c), &c.image_id)).collect();
             ranked.retain(|(rank, _)| *rank <= most);
             ranked.sort_by_key(|(rank, _)| *rank);
             let others = state.images.iter().filter(|_| run.is_some()).map(|image| &image.shown.id);

@@ -1,6 +1,7 @@
 //! Containers made from a specification: what the request, the image and the engine's own defaults give together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -33,7 +34,7 @@ impl State {
     }
 
     fn create_requested(&mut self, name: Option<&str>, mut request: Likeness, action: &str) -> Result<String> {
-        if let Some(holder) = name.and_then(|name| self.containers.values().find(|c| c.name == name)) {
+        if let Some(holder) = name.and_then(|name| self.containers().find(|c| c.name == name)) {
             let reason = format!(
                 "Conflict. The container name \"/{}\" is already in use by container \"{}\". You have to remove (or \
                  rename) that container to be able to reuse that name.",
@@ -51,7 +52,7 @@ impl State {
         let id = self.id();
         let name = name.map_or_else(|| format!("unnamed_{}", &id[..12]), str::to_owned);
         let container = self.assembled(&id, name, &image, request);
-        self.containers.insert(id.clone(), container);
+        self.containers.insert(id.clone(), Arc::new(container));
         Ok(id)
     }
 
@@ -305,7 +306,7 @@ mod tests {
 
     /// Containers made like that one are called by it.
     fn like(state: &State, container: &str) -> ContainerSpec {
-        ContainerSpec { like: Some(state.show(container).unwrap().inspect), ..ContainerSpec::default() }
+        ContainerSpec { like: Some((*state.show(container).unwrap().inspect).clone()), ..ContainerSpec::default() }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A container's life: started, running, ended, started again by the engine, removed.
 
+use std::sync::Arc;
+
 use super::State;
 use super::programs::{Main, name_of};
 use super::state::{Container, Place};
@@ -143,7 +145,7 @@ impl State {
         let is_reached = |c: &Container| {
             c.networks.iter().any(|place| self.find_network(&place.network).is_some_and(|network| !network.internal))
         };
-        let others = self.containers.values().filter(|c| c.id != container.id && c.is_up() && is_reached(c));
+        let others = self.containers().filter(|c| c.id != container.id && c.is_up() && is_reached(c));
         let taken: Vec<_> = others.flat_map(published).collect();
         published(container).into_iter().find(|port| taken.contains(port)).filter(|_| is_reached(container))
     }
@@ -264,7 +266,7 @@ impl State {
         let action = format!("rename container {container} to {name}");
         let id = self.known_container(container, &action)?.id.clone();
         checked_name("container", name)?;
-        if let Some(holder) = self.containers.values().find(|c| c.name == name && c.id != id) {
+        if let Some(holder) = self.containers().find(|c| c.name == name && c.id != id) {
             let reason =
                 format!("Conflict. The container name \"/{name}\" is already in use by container \"{}\".", holder.id);
             return Err(refused(&action, 409, &reason));
@@ -281,12 +283,12 @@ impl State {
     /// Containers whose servers are up on that cluster.
     pub(super) fn servers_on<'s>(&'s self, place: &'s Place) -> impl Iterator<Item = &'s Container> {
         let is_on = move |c: &&Container| place.volume.is_some() && c.server.as_ref() == Some(place);
-        self.containers.values().filter(is_on).filter(|c| self.runs_server(c))
+        self.containers().filter(is_on).filter(|c| self.runs_server(c))
     }
 
     pub(super) fn change(&mut self, id: &str, change: impl FnOnce(&mut Container)) {
         if let Some(container) = self.containers.get_mut(id) {
-            change(container);
+            change(Arc::make_mut(container));
         }
     }
 }

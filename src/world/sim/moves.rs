@@ -266,7 +266,7 @@ pub fn keep(context: &Context, volume: &str, image: Option<&str>) -> Result<worl
 /// Images of the volume's containers first, then all others.
 fn spare_images(state: &State, volume: &str) -> Vec<String> {
     let mut near: Vec<_> = state.holders(volume).map(|c| c.image_id.clone()).collect();
-    near.extend(state.containers.values().map(|c| c.image_id.clone()));
+    near.extend(state.containers().map(|c| c.image_id.clone()));
     near.extend(state.images.iter().map(|image| image.shown.id.clone()));
     near
 }

@@ -41,7 +41,7 @@ impl State {
     /// Containers that run in a network.
     pub(super) fn members<'s>(&'s self, network: &'s str) -> impl Iterator<Item = &'s Container> {
         let is_in = move |c: &&Container| c.is_up() && c.networks.iter().any(|place| place.network == network);
-        self.containers.values().filter(is_in)
+        self.containers().filter(is_in)
     }
 
     /// Errors: `docker.conflict` where there is one of that name.

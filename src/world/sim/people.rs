@@ -1,6 +1,7 @@
 //! What other people do to an engine, and what happens to its machine.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::State;
 use super::cluster::Database;
@@ -103,14 +104,14 @@ impl State {
     /// Everything that runs is killed.
     fn engine_ends(&mut self) {
         let runs = |c: &&Container| c.is_up() || c.state == "restarting";
-        for id in self.containers.values().filter(runs).map(|c| c.id.clone()).collect::<Vec<_>>() {
+        for id in self.containers().filter(runs).map(|c| c.id.clone()).collect::<Vec<_>>() {
             self.die(&id, KILLED);
         }
     }
 
     /// By their policies containers start again; those whose namespaces others share come first.
     fn engine_begins(&mut self) {
-        let wanted = self.containers.values().filter(|c| c.comes_back());
+        let wanted = self.containers().filter(|c| c.comes_back());
         let mut wanted: Vec<_> = wanted.map(|c| (c.network_mode.starts_with("container:"), c.id.clone())).collect();
         wanted.sort();
         for (_, id) in wanted {
@@ -121,7 +122,7 @@ impl State {
 
     fn power_cut(&mut self) {
         self.engine_ends();
-        let layers = self.containers.values_mut().map(|container| &mut container.layer);
+        let layers = self.containers.values_mut().map(|container| &mut Arc::make_mut(container).layer);
         layers.chain(self.volumes.values_mut().map(|volume| &mut volume.tree)).for_each(Tree::lose_unsynced);
         self.files.retain(|_, file| match &file.synced {
             Some(synced) => {
@@ -207,7 +208,7 @@ mod tests {
         let mut state = reference(13);
         state.deed(&Deed::PruneNetworks);
         assert!(state.networks.contains_key("primero_default"));
-        for name in state.containers.values().map(|c| c.name.clone()).collect::<Vec<_>>() {
+        for name in state.containers().map(|c| c.name.clone()).collect::<Vec<_>>() {
             state.stop(&name).unwrap();
         }
         state.deed(&Deed::PruneNetworks);

@@ -155,7 +155,7 @@ mod tests {
         for (major, _) in MAJORS {
             let mut state = reference(major);
             let is_up = |c: &super::super::state::Container| c.state == "running";
-            assert!(state.containers.values().all(is_up), "{major}: {:?}", state.containers);
+            assert!(state.containers().all(is_up), "{major}: {:?}", state.containers);
             let server = state.show("primero-postgres-1").unwrap();
             let cluster = state.cluster(&server.id).unwrap();
             assert_eq!((cluster.major, cluster.rows().count()), (major, 4 * ROWS));

@@ -33,7 +33,7 @@ impl State {
     /// same Compose project, shares a network with the server, and is let in.
     pub fn sessions(&self, container: &str) -> Vec<Session> {
         let Some(server) = self.container(container).filter(|c| self.runs_server(c)) else { return Vec::new() };
-        let clients = self.containers.values().filter(|c| self.is_application(c));
+        let clients = self.containers().filter(|c| self.is_application(c));
         clients.filter_map(|client| self.session(client, server)).collect()
     }
 

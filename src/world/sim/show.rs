@@ -1,18 +1,20 @@
 //! A container as the engine shows it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::State;
 use super::state::Container;
 use super::time::rfc3339;
-use crate::world::container::{self as world, Attachment, LABEL_PROJECT, LABEL_SERVICE, Mount};
+use crate::world::container::{self as world, Attachment, Inspect, LABEL_PROJECT, LABEL_SERVICE, Mount};
 use crate::world::request::restart_policy;
 
 impl State {
     /// The container of that id, beginning of an id, or name, with the whole answer of an inspection; `None` where
     /// there is none.
     pub fn show(&self, container: &str) -> Option<world::Container> {
-        let found = self.container(container)?;
+        let found = self.shared_container(container)?;
         let label = |name: &str| found.labels.get(name).cloned().unwrap_or_default();
         Some(world::Container {
             id: found.id.clone(),
@@ -35,27 +37,55 @@ impl State {
         })
     }
 
-    fn inspect(&self, container: &Container) -> Value {
+    fn inspect(&self, container: &Arc<Container>) -> Inspect {
+        let network = |place: &Attachment| {
+            let known = Some(&place.network_id).filter(|id| !id.is_empty());
+            known.or_else(|| self.find_network(&place.network).map(|network| &network.id)).cloned().unwrap_or_default()
+        };
+        let inspected = Inspected {
+            container: container.clone(),
+            health: self.health(container).to_owned(),
+            network_ids: container.networks.iter().map(network).collect(),
+            without_entrypoint: self.image(&container.image_id).is_some_and(|image| image.shown.entrypoint.is_empty()),
+        };
+        Inspect::later(move || inspected.answer())
+    }
+}
+
+/// What is shown of a container.
+struct Inspected {
+    container: Arc<Container>,
+    health: String,
+    /// Of its networks, in their order.
+    network_ids: Vec<String>,
+    /// Its image has none.
+    without_entrypoint: bool,
+}
+
+impl Inspected {
+    fn answer(&self) -> Value {
+        let container = &*self.container;
+        let places = container.networks.iter().zip(&self.network_ids);
         let networks: Map<_, _> =
-            container.networks.iter().map(|place| (place.network.clone(), self.endpoint(container, place))).collect();
-        let image = self.image(&container.image_id);
+            places.map(|(place, id)| (place.network.clone(), endpoint(container, place, id))).collect();
         json!({
             "Id": container.id,
             "Created": time_text(container.created_at),
             "Path": container.entrypoint.first().or(container.command.first()),
-            "State": self.state_of(container),
+            "State": self.state(),
             "Image": container.image_id,
             "Name": format!("/{}", container.name),
             "RestartCount": container.restart_count,
             "Platform": "linux",
             "HostConfig": host_config(container),
             "Mounts": container.mounts.iter().map(mount_point).collect::<Vec<_>>(),
-            "Config": config(container, image.is_some_and(|image| image.shown.entrypoint.is_empty())),
+            "Config": config(container, self.without_entrypoint),
             "NetworkSettings": {"Networks": networks},
         })
     }
 
-    fn state_of(&self, container: &Container) -> Value {
+    fn state(&self) -> Value {
+        let container = &self.container;
         let is = |state: &str| container.state == state;
         let mut shown = json!({
             "Status": container.state,
@@ -67,41 +97,38 @@ impl State {
             "ExitCode": container.exit_code,
             "StartedAt": time_text(container.started_at),
         });
-        let health = self.health(container);
-        if !health.is_empty() {
-            shown["Health"] = json!({"Status": health, "FailingStreak": 0, "Log": []});
+        if !self.health.is_empty() {
+            shown["Health"] = json!({"Status": self.health, "FailingStreak": 0, "Log": []});
         }
         shown
     }
+}
 
-    fn endpoint(&self, container: &Container, place: &Attachment) -> Value {
-        let asked = &place.endpoint;
-        let network = self.find_network(&place.network).map(|network| network.id.clone());
-        let known = Some(place.network_id.clone()).filter(|id| !id.is_empty());
-        let mut aliases = place.aliases.clone();
-        if !["bridge", "host", "none"].contains(&place.network.as_str()) {
-            // The engine adds the short id by itself.
-            aliases.push(container.id[..12].to_owned());
-        }
-        let mut ipam = Map::new();
-        for (field, value) in [("IPv4Address", &asked.ipv4_address), ("IPv6Address", &asked.ipv6_address)] {
-            if !value.is_empty() {
-                ipam.insert(field.into(), json!(value));
-            }
-        }
-        if !asked.link_local_ips.is_empty() {
-            ipam.insert("LinkLocalIPs".into(), json!(asked.link_local_ips));
-        }
-        json!({
-            "IPAMConfig": if ipam.is_empty() { Value::Null } else { Value::Object(ipam) },
-            "Links": if asked.links.is_empty() { Value::Null } else { json!(asked.links) },
-            "Aliases": aliases,
-            "NetworkID": known.or(network).unwrap_or_default(),
-            "IPAddress": place.ip,
-            "MacAddress": mac(place),
-            "DriverOpts": if asked.driver_opts.is_empty() { Value::Null } else { json!(asked.driver_opts) },
-        })
+fn endpoint(container: &Container, place: &Attachment, network_id: &str) -> Value {
+    let asked = &place.endpoint;
+    let mut aliases = place.aliases.clone();
+    if !["bridge", "host", "none"].contains(&place.network.as_str()) {
+        // The engine adds the short id by itself.
+        aliases.push(container.id[..12].to_owned());
     }
+    let mut ipam = Map::new();
+    for (field, value) in [("IPv4Address", &asked.ipv4_address), ("IPv6Address", &asked.ipv6_address)] {
+        if !value.is_empty() {
+            ipam.insert(field.into(), json!(value));
+        }
+    }
+    if !asked.link_local_ips.is_empty() {
+        ipam.insert("LinkLocalIPs".into(), json!(asked.link_local_ips));
+    }
+    json!({
+        "IPAMConfig": if ipam.is_empty() { Value::Null } else { Value::Object(ipam) },
+        "Links": if asked.links.is_empty() { Value::Null } else { json!(asked.links) },
+        "Aliases": aliases,
+        "NetworkID": network_id,
+        "IPAddress": place.ip,
+        "MacAddress": mac(place),
+        "DriverOpts": if asked.driver_opts.is_empty() { Value::Null } else { json!(asked.driver_opts) },
+    })
 }
 
 /// The one that was asked for, else what the engine makes of the address.

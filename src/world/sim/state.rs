@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -24,7 +25,7 @@ pub struct State {
     pub engine: EngineInfo,
     pub images: Vec<Image>,
     /// By id.
-    pub containers: BTreeMap<String, Container>,
+    pub containers: BTreeMap<String, Arc<Container>>,
     /// By name; `bridge`, `host` and `none` are always there.
     pub networks: BTreeMap<String, Network>,
     pub volumes: BTreeMap<String, Volume>,
@@ -335,8 +336,20 @@ impl State {
         format!("{number:016x}{:048x}", self.next)
     }
 
+    pub fn containers(&self) -> impl Iterator<Item = &Container> + Clone {
+        self.containers.values().map(Arc::as_ref)
+    }
+
+    pub fn containers_mut(&mut self) -> impl Iterator<Item = &mut Container> {
+        self.containers.values_mut().map(Arc::make_mut)
+    }
+
     /// The container of that id, beginning of an id, or name.
     pub fn container(&self, known: &str) -> Option<&Container> {
+        self.shared_container(known).map(Arc::as_ref)
+    }
+
+    pub fn shared_container(&self, known: &str) -> Option<&Arc<Container>> {
         self.containers.get(known).or_else(|| {
             let name = known.trim_start_matches('/');
             let mut all = self.containers.values();
@@ -346,7 +359,7 @@ impl State {
 
     pub fn container_mut(&mut self, known: &str) -> Option<&mut Container> {
         let id = self.container(known)?.id.clone();
-        self.containers.get_mut(&id)
+        self.containers.get_mut(&id).map(Arc::make_mut)
     }
 
     /// The image of that id, tag, or name without a tag.

@@ -221,8 +221,8 @@ pub fn state() -> State {
     new.open();
     state.volumes.insert(VOLUME.into(), volume(VOLUME, root(old)));
     state.volumes.insert(NEW_VOLUME.into(), volume(NEW_VOLUME, root(new)));
-    state.containers.insert(SERVER.into(), container(SERVER, "primero-postgres-1", 15, VOLUME));
-    state.containers.insert(NEW.into(), container(NEW, "primero-new", 17, NEW_VOLUME));
+    state.containers.insert(SERVER.into(), container(SERVER, "primero-postgres-1", 15, VOLUME).into());
+    state.containers.insert(NEW.into(), container(NEW, "primero-new", 17, NEW_VOLUME).into());
     state.files.insert(PathBuf::from("/"), directory());
     state.files.insert(PathBuf::from("/base"), directory());
     state

@@ -23,7 +23,7 @@ impl State {
     /// Starts again what waits for it.
     fn restart_due(&mut self) {
         let is_due = |c: &&Container| c.state == "restarting" && c.restart_at <= self.now;
-        let due: Vec<_> = self.containers.values().filter(is_due).map(|c| c.id.clone()).collect();
+        let due: Vec<_> = self.containers().filter(is_due).map(|c| c.id.clone()).collect();
         for id in due {
             // What can't be started says so in its state.
             _ = self.begin(&id, "start container again");
@@ -36,7 +36,7 @@ impl State {
             return;
         }
         let mut writing = Vec::new();
-        for server in self.containers.values().filter(|c| self.runs_server(c)) {
+        for server in self.containers().filter(|c| self.runs_server(c)) {
             for session in self.sessions(&server.id) {
                 let tables = self.cluster(&server.id).and_then(|cluster| cluster.databases.get(&session.database));
                 let first = tables.and_then(|database| database.tables.keys().next());
@@ -52,7 +52,7 @@ impl State {
 
     /// Standbys that reach their primaries take all that those have written.
     pub(super) fn follow_primaries(&mut self) {
-        let standbys: Vec<_> = self.containers.values().filter_map(|c| self.primary_of(c)).collect();
+        let standbys: Vec<_> = self.containers().filter_map(|c| self.primary_of(c)).collect();
         for (standby, primary, name) in standbys {
             let Some(written) = self.cluster(&primary).cloned() else { continue };
             if let Some(cluster) = self.cluster_mut(&standby) {

@@ -72,7 +72,7 @@ impl State {
 
     /// Containers that mount a volume, whatever their state.
     pub fn holders<'s>(&'s self, volume: &'s str) -> impl Iterator<Item = &'s Container> {
-        self.containers.values().filter(move |container| container.mounts_volume(volume))
+        self.containers().filter(move |container| container.mounts_volume(volume))
     }
 
     pub(super) fn shown_volume(&self, volume: &Volume) -> world::Volume {

@@ -93,7 +93,7 @@ fn a_kept_volume_survives_the_daily_tidying() {
     let tidied_up = || {
         site.arrange(|state| {
             state.deed(&Deed::PruneVolumes);
-            let exited = state.containers.values().filter(|c| c.state == "exited").map(|c| c.name.clone());
+            let exited = state.containers().filter(|c| c.state == "exited").map(|c| c.name.clone());
             for name in exited.collect::<Vec<_>>() {
                 state.deed(&Deed::RemoveContainer(name));
             }

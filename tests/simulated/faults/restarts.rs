@@ -13,7 +13,7 @@ fn site() -> Site {
     for service in &mut state.stacks.get_mut("primero").unwrap().services {
         service.restart = "always".into();
     }
-    state.containers.values_mut().for_each(|container| container.restart_policy = "always".into());
+    state.containers_mut().for_each(|container| container.restart_policy = "always".into());
     Site::of(state)
 }
 
@@ -24,7 +24,7 @@ fn killed_and_restarted(site: &Site, change: &str) -> Vec<String> {
     site.upgrade(&[]).expect(-1, &[]);
     site.deed(Deed::RestartEngine);
     let runs = |state: &State| {
-        let of_it = state.containers.values().filter(|c| c.state == "running" && c.name.starts_with("primero-"));
+        let of_it = state.containers().filter(|c| c.state == "running" && c.name.starts_with("primero-"));
         of_it.map(|container| container.name.clone()).collect()
     };
     site.look(runs)

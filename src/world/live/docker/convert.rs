@@ -44,7 +44,7 @@ pub(super) fn container(answer: models::ContainerInspectResponse) -> Result<Cont
         networks: attachments(&id, answer.network_settings.and_then(|n| n.networks)),
         labels,
         id,
-        inspect,
+        inspect: inspect.into(),
     })
 }
 

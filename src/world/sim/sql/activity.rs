@@ -74,6 +74,6 @@ impl State {
         };
         let is_near =
             |mode: &str| mode.strip_prefix("container:").is_some_and(|of| of == primary.id || of == primary.name);
-        self.containers.values().filter(|c| c.state == "running" && is_near(&c.network_mode) && follows(&c.id)).count()
+        self.containers().filter(|c| c.state == "running" && is_near(&c.network_mode) && follows(&c.id)).count()
     }
 }
